@@ -1,0 +1,56 @@
+"""Segment Anything Model 2 for microscopy: images, z-stacks and time-lapses.
+
+The public names are imported when they are first used, so that ``import napari_sam2`` stays
+quick and opening napari does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_sam2.inference.image_predictor import ImagePredictor as ImagePredictor
+    from napari_sam2.inference.load import load_model as load_model
+    from napari_sam2.inference.prompts import BoxPrompt as BoxPrompt
+    from napari_sam2.inference.prompts import MaskPrompt as MaskPrompt
+    from napari_sam2.inference.prompts import PointPrompt as PointPrompt
+    from napari_sam2.inference.video_predictor import VideoPredictor as VideoPredictor
+
+    __version__: str
+
+_HOME = {
+    "BoxPrompt": "napari_sam2.inference.prompts",
+    "ImagePredictor": "napari_sam2.inference.image_predictor",
+    "MaskPrompt": "napari_sam2.inference.prompts",
+    "PointPrompt": "napari_sam2.inference.prompts",
+    "VideoPredictor": "napari_sam2.inference.video_predictor",
+    "load_model": "napari_sam2.inference.load",
+}
+
+__all__ = [
+    "BoxPrompt",
+    "ImagePredictor",
+    "MaskPrompt",
+    "PointPrompt",
+    "VideoPredictor",
+    "__version__",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("napari-sam2")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
