@@ -1,0 +1,126 @@
+"""Hiera, the hierarchical image encoder (arXiv 2306.00989), as SAM 2 uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from napari_sam2.model.config import HieraConfig
+
+
+def _pool(x: Tensor) -> Tensor:
+    # (B, H, W, C) -> (B, H / 2, W / 2, C)
+    return F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+
+
+def _to_windows(x: Tensor, size: int) -> Tensor:
+    # (B, H, W, C) -> (B * windows, size, size, C), zero-padded at the bottom and right
+    _, height, width, channels = x.shape
+    x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
+    x = x.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, h, size, w, size, C)
+    return x.transpose(2, 3).reshape(-1, size, size, channels)
+
+
+def _from_windows(x: Tensor, height: int, width: int) -> Tensor:
+    # (B * windows, size, size, C) -> (B, H, W, C)
+    size = x.shape[1]
+    rows, columns = -(-height // size), -(-width // size)
+    x = x.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (B, rows, size, columns, size, C)
+    return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
+
+
+class Block(nn.Module):
+    """Attention and feed-forward; the first block of a later stage halves the grid.
+
+    ``window`` is the side of the attention windows in tokens, 0 for the whole grid.
+    """
+
+    def __init__(self, width_in: int, width: int, heads: int, window: int, pool: bool) -> None:
+        super().__init__()
+        self.heads, self.window, self.pool = heads, window, pool
+        self.norm1 = nn.LayerNorm(width_in, eps=1e-6)
+        self.qkv = nn.Linear(width_in, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+        self.shortcut = nn.Linear(width_in, width) if width_in != width else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        # (B, H, W, C_in) -> (B, H', W', C)
+        normed = self.norm1(x)
+        if self.shortcut is not None:
+            x = _pool(self.shortcut(normed)) if self.pool else self.shortcut(normed)
+        height, width = x.shape[1:3]
+        if self.window:
+            normed = _to_windows(normed, self.window)
+        mixed = self._attend(normed)
+        if self.window:
+            mixed = _from_windows(mixed, height, width)
+        x = x + mixed
+        hidden = F.gelu(self.expand(self.norm2(x)))
+        x = x + self.contract(hidden)
+        return x
+
+    def _attend(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).chunk(3, dim=-1)  # (B, H, W, C) each
+        if self.pool:
+            query = _pool(query)
+        height, width = query.shape[1:3]
+        mixed = F.scaled_dot_product_attention(
+            *(
+                t.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+                for t in (query, key, value)
+            )
+        )
+        output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return output.unflatten(1, (height, width))
+
+
+class Hiera(nn.Module):
+    """Image to one feature map a stage, at strides 4, 8, 16 and 32."""
+
+    def __init__(self, config: HieraConfig) -> None:
+        super().__init__()
+        self.patch_embedding = nn.Conv2d(3, config.width, 7, stride=4, padding=3)
+        self.position_background = nn.Parameter(torch.zeros(1, config.width, *config.background))
+        first_window = config.windows[0]
+        self.position_window = nn.Parameter(
+            torch.zeros(1, config.width, first_window, first_window)
+        )
+        self.blocks = nn.ModuleList()
+        self.stage_ends = []
+        width_in = config.width
+        for stage, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
+            for index in range(depth):
+                first = index == 0 and stage > 0
+                # the first block of a stage still works in the previous stage's windows
+                window = config.windows[stage - 1 if first else stage]
+                if len(self.blocks) in config.global_blocks:
+                    window = 0
+                heads = config.heads * 2**stage
+                self.blocks.append(Block(width_in, width, heads, window, pool=first))
+                width_in = width
+            self.stage_ends.append(len(self.blocks) - 1)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        # (B, 3, S, S) -> [(B, C, S / 4, S / 4), ... (B, 8 C, S / 32, S / 32)]
+        x = self.patch_embedding(image)
+        x = (x + self._position(x)).permute(0, 2, 3, 1)
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.stage_ends:
+                maps.append(x.permute(0, 3, 1, 2))
+        return maps
+
+    def _position(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        stretched = F.interpolate(self.position_background, size=(height, width), mode="bicubic")
+        window = self.position_window.shape[-1]
+        tiled = self.position_window.tile(1, 1, -(-height // window), -(-width // window))
+        return stretched + tiled[..., :height, :width]

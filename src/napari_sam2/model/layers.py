@@ -1,0 +1,67 @@
+"""Small building blocks that several networks share."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Mlp(nn.Module):
+    """Linear layers with a ReLU between them."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        last: Tensor = self.layers[-1](x)
+        return last
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
+        return x.permute(0, 3, 1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be smaller than its outer width.
+
+    ``source_width`` is the width of keys and values, ``width`` by default.
+    """
+
+    def __init__(
+        self, width: int, heads: int, inner: int | None = None, source_width: int | None = None
+    ) -> None:
+        super().__init__()
+        inner = inner or width
+        source_width = source_width or width
+        self.heads = heads
+        self.query = nn.Linear(width, inner)
+        self.key = nn.Linear(source_width, inner)
+        self.value = nn.Linear(source_width, inner)
+        self.output = nn.Linear(inner, width)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        # (B, Nq, C), (B, Nk, C), (B, Nk, C) -> (B, Nq, C)
+        return self.attend(self.query(query), self.key(key), self.value(value))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of projected queries, keys and values, and the output projection."""
+        mixed = F.scaled_dot_product_attention(
+            *(x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
+        )
+        output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return output

@@ -1,0 +1,74 @@
+"""A frame's embedding looks at the memories of other frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam2.model.layers import Attention
+from napari_sam2.model.position import rotary_table, rotate, sine_grid
+
+if TYPE_CHECKING:
+    from napari_sam2.model.config import Sam2Config
+
+Table = tuple[Tensor, Tensor]
+
+
+class MemoryAttentionLayer(nn.Module):
+    """Self-attention, attention to memories, feed-forward; each normalised first."""
+
+    def __init__(self, config: Sam2Config) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1 = nn.LayerNorm(width)
+        self.self_attention = Attention(width, heads=1)
+        self.norm2 = nn.LayerNorm(width)
+        self.cross_attention = Attention(width, heads=1, source_width=config.memory_width)
+        self.norm3 = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, config.memory_feedforward)
+        self.contract = nn.Linear(config.memory_feedforward, width)
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, pointers: int, table: Table) -> Tensor:
+        # x (B, hw, C); key, value (B, n hw + pointers, M)
+        attention = self.self_attention
+        y = self.norm1(x)
+        query = rotate(attention.query(y), table)
+        x = x + attention.attend(query, rotate(attention.key(y), table), attention.value(y))
+
+        attention = self.cross_attention
+        query = rotate(attention.query(self.norm2(x)), table)
+        projected = attention.key(key)
+        spatial = projected.shape[1] - pointers  # pointer tokens have no place on the grid
+        projected[:, :spatial] = rotate(projected[:, :spatial], table)
+        x = x + attention.attend(query, projected, attention.value(value))
+
+        return x + self.contract(F.relu(self.expand(self.norm3(x))))
+
+
+class MemoryAttention(nn.Module):
+    """A stack of layers over all memories of an object."""
+
+    def __init__(self, config: Sam2Config) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            MemoryAttentionLayer(config) for _ in range(config.memory_layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, embedding: Tensor, key: Tensor, value: Tensor, pointers: int) -> Tensor:
+        """Condition an embedding on memories.
+
+        ``key`` is memory plus position, ``value`` memory alone; the last ``pointers`` tokens of
+        both are object pointers.
+        """
+        # (B, C, h, w), (B, n hw + pointers, M) twice -> (B, C, h, w)
+        channels, height, width = embedding.shape[1:]
+        x = embedding + 0.1 * sine_grid(channels, height, width, embedding)
+        x = x.flatten(2).transpose(1, 2)
+        table = rotary_table(channels, height, width, x)
+        for layer in self.layers:
+            x = layer(x, key, value, pointers, table)
+        normed: Tensor = self.norm(x)
+        return normed.transpose(1, 2).unflatten(2, (height, width))

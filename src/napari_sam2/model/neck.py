@@ -1,0 +1,53 @@
+"""From the encoder's four maps to one embedding and two finer maps for the mask decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam2.model.hiera import Hiera
+
+if TYPE_CHECKING:
+    from napari_sam2.model.config import Sam2Config
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """An encoded batch of images; h and w are a sixteenth of the input."""
+
+    embedding: Tensor  # (B, C, h, w)
+    skip8: Tensor  # (B, C / 4, 2 h, 2 w)
+    skip4: Tensor  # (B, C / 8, 4 h, 4 w)
+
+    def __getitem__(self, index: slice) -> ImageFeatures:
+        return ImageFeatures(self.embedding[index], self.skip8[index], self.skip4[index])
+
+    def expand(self, batch: int) -> ImageFeatures:
+        """The features of one image for a batch of objects, without copying."""
+        return ImageFeatures(
+            self.embedding.expand(batch, -1, -1, -1),
+            self.skip8.expand(batch, -1, -1, -1),
+            self.skip4.expand(batch, -1, -1, -1),
+        )
+
+
+class ImageEncoder(nn.Module):
+    """Hiera and a feature pyramid whose top-down path joins the two coarsest maps only."""
+
+    def __init__(self, config: Sam2Config) -> None:
+        super().__init__()
+        width = config.width
+        self.trunk = Hiera(config.hiera)
+        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in config.hiera.widths)
+        self.skip8 = nn.Conv2d(width, width // 4, 1)
+        self.skip4 = nn.Conv2d(width, width // 8, 1)
+
+    def forward(self, image: Tensor) -> ImageFeatures:
+        at4, at8, at16, at32 = (
+            convolution(x) for convolution, x in zip(self.lateral, self.trunk(image), strict=True)
+        )
+        upsampled = F.interpolate(at32.float(), scale_factor=2.0, mode="nearest")
+        return ImageFeatures(at16 + upsampled.to(at16.dtype), self.skip8(at8), self.skip4(at4))

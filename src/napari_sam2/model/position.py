@@ -1,0 +1,81 @@
+"""Encodings of position and time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class RandomFourier(nn.Module):
+    """Sines and cosines of random projections of a position (Tancik et al., arXiv 2006.10739).
+
+    Image and prompts share one instance: only so can a prompt point at a place of the image.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.randn(2, width // 2))
+
+    def forward(self, xy: Tensor) -> Tensor:
+        # (..., 2) in 0 to 1 -> (..., C)
+        angle = 2 * math.pi * ((2 * xy.to(self.matrix.dtype) - 1) @ self.matrix)
+        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+    def grid(self, height: int, width: int) -> Tensor:
+        """Encoding of the centres of a grid, (C, H, W)."""
+        y = (torch.arange(height, device=self.matrix.device) + 0.5) / height
+        x = (torch.arange(width, device=self.matrix.device) + 0.5) / width
+        yx = torch.meshgrid(y, x, indexing="ij")
+        encoded: Tensor = self(torch.stack(yx[::-1], dim=-1))
+        return encoded.permute(2, 0, 1)
+
+
+def _interleave(angle: Tensor) -> Tensor:
+    return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
+
+
+def sine_grid(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+    """Fixed sine encoding of a grid, as in DETR (arXiv 2005.12872): (C, H, W)."""
+    half = channels // 2
+    exponent = torch.arange(half, device=like.device, dtype=torch.float32).div(2).floor() * 2 / half
+    period = 10000.0**exponent
+    y = torch.arange(1, height + 1, device=like.device) / (height + 1e-6) * 2 * math.pi
+    x = torch.arange(1, width + 1, device=like.device) / (width + 1e-6) * 2 * math.pi
+    rows = _interleave(y[:, None] / period)[:, None].expand(height, width, half)
+    columns = _interleave(x[:, None] / period)[None].expand(height, width, half)
+    return torch.cat([rows, columns], dim=-1).permute(2, 0, 1).to(like.dtype)
+
+
+def sine_time(offset: Tensor, channels: int) -> Tensor:
+    """Fixed sine encoding of a time, (...) -> (..., C): all sines, then all cosines."""
+    half = channels // 2
+    exponent = torch.arange(half, device=offset.device, dtype=torch.float32).div(2).floor()
+    angle = offset[..., None] / 10000.0 ** (exponent * 2 / half)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def rotary_table(channels: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the axial rotary encoding (arXiv 2403.13298), (H * W, C / 2) each.
+
+    The first half of the channel pairs turns with the column, the second with the row.
+    """
+    exponent = torch.arange(0, channels, 4, device=like.device).float() / channels
+    frequency = 1.0 / 10000.0**exponent  # (C / 4,)
+    index = torch.arange(height * width, device=like.device)
+    columns, rows = (index % width).float(), (index // width).float()
+    angle = torch.cat([columns[:, None] * frequency, rows[:, None] * frequency], dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn the neighbouring channel pairs of (B, N, C), N a multiple of the table's length."""
+    cos, sin = table
+    # (B, N, C) -> (B, n, H * W, C / 2, 2)
+    pairs = x.float().unflatten(1, (-1, cos.shape[0])).unflatten(-1, (-1, 2))
+    a, b = pairs.unbind(-1)
+    turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    return turned.flatten(-2).flatten(1, 2).to(x.dtype)
