@@ -1,0 +1,1 @@
+"""Where weights come from: files read, checked and translated."""
