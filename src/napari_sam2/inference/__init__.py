@@ -1,0 +1,1 @@
+"""Predictors: arrays and prompts in, masks out."""

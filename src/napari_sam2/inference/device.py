@@ -1,0 +1,68 @@
+"""Where the model runs, and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """Turn a name into a device.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"`` (CUDA, else Apple's MPS, else CPU), or a name that torch knows.
+
+    Raises
+    ------
+    ValueError
+        When the device does not exist on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"The device {device!r} is not available on this machine. "
+            "Use 'auto' or 'cpu', or install a torch build for your GPU."
+        ) from error
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Turn a name into a precision.
+
+    Parameters
+    ----------
+    dtype : str
+        ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Auto is bfloat16 on a CUDA
+        device that has it and float32 elsewhere.
+    device : torch.device
+        Where the model runs.
+
+    Raises
+    ------
+    ValueError
+        When the name is unknown.
+    """
+    if dtype == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}, but must be 'auto' or one of {', '.join(DTYPES)}.")
+    return DTYPES[dtype]
+
+
+def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Context in which the networks compute in ``dtype``, their weights staying float32."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype)

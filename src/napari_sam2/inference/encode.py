@@ -1,0 +1,65 @@
+"""Planes and prompts to the tensors the network takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
+from napari_sam2.inference.transforms import to_model_image, to_model_points
+from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN, NEGATIVE, POSITIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_sam2.inference.load import Model
+    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.model.neck import ImageFeatures
+
+
+def encode_plane(
+    model: Model, plane: NDArray[Any], contrast_limits: tuple[float, float]
+) -> ImageFeatures:
+    """Encode one plane of shape (Y, X) or (Y, X, 3)."""
+    image = to_model_image(plane, contrast_limits, model.config.image_size, model.device)
+    with torch.inference_mode(), model.precision():
+        return model.network.encode_image(image)
+
+
+def point_tensors(
+    model: Model, prompts: Sequence[Prompt], shape: tuple[int, int]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Points and box of one object: (1, P, 2) in model pixels and (1, P) labels, or None.
+
+    A box is its two corners, and comes first.
+    """
+    points: list[tuple[float, float]] = []
+    labels: list[int] = []
+    for prompt in prompts:
+        if isinstance(prompt, BoxPrompt):
+            points = [prompt.box[:2], prompt.box[2:], *points]
+            labels = [BOX_MIN, BOX_MAX, *labels]
+        elif isinstance(prompt, PointPrompt):
+            points.append(prompt.position)
+            labels.append(POSITIVE if prompt.positive else NEGATIVE)
+    if not points:
+        return None, None
+    points_xy_model = to_model_points(points, shape, model.config.image_size, model.device)
+    return points_xy_model[None], torch.tensor([labels], device=model.device)
+
+
+def mask_tensor(model: Model, prompts: Sequence[Prompt]) -> Tensor | None:
+    """The mask prompt stretched to the model's input, (1, 1, S, S) of 0 and 1; None without one."""
+    masks = [prompt.mask for prompt in prompts if isinstance(prompt, MaskPrompt)]
+    if not masks:
+        return None
+    mask = torch.from_numpy(masks[0].astype(np.float32)).to(model.device)[None, None]
+    size = (model.config.image_size,) * 2
+    stretched = F.interpolate(mask, size=size, mode="bilinear", antialias=True)
+    return (stretched >= 0.5).float()

@@ -1,0 +1,120 @@
+"""Read one plane at a time from whatever holds the stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+
+class ArrayLike(Protocol):
+    """What numpy, dask and zarr arrays have in common."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the numbers."""
+        ...
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+class FrameSource:
+    """The planes of a stack, read lazily.
+
+    Parameters
+    ----------
+    data : array-like
+        Anything with ``shape``, ``dtype`` and indexing: numpy, dask, zarr.
+    frame_axis : int
+        Which axis the frames lie along.
+    fixed : mapping of int to int, optional
+        Further axes and the index each stays at, such as the time of a 3D+t stack.
+    rgb : bool, optional
+        Whether the last axis holds colours (3, or 4 of which the last is ignored). By default it
+        does when it has that length and would otherwise be one axis too many.
+
+    Raises
+    ------
+    TypeError
+        When the data has no real numbers.
+    ValueError
+        When an axis is empty or out of range, or there are not two axes left for the plane.
+    """
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        *,
+        frame_axis: int = 0,
+        fixed: Mapping[int, int] | None = None,
+        rgb: bool | None = None,
+    ) -> None:
+        shape, dtype = tuple(data.shape), np.dtype(data.dtype)
+        if dtype.kind not in "buif":
+            raise TypeError(f"The image has dtype {dtype}, but real numbers or bool are needed.")
+        fixed = dict(fixed or {})
+        left = len(shape) - len(fixed)
+        self.rgb = (left == 4 and shape[-1] in (3, 4)) if rgb is None else rgb
+        planes = left - self.rgb
+        if planes != 3:
+            raise ValueError(
+                f"The image has shape {shape}: {planes} axes remain for one frame axis and a "
+                "plane, but there must be 3. Give a single plane as image[None], and name the "
+                "axes that stay fixed."
+            )
+        if 0 in shape:
+            raise ValueError(f"The image has shape {shape}: one of its axes is empty.")
+        for axis in (frame_axis, *fixed):
+            if not 0 <= axis < len(shape) - self.rgb:
+                raise ValueError(f"There is no axis {axis} in an image of shape {shape}.")
+        if frame_axis in fixed:
+            raise ValueError(f"Axis {frame_axis} is the frame axis and cannot be fixed.")
+        if self.rgb and shape[-1] not in (3, 4):
+            raise ValueError(f"An RGB image has 3 or 4 colours last, but the shape is {shape}.")
+        for axis, index in fixed.items():
+            if not 0 <= index < shape[axis]:
+                raise ValueError(f"Axis {axis} of shape {shape} has no index {index}.")
+        self.data = data
+        self.dtype = dtype
+        self._index: list[Any] = [fixed.get(axis, slice(None)) for axis in range(len(shape))]
+        self._frame_axis = frame_axis
+        plane = [n for axis, n in enumerate(shape) if axis != frame_axis and axis not in fixed]
+        self.plane_shape: tuple[int, int] = (plane[0], plane[1])
+
+    def __len__(self) -> int:
+        return int(self.data.shape[self._frame_axis])
+
+    def plane(self, frame: int) -> NDArray[Any]:
+        """Read one plane.
+
+        Parameters
+        ----------
+        frame : int
+            Index along the frame axis, from 0.
+
+        Returns
+        -------
+        array, shape (Y, X) or (Y, X, 3)
+            In the data's own dtype.
+
+        Raises
+        ------
+        IndexError
+            When there is no such frame.
+        """
+        if not 0 <= frame < len(self):
+            raise IndexError(f"There is no frame {frame}: the stack has {len(self)}, from 0.")
+        index = list(self._index)
+        index[self._frame_axis] = frame
+        plane = np.asarray(self.data[tuple(index)])
+        return plane[..., :3] if self.rgb else plane

@@ -1,0 +1,126 @@
+"""Segment one plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from napari_sam2.inference.encode import encode_plane, mask_tensor, point_tensors
+from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.prompts import check_prompts
+from napari_sam2.inference.results import Prediction
+from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
+from napari_sam2.model.sam2 import MASK_BIAS, MASK_SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.load import Model
+    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.model.neck import ImageFeatures
+
+LOGIT_LIMIT = 32.0  # logits fed back are clamped to this, as in the sam2 package
+
+
+class ImagePredictor:
+    """Segments objects on one plane from prompts.
+
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._features: ImageFeatures | None = None
+        self._shape = (0, 0)
+
+    def set_image(
+        self, plane: NDArray[Any], contrast_limits: tuple[float, float] | None = None
+    ) -> None:
+        """Encode a plane; every later `predict` asks about it.
+
+        Parameters
+        ----------
+        plane : array, shape (Y, X) or (Y, X, 3)
+            Any real dtype. NaN and infinities are taken as the lower limit.
+        contrast_limits : tuple of float, optional
+            (low, high), mapped to black and white. By default 0 to 255 for uint8, else the 0.1
+            and 99.9 percentiles.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When the plane has another shape or no real numbers.
+        """
+        plane = np.asarray(plane)
+        source = FrameSource(plane[None])  # the same checks as for a stack
+        plane = source.plane(0)
+        limits = contrast_limits or contrast_limits_of(plane)
+        self._features = encode_plane(self.model, plane, limits)
+        self._shape = source.plane_shape
+
+    def predict(
+        self,
+        prompts: Sequence[Prompt],
+        multimask: bool = False,
+        previous: Prediction | None = None,
+    ) -> Prediction:
+        """Segment one object.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            Points, at most one box, or one mask; (row, column) in pixels of the plane.
+        multimask : bool
+            Return three candidates, which suits a single click; else one mask.
+        previous : Prediction, optional
+            An earlier answer to refine: its best logits are fed back.
+
+        Returns
+        -------
+        Prediction
+            One mask, or three.
+
+        Raises
+        ------
+        RuntimeError
+            When no image was set.
+        ValueError
+            When the prompts are empty, outside the plane or contradict each other.
+        """
+        if self._features is None:
+            raise RuntimeError("There is no image yet. Call set_image first.")
+        checked = check_prompts(prompts, self._shape)
+        points, labels = point_tensors(self.model, checked, self._shape)
+        network = self.model.network
+        with torch.inference_mode(), self.model.precision():
+            mask = mask_tensor(self.model, checked)
+            if mask is not None:
+                fed_back = F.interpolate(
+                    mask * MASK_SCALE + MASK_BIAS,
+                    scale_factor=0.25,
+                    mode="bilinear",
+                    antialias=True,
+                )
+            elif previous is not None:
+                best = previous.logits[int(np.argmax(previous.scores))]
+                fed_back = torch.from_numpy(best).to(self.model.device)[None, None]
+                fed_back = fed_back.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+            else:
+                fed_back = None
+            embedding = network.without_memory(self._features)
+            decoded = network.decode(embedding, self._features, points, labels, fed_back)
+            chosen = decoded.candidates() if multimask else decoded.single(stability_fallback=True)
+            plane_logits = to_plane_logits(chosen.logits, self._shape)
+        return Prediction(
+            masks=(plane_logits[0] > 0).cpu().numpy(),
+            scores=chosen.scores[0].float().cpu().numpy(),
+            logits=chosen.logits[0].float().cpu().numpy(),
+        )

@@ -1,0 +1,71 @@
+"""Arithmetic on masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam2.inference.crops import MaskCrop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+MOST = float(np.finfo(np.float16).max)
+
+
+def intersection_over_union(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """IoU of two masks of the same shape; 1.0 when both are empty."""
+    union = int(np.logical_or(first, second).sum())
+    return int(np.logical_and(first, second).sum()) / union if union else 1.0
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Smallest box around a mask of shape (Y, X), as slices; None when it is empty."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def labels_from_crops(
+    crops: Sequence[MaskCrop], object_ids: Sequence[int], shape: tuple[int, int]
+) -> NDArray[np.uint32]:
+    """Paint crops into one label map.
+
+    Parameters
+    ----------
+    crops : sequence of MaskCrop
+        One for each object.
+    object_ids : sequence of int
+        The label of each crop.
+    shape : tuple of int
+        (Y, X) of the plane.
+
+    Returns
+    -------
+    array of uint32, shape (Y, X)
+        0 is background. Where objects overlap the larger logit wins; equal ones go to the first.
+    """
+    labels = np.zeros(shape, dtype=np.uint32)
+    highest = np.zeros(shape, dtype=np.float16)
+    for crop, object_id in zip(crops, object_ids, strict=True):
+        wins = crop.logits > highest[crop.slices]
+        labels[crop.slices][wins] = object_id
+        highest[crop.slices][wins] = crop.logits[wins]
+    return labels
+
+
+def crop_of(logits: NDArray[np.float32]) -> MaskCrop:
+    """Keep the part of mask logits, shape (Y, X), around what is larger than 0."""
+    mask = logits > 0
+    box = bounding_box(mask)
+    if box is None:
+        return MaskCrop(np.zeros((0, 0), dtype=np.float16), (0, 0))
+    half = logits[box].clip(-MOST, MOST).astype(np.float16)
+    # a logit just above 0 must not be rounded to 0
+    half[mask[box] & (half <= 0)] = np.finfo(np.float16).smallest_subnormal
+    return MaskCrop(half, (box[0].start, box[1].start))

@@ -1,0 +1,110 @@
+"""Which memories and pointers of an object a frame attends to.
+
+The rules are those of the ``sam2`` package's video predictor, with every prompted frame
+conditioning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from torch import Tensor
+
+    from napari_sam2.inference.prompts import Prompt
+
+
+@dataclass(eq=False)
+class FrameMemory:
+    """What is known of one object on one frame."""
+
+    logits: Tensor  # (1, 4 h, 4 w)
+    score: float
+    present: bool
+    pointer: Tensor  # (C,)
+    map: Tensor | None = None  # (M, h, w); None until a pass needs it
+
+
+@dataclass(eq=False)
+class Track:
+    """One object: its prompts and what is known of it on every frame."""
+
+    prompts: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
+    conditioning: dict[int, FrameMemory] = field(default_factory=dict)  # prompted frames
+    tracked: dict[int, FrameMemory] = field(default_factory=dict)  # the others
+    passed: dict[int, bool] = field(default_factory=dict)  # frame -> whether the pass was reversed
+
+    def get(self, frame: int) -> FrameMemory | None:
+        """What is known on a frame, prompted or tracked."""
+        return self.conditioning.get(frame) or self.tracked.get(frame)
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What one frame attends to.
+
+    Attributes
+    ----------
+    maps : tuple of (int, int)
+        Frame of a memory, and index of its temporal encoding.
+    pointers : tuple of (int, int)
+        Frame of a pointer, and how many frames back it lies in the direction of travel.
+    """
+
+    maps: tuple[tuple[int, int], ...]
+    pointers: tuple[tuple[int, int], ...]
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Objects with equal lengths can be one batch."""
+        return len(self.maps), len(self.pointers)
+
+
+def attended(
+    frame: int,
+    conditioning: Collection[int],
+    tracked: Collection[int],
+    frames: int,
+    reverse: bool,
+    memories: int = 7,
+    pointers: int = 16,
+) -> Attended:
+    """Choose memories and pointers for a frame.
+
+    Parameters
+    ----------
+    frame : int
+        The frame to be tracked.
+    conditioning, tracked : collection of int
+        Frames on which the object was prompted, and those it was tracked on.
+    frames : int
+        Length of the stack.
+    reverse : bool
+        Whether the pass runs towards frame 0.
+    memories, pointers : int
+        As in the model's configuration.
+
+    Returns
+    -------
+    Attended
+        Every conditioning frame (the future ones too) with the last temporal index, the
+        ``memories - 1`` preceding frames with their distance less one; pointers of past
+        conditioning frames at any distance and of the ``pointers - 1`` preceding frames.
+    """
+    step = 1 if reverse else -1  # towards the past
+    maps = [(known, memories - 1) for known in sorted(conditioning)]
+    for back in range(memories - 1, 0, -1):
+        if frame + step * back in tracked:
+            maps.append((frame + step * back, back - 1))
+
+    def back_of(known: int) -> int:
+        return (known - frame) * step
+
+    chosen = [(known, back_of(known)) for known in sorted(conditioning) if back_of(known) >= 0]
+    for back in range(1, min(frames, pointers)):
+        if frame + step * back in tracked:
+            chosen.append((frame + step * back, back))
+    return Attended(tuple(maps), tuple(chosen))

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_sam2 import BoxPrompt, ImagePredictor, MaskPrompt, PointPrompt
+
+
+@pytest.fixture
+def predictor(tiny_model, discs):
+    predictor = ImagePredictor(tiny_model)
+    predictor.set_image(discs[0][0])
+    return predictor
+
+
+def test_shapes(predictor):
+    prediction = predictor.predict([PointPrompt((30, 30)), BoxPrompt((10, 10, 60, 60))])
+    assert prediction.masks.shape == (1, 96, 96)
+    assert prediction.logits.shape == (1, 16, 16)
+    three = predictor.predict([PointPrompt((30, 30))], multimask=True)
+    assert three.masks.shape == (3, 96, 96)
+    np.testing.assert_array_equal(three.best, three.masks[three.scores.argmax()])
+
+
+def test_previous_logits_and_masks_matter(predictor, discs):
+    first = predictor.predict([PointPrompt((30, 30))])
+    again = predictor.predict([PointPrompt((30, 30))], previous=first)
+    masked = predictor.predict([MaskPrompt(discs[1][0] == 1)])
+    assert (first.logits != again.logits).any()
+    assert (first.logits != masked.logits).any()
+
+
+def test_the_order_of_calls_does_not_matter(predictor):
+    first = predictor.predict([PointPrompt((30, 30))])
+    predictor.predict([BoxPrompt((10, 10, 60, 60))])
+    np.testing.assert_array_equal(predictor.predict([PointPrompt((30, 30))]).logits, first.logits)
+
+
+def test_mistakes_are_named(tiny_model):
+    predictor = ImagePredictor(tiny_model)
+    with pytest.raises(RuntimeError, match="set_image"):
+        predictor.predict([PointPrompt((1, 1))])
+    with pytest.raises(ValueError, match="must be 3"):
+        predictor.set_image(np.zeros(5))
+    predictor.set_image(np.zeros((8, 9)))
+    with pytest.raises(ValueError, match="outside the plane of 8 x 9"):
+        predictor.predict([PointPrompt((8, 1))])

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_sam2 import BoxPrompt, MaskPrompt, PointPrompt, VideoPredictor
+from napari_sam2.inference.masks import intersection_over_union
+
+
+@pytest.fixture
+def video(tiny_model, discs):
+    return VideoPredictor(tiny_model, discs[0])
+
+
+def masks_of(video, object_id):
+    return {
+        frame: result.masks[result.object_ids.index(object_id)]
+        for frame in range(len(video.source))
+        if object_id in (result := video.result(frame)).object_ids
+    }
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for frame, mask in first.items():
+        np.testing.assert_array_equal(mask, second[frame])
+
+
+def test_a_prompt_answers_at_once(video):
+    result = video.add_prompts(1, 3, [PointPrompt((33, 30))])
+    assert result.frame == 3
+    assert result.object_ids == (1,)
+    assert result.masks.shape == (1, 96, 96)
+    assert result.present.all()
+    assert 0 <= result.scores[0] <= 1
+    assert video.features.encoded == 1
+
+
+def test_each_frame_is_yielded_once_a_pass_and_encoded_once(video):
+    video.add_prompts(1, 3, [PointPrompt((33, 30))])
+    assert [r.frame for r in video.propagate()] == [3, 4, 5, 6, 7, 3, 2, 1, 0]
+    assert video.features.encoded == 8
+    list(video.propagate())
+    assert video.features.encoded == 8
+
+
+def test_objects_together_equal_objects_alone(tiny_model, discs):
+    prompts = {1: (2, [PointPrompt((32, 30))]), 2: (5, [BoxPrompt((50, 50, 80, 80))])}
+    together = VideoPredictor(tiny_model, discs[0])
+    for object_id, (frame, given) in prompts.items():
+        together.add_prompts(object_id, frame, given)
+    list(together.propagate())
+    for object_id, (frame, given) in prompts.items():
+        alone = VideoPredictor(tiny_model, discs[0])
+        alone.add_prompts(object_id, frame, given)
+        list(alone.propagate())
+        for at, track in alone._tracks[object_id].tracked.items():
+            other = together._tracks[object_id].tracked[at]
+            np.testing.assert_allclose(track.logits, other.logits, atol=1e-4)
+
+
+def test_stopping_keeps_what_was_yielded(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    for result in video.propagate("forward"):
+        if result.frame == 3:
+            break
+    assert set(masks_of(video, 1)) == {0, 1, 2, 3}
+    assert video.features.encoded == 4
+
+
+def test_planes_are_read_lazily_and_once(tiny_model, discs):
+    read = []
+
+    def load(block_id=None):
+        read.append(block_id[0])
+        return discs[0][block_id[0]][None]
+
+    meta = np.zeros((0,) * 3, np.uint8)
+    lazy = da.map_blocks(load, chunks=((1,) * 8, (96,), (96,)), dtype=np.uint8, meta=meta)
+    video = VideoPredictor(tiny_model, lazy)
+    video.add_prompts(1, 3, [PointPrompt((33, 30))])
+    assert read == [3]
+    list(video.propagate())
+    assert sorted(read) == list(range(8))
+
+
+def test_a_correction_changes_its_frame_and_the_passes_after_it(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    list(video.propagate("forward"))
+    before = masks_of(video, 1)
+    corrected = video.add_prompts(1, 4, [PointPrompt((70, 70)), PointPrompt((10, 10), False)])
+    assert 4 in video._tracks[1].conditioning
+    list(video.propagate("forward", start=0))
+    after = masks_of(video, 1)
+    np.testing.assert_array_equal(after[4], corrected.masks[0])
+    assert any((before[frame] != after[frame]).any() for frame in (5, 6, 7))
+
+
+def test_a_prompt_taken_away_leaves_no_trace(video, tiny_model, discs):
+    video.add_prompts(1, 2, [PointPrompt((32, 30))])
+    video.add_prompts(1, 2, [PointPrompt((32, 30)), PointPrompt((60, 60))])
+    video.add_prompts(1, 2, [PointPrompt((60, 60))])
+    fresh = VideoPredictor(tiny_model, discs[0])
+    fresh.add_prompts(1, 2, [PointPrompt((60, 60))])
+    assert_same(masks_of(video, 1), masks_of(fresh, 1))
+
+
+def test_more_prompts_refine_the_mask_so_far(video, tiny_model, discs):
+    clicks = [PointPrompt((32, 30)), PointPrompt((60, 60))]
+    video.add_prompts(1, 2, clicks[:1])
+    video.add_prompts(1, 2, clicks)
+    at_once = VideoPredictor(tiny_model, discs[0])
+    at_once.add_prompts(1, 2, clicks)
+    refined, fresh = video._tracks[1].conditioning[2], at_once._tracks[1].conditioning[2]
+    assert (refined.logits != fresh.logits).any()
+
+
+def test_a_mask_prompt_is_the_answer(video, discs):
+    mask = discs[1][4] == 2
+    result = video.add_prompts(2, 4, [MaskPrompt(mask)])
+    # a decoder cell is six pixels wide
+    assert intersection_over_union(result.masks[0], mask) > 0.85
+    assert result.scores[0] == 1
+
+
+def test_removing_prompts_and_objects(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    video.add_prompts(2, 0, [PointPrompt((65, 70))])
+    list(video.propagate("forward"))
+    video.add_prompts(1, 3, [PointPrompt((33, 30))])
+    video.remove_prompts(1, 3)
+    assert set(video._tracks[1].conditioning) == {0}
+    assert 3 in masks_of(video, 1)  # still a part of the track
+    video.remove_prompts(1, 0)
+    assert video.object_ids == (2,)
+    video.remove_object(2)
+    assert video.object_ids == ()
+    with pytest.raises(KeyError, match="no object 2"):
+        video.remove_object(2)
+    with pytest.raises(KeyError, match="no prompts on frame 5"):
+        video.remove_prompts(1, 5)
+
+
+def test_an_object_removed_while_propagating_is_left_out(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    video.add_prompts(2, 0, [PointPrompt((65, 70))])
+    run = video.propagate("forward")
+    next(run)
+    video.remove_object(1)
+    assert all(result.object_ids == (2,) for result in run)
+
+
+def test_absent_objects_stop(tiny_model, discs):
+    network = tiny_model.network
+    bias = network.mask_decoder.presence_head.layers[-1].bias
+    video = VideoPredictor(tiny_model, discs[0])
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    try:
+        bias.fill_(-10.0)
+        results = list(video.propagate("forward", stop_when_absent=2))
+    finally:
+        bias.fill_(10.0)
+    assert [result.frame for result in results] == [0, 1, 2]
+    assert not results[-1].present.any()
+    assert not results[-1].masks.any()
+
+
+def test_a_single_plane_has_nothing_to_propagate_to(tiny_model, discs):
+    video = VideoPredictor(tiny_model, discs[0][:1])
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    assert [r.frame for r in video.propagate("forward")] == [0]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint32", "float64", "int16"])
+def test_other_dtypes(tiny_model, discs, dtype):
+    video = VideoPredictor(tiny_model, discs[0].astype(dtype))
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    assert len(list(video.propagate("forward", stop=2))) == 3
+
+
+def test_nan_and_colours(tiny_model, discs):
+    stack = np.repeat(discs[0][..., None], 3, axis=-1).astype(np.float32)
+    stack[0, :10] = np.nan
+    stack[1, 5, 5] = np.inf
+    video = VideoPredictor(tiny_model, stack)
+    result = video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    assert np.isfinite(video.contrast_limits).all()
+    assert np.isfinite(result.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda v: v.propagate(), ValueError, "no prompt yet"),
+        (lambda v: v.add_prompts(0, 0, [PointPrompt((1, 1))]), ValueError, "start at 1"),
+        (lambda v: v.add_prompts(1, 8, [PointPrompt((1, 1))]), IndexError, "has 8"),
+        (lambda v: v.add_prompts(1, 0, []), ValueError, "no prompt"),
+        (lambda v: v.add_prompts(1, 0, [PointPrompt((99, 1))]), ValueError, "outside"),
+    ],
+)
+def test_mistakes_are_named_before_work_starts(video, call, error, message):
+    with pytest.raises(error, match=message):
+        call(video)
+    assert video.object_ids == ()
+    assert video.features.encoded == 0
+
+
+def test_wrong_ranges_are_named(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    with pytest.raises(IndexError, match="no frame 8"):
+        video.propagate(stop=8)
+    with pytest.raises(ValueError, match="stop_when_absent"):
+        video.propagate(stop_when_absent=0)
+
+
+def test_a_failed_prompt_leaves_the_object_as_it_was(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    before = masks_of(video, 1)
+    with pytest.raises(ValueError, match="outside"):
+        video.add_prompts(1, 0, [PointPrompt((-50, 30))])
+    assert_same(before, masks_of(video, 1))
