@@ -1,0 +1,1 @@
+"""How a model learns: data, simulated prompts, losses and the loop."""

@@ -1,0 +1,97 @@
+"""How good a model is: clicks that a person would make, held against the truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from napari_sam2.inference.masks import bounding_box
+from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.video_predictor import VideoPredictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.load import Model
+
+
+def middle_of(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Find where a person would click: the pixel farthest from the edge.
+
+    Parameters
+    ----------
+    mask : array of bool, shape (Y, X)
+        Not empty.
+
+    Returns
+    -------
+    tuple of float
+        (row, column) in pixels.
+    """
+    box = bounding_box(mask)
+    if box is None:
+        raise ValueError("The mask is empty, so it has no middle.")
+    # a border of background: the image's edge is an edge of the object, too
+    depth = distance_transform_edt(np.pad(mask[box], 1))
+    row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    return float(row - 1 + box[0].start), float(column - 1 + box[1].start)
+
+
+def clicks_on_largest_planes(
+    labels: NDArray[np.integer[Any]],
+) -> dict[int, tuple[int, PointPrompt]]:
+    """One click for each object of a stack, on the plane where it is largest.
+
+    Parameters
+    ----------
+    labels : array of int, shape (T, Y, X)
+        Instance labels.
+
+    Returns
+    -------
+    dict of int to (int, PointPrompt)
+        The frame and the click of each label.
+    """
+    counts = np.stack([np.bincount(plane.ravel(), minlength=labels.max() + 1) for plane in labels])
+    frames = counts.argmax(axis=0)
+    return {
+        int(label): (
+            int(frames[label]),
+            PointPrompt(middle_of(labels[frames[label]] == label)),
+        )
+        for label in np.flatnonzero(counts.sum(axis=0))
+        if label
+    }
+
+
+def segment_stack(
+    model: Model,
+    stack: NDArray[Any],
+    clicks: dict[int, tuple[int, PointPrompt]],
+    stop_when_absent: int | None = 2,
+) -> NDArray[np.uint32]:
+    """Segment a stack from one click an object, carried both ways: labels (T, Y, X)."""
+    video = VideoPredictor(model, stack)
+    for label, (frame, click) in clicks.items():
+        video.add_prompts(label, frame, [click])
+    found = np.zeros(stack.shape[:3], dtype=np.uint32)
+    for result in video.propagate("both", stop_when_absent=stop_when_absent):
+        found[result.frame] = result.labels()
+    return found
+
+
+def label_overlaps(
+    labels: NDArray[np.integer[Any]], found: NDArray[np.integer[Any]]
+) -> dict[int, float]:
+    """IoU of each true object with the object found under the same label."""
+    values = np.unique(labels)
+    counts = {
+        int(value): (
+            np.count_nonzero((labels == value) & (found == value)),
+            np.count_nonzero((labels == value) | (found == value)),
+        )
+        for value in values[values > 0]
+    }
+    return {value: shared / union for value, (shared, union) in counts.items()}

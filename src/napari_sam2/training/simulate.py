@@ -1,0 +1,89 @@
+"""Prompts that a person might have given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN, NEGATIVE, POSITIVE
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+
+def _draw(weight: Tensor, generator: Generator) -> Tensor:
+    # (N, h, w) -> (N, 2), x before y, in pixels of the weight map
+    width = weight.shape[-1]
+    index = torch.multinomial(weight.flatten(1), 1, generator=generator)[:, 0]
+    return torch.stack([index % width, index // width], dim=1).float()
+
+
+def _towards_middle(mask: Tensor) -> Tensor:
+    """Weights that favour the middle of a mask (N, h, w) of 0 and 1."""
+    mask = mask.float()
+    inner = mask
+    for size in (5, 9, 17):
+        inner = inner + F.avg_pool2d(mask[:, None], size, 1, size // 2)[:, 0] ** 2 * mask
+    return inner**3 * mask
+
+
+def first_clicks(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """One positive click on each mask (N, S, S): points (N, 1, 2) in pixels, labels (N, 1).
+
+    Half of the clicks are anywhere on the object, half near its middle.
+    """
+    coarse = F.avg_pool2d(masks[:, None].float(), 4)[:, 0]
+    coarse = torch.where(coarse > 0.5, 1.0, 0.0) + 1e-3 * (coarse > 0)
+    anywhere = torch.rand(len(masks), generator=generator)[:, None, None] < 0.5
+    points = 4 * _draw(torch.where(anywhere, coarse, _towards_middle(coarse) + 1e-6 * coarse),
+                       generator)  # fmt: skip
+    points = points + 4 * torch.rand(points.shape, generator=generator)
+    return points[:, None], torch.full((len(masks), 1), POSITIVE)
+
+
+def boxes(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """A loosely drawn box around each mask (N, S, S): corners (N, 2, 2), labels (N, 2)."""
+    size = masks.shape[-1]
+    corners = []
+    for mask in masks:
+        rows, columns = torch.nonzero(mask, as_tuple=True)
+        low = torch.stack([columns.min(), rows.min()]).float()
+        high = torch.stack([columns.max(), rows.max()]).float() + 1
+        noise = torch.randn(2, 2, generator=generator).clamp(-2, 2)
+        corners.append(torch.stack([low, high]) + 0.06 * (high - low) * noise)
+    labels = torch.tensor([[BOX_MIN, BOX_MAX]]).expand(len(masks), 2)
+    return torch.stack(corners).clamp(0, size), labels
+
+
+def corrections(logits: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """A click where each mask is wrong.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, h, w)
+        The masks so far.
+    target : Tensor, shape (N, h, w)
+        Coverage of the truth, 0 to 1.
+    generator : torch.Generator
+        The source of chance.
+
+    Returns
+    -------
+    tuple of Tensor
+        Points (N, 1, 2) in model pixels and labels (N, 1): positive where the object was missed,
+        negative where the background was taken. A perfect mask gets a click on the object.
+    """
+    wanted = target > 0.5
+    wrong = (logits > 0) != wanted
+    nothing_wrong = ~wrong.flatten(1).any(dim=1)[:, None, None]
+    wrong = torch.where(nothing_wrong, wanted, wrong)
+    # an object smaller than a cell of the mask has no cell of its own
+    weight = _towards_middle(wrong) + 1e-6 * wrong + 1e-12
+    cell = _draw(weight, generator)
+    index = (cell[:, 1] * target.shape[-1] + cell[:, 0]).long()
+    positive = wanted.flatten(1).gather(1, index[:, None])
+    points = 4 * (cell + torch.rand(cell.shape, generator=generator))
+    return points[:, None], torch.where(positive, POSITIVE, NEGATIVE)

@@ -1,0 +1,168 @@
+"""One training step: a batch to a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_sam2.inference.transforms import normalise
+from napari_sam2.model.neck import ImageFeatures
+from napari_sam2.model.sam2 import Memories, Sam2, Tracked
+from napari_sam2.training.dense import DenseHead, dense_loss
+from napari_sam2.training.losses import decoded_loss, overlap
+from napari_sam2.training.simulate import boxes, corrections, first_clicks
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+    from napari_sam2.model.mask_decoder import Decoded
+    from napari_sam2.training.config import Stage
+    from napari_sam2.training.samples import Batch
+
+MASK_SHARE = 0.2  # of the videos start from a given mask
+CORRECTIONS = 2
+
+
+@dataclass
+class Step:
+    """The loss of a step, and figures to watch."""
+
+    loss: Tensor
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def pick(features: ImageFeatures, index: Tensor) -> ImageFeatures:
+    """Repeat encoded images for the objects on them."""
+    return ImageFeatures(features.embedding[index], features.skip8[index], features.skip4[index])
+
+
+def coverage(masks: Tensor) -> Tensor:
+    """Share of each decoder cell that a mask (N, S, S) covers: (N, S / 4, S / 4)."""
+    return F.avg_pool2d(masks[:, None].float(), 4)[:, 0]
+
+
+def run_step(
+    model: Sam2, head: DenseHead, batch: Batch, stage: Stage, generator: Generator
+) -> Step:
+    """Run the model on a batch as a predictor would, and add up the losses."""
+    frames = batch.images.shape[1]
+    features = model.encode_image(normalise(batch.images.flatten(0, 1)))
+    step = Step(torch.zeros(()))
+    if stage.dense_weight:
+        predicted = head(features)
+        labels = batch.labels.flatten(0, 1)
+        dense = dense_loss(predicted, labels)
+        step.loss = step.loss + stage.dense_weight * dense
+        step.figures["dense"] = dense.item()
+        foreground = coverage(labels > 0)
+        step.figures["foreground"] = overlap(predicted[:, :1], foreground).mean().item()
+    if not stage.prompts:
+        return step
+    # (B * T, ...) -> one entry a frame, its images repeated for their objects
+    per_frame = [pick(features, batch.owner * frames + index) for index in range(frames)]
+    targets = [coverage(batch.masks[:, index]) for index in range(frames)]
+    if frames == 1:
+        _image(model, per_frame[0], batch.masks[:, 0], targets[0], step, stage, generator)
+    else:
+        _video(model, per_frame, batch.masks[:, 0], targets, step, stage, generator)
+    return step
+
+
+def _chance(share: float, generator: Generator) -> bool:
+    return torch.rand((), generator=generator).item() < share
+
+
+def _prompts(masks: Tensor, box_share: float, generator: Generator) -> tuple[Tensor, Tensor, str]:
+    if _chance(box_share, generator):
+        return *boxes(masks, generator), "box"
+    return *first_clicks(masks, generator), "click"
+
+
+def _chosen(decoded: Decoded, points: Tensor | None) -> Tensor:
+    # what the predictor would show: (N, h, w)
+    ambiguous = points is None or points.shape[1] <= 1
+    shown = decoded.best_candidate() if ambiguous else decoded.single(stability_fallback=False)
+    return shown.logits[:, 0].detach().float()
+
+
+def _image(
+    model: Sam2,
+    features: ImageFeatures,
+    masks: Tensor,
+    target: Tensor,
+    step: Step,
+    stage: Stage,
+    generator: Generator,
+) -> None:
+    points, labels, kind = _prompts(masks, stage.box_share, generator)
+    embedding = model.without_memory(features)
+    decoded = model.decode(embedding, features, points, labels)
+    step.loss = step.loss + decoded_loss(decoded, target, stage.object_weight)
+    logits = _chosen(decoded, points)
+    step.figures[kind] = overlap(logits[:, None], target).mean().item()
+    if not _chance(stage.correction_share, generator):
+        return
+    for _ in range(CORRECTIONS):
+        more, more_labels = corrections(logits, target, generator)
+        points, labels = torch.cat([points, more], dim=1), torch.cat([labels, more_labels], dim=1)
+        previous = logits[:, None].clamp(-32, 32)
+        decoded = model.decode(embedding, features, points, labels, previous)
+        step.loss = step.loss + decoded_loss(decoded, target, stage.object_weight) / CORRECTIONS
+        logits = _chosen(decoded, points)
+    step.figures["corrected"] = overlap(logits[:, None], target).mean().item()
+
+
+def _video(
+    model: Sam2,
+    features: list[ImageFeatures],
+    first_masks: Tensor,
+    targets: list[Tensor],
+    step: Step,
+    stage: Stage,
+    generator: Generator,
+) -> None:
+    if _chance(MASK_SHARE, generator):
+        tracked = model.track_mask(features[0], first_masks[:, None].float())
+    else:
+        points, labels, _ = _prompts(first_masks, stage.box_share, generator)
+        decoded = model.decode(model.without_memory(features[0]), features[0], points, labels)
+        step.loss = step.loss + decoded_loss(decoded, targets[0], stage.object_weight)
+        tracked = model.settle(decoded, ambiguous=points.shape[1] <= 1)
+    memories = [_remember(model, features[0], tracked, prompted=True)]
+    pointers = [tracked.pointers]
+    achieved = []
+    for frame in range(1, len(features)):
+        # the conditioning frame has the last time index, the frame before this one the first
+        times = [model.config.memories - 1, *(frame - 1 - k for k in range(1, frame))]
+        offsets = torch.tensor([float(frame - k) for k in range(frame)])
+        embedding = model.with_memory(
+            features[frame],
+            Memories(
+                torch.stack(memories, dim=1),
+                torch.tensor(times),
+                torch.stack(pointers, dim=1),
+                offsets / (model.config.pointers - 1),
+            ),
+        )
+        decoded = model.decode(embedding, features[frame], None, None)
+        step.loss = step.loss + decoded_loss(decoded, targets[frame], stage.object_weight)
+        present = targets[frame].flatten(1).amax(dim=1) > 0.5
+        if present.any():
+            shown = _chosen(decoded, None)[present]
+            achieved.append(overlap(shown[:, None], targets[frame][present]).mean().item())
+        if frame == len(features) - 1:
+            break  # nothing follows that could remember it
+        tracked = model.settle(decoded, ambiguous=True)
+        memories.append(_remember(model, features[frame], tracked, prompted=False))
+        pointers.append(tracked.pointers)
+    step.loss = step.loss / (len(features) / 2)
+    if achieved:
+        step.figures["tracked"] = sum(achieved) / len(achieved)
+
+
+def _remember(model: Sam2, features: ImageFeatures, tracked: Tracked, prompted: bool) -> Tensor:
+    return model.encode_memory(features, tracked.logits, tracked.present, prompted)

@@ -1,0 +1,187 @@
+"""The pieces of training, on data made here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import TINY
+
+from napari_sam2.model.config import VARIANTS
+from napari_sam2.model.mask_decoder import Decoded
+from napari_sam2.training import trainer
+from napari_sam2.training.augment import Window, apply_look, random_look, render, window_on
+from napari_sam2.training.config import Stage, TrainingConfig
+from napari_sam2.training.data import LabelledStack
+from napari_sam2.training.dense import DenseHead, dense_loss, dense_targets
+from napari_sam2.training.losses import decoded_loss, overlap
+from napari_sam2.training.samples import Samples
+from napari_sam2.training.simulate import boxes, corrections, first_clicks
+from napari_sam2.training.steps import coverage, run_step
+
+SMALL = Stage(
+    "small",
+    steps=4,
+    learning_rate=1e-3,
+    size=64,
+    images=2,
+    objects=3,
+    videos=1,
+    frames=3,
+    diameters=(14, 30),
+)
+
+
+@pytest.fixture
+def stack(discs):
+    image, labels = discs
+    return LabelledStack(
+        "discs", "discs", (image / 255).astype(np.float16), labels.astype(np.uint16)
+    )
+
+
+@pytest.fixture
+def masks(discs):
+    return torch.from_numpy(np.stack([discs[1][0] == 1, discs[1][0] == 2]))
+
+
+def test_a_whole_window_draws_the_plane(stack):
+    window = Window((47.5, 47.5), (96.0, 96.0), 0.0, 0, flip=False)
+    image, labels = render(stack.image[0], stack.labels[0], window, 96)
+    np.testing.assert_allclose(image[0], stack.image[0].astype(np.float32), atol=1e-3)
+    np.testing.assert_array_equal(labels, stack.labels[0])
+
+
+def test_turns_and_flips_move_image_and_labels_alike(stack):
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        window = window_on(stack.labels[0] == 2, 64, (15, 40), random)
+        image, labels = render(stack.image[0], stack.labels[0], window, 64)
+        assert (labels == 2).any()
+        # bright where there is a disc, dark elsewhere, but for the discs' edges
+        agree = (image[0] > 0.5) == (labels > 0)
+        assert agree.float().mean() > 0.93
+
+
+def test_looks_stay_between_black_and_white(stack):
+    random = np.random.default_rng(0)
+    image = torch.from_numpy(stack.image[0].astype(np.float32))[None].expand(3, -1, -1)
+    for _ in range(30):
+        seen = apply_look(image, random_look(random), random)
+        assert seen.shape == image.shape
+        assert 0 <= seen.min() <= seen.max() <= 1
+        assert seen.max() - seen.min() > 0.1
+
+
+def test_the_same_seed_draws_the_same(stack):
+    first, second = (Samples([stack], {"discs": 1.0}, SMALL, seed=3) for _ in range(2))
+    other = Samples([stack], {"discs": 1.0}, SMALL, seed=4)
+    torch.testing.assert_close(first[2].images, second[2].images)
+    assert (first[2].images != other[2].images).any()
+
+
+def test_clicks_and_boxes_lie_on_their_objects(masks):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        points, labels = first_clicks(masks, generator)
+        x, y = points[:, 0].long().unbind(1)
+        assert coverage(masks)[torch.arange(2), y // 4, x // 4].min() > 0
+        assert (labels == 1).all()
+        corners, _ = boxes(masks, generator)
+        assert (corners[:, 1] > corners[:, 0]).all()
+
+
+def test_corrections_lie_where_the_mask_is_wrong(masks):
+    generator = torch.Generator().manual_seed(0)
+    target = coverage(masks)
+    missed, too_much = torch.full_like(target, -5.0), torch.full_like(target, 5.0)
+    for logits, label in ((missed, 1), (too_much, 0)):
+        points, labels = corrections(logits, target, generator)
+        assert (labels == label).all()
+        x, y = points[:, 0].long().unbind(1)
+        assert ((target[torch.arange(2), y // 4, x // 4] > 0.5) == bool(label)).all()
+
+
+def test_dense_targets_point_to_the_centre(discs):
+    labels = torch.from_numpy(discs[1][:1].astype(np.int32))
+    foreground, boundary, down, right = dense_targets(labels)[0]
+    assert (foreground[0] == 0).all()
+    inside = torch.from_numpy(discs[1][0, 2::4, 2::4] == 1)
+    assert (foreground[inside] == 1).all()
+    rows, columns = torch.nonzero(inside, as_tuple=True)
+    pixels = 32 / 4  # the offsets' unit in cells
+    for axis, offset in ((rows, down), (columns, right)):
+        centre = axis.float().mean().item()
+        np.testing.assert_allclose(axis + offset[inside] * pixels, centre, atol=1e-4)
+    assert boundary[7, 7] == 0  # the middle of the first disc
+    assert boundary[7, 4:12].any()
+    assert dense_loss(dense_targets(labels) * 20 - 10, labels) > 0
+
+
+def _decoded(logits, scores, presence):
+    return Decoded(logits, scores, torch.zeros(*scores.shape, 8), presence)
+
+
+def test_a_right_answer_costs_less(masks):
+    target = coverage(masks)
+    right = ((target > 0.5) * 20.0 - 10)[:, None].expand(-1, 4, -1, -1)
+    good = _decoded(right, torch.ones(2, 4), torch.full((2,), 9.0))
+    bad = _decoded(-right, torch.ones(2, 4), torch.full((2,), -9.0))
+    assert decoded_loss(good, target, 1.0) < 1 < 5 < decoded_loss(bad, target, 1.0)
+    assert overlap(right, target).min() == 1
+
+
+def test_absent_objects_teach_presence_alone(masks):
+    nothing = torch.zeros_like(coverage(masks))
+    logits = torch.randn(2, 4, *nothing.shape[1:], requires_grad=True)
+    presence = torch.zeros(2, requires_grad=True)
+    decoded_loss(_decoded(logits, torch.ones(2, 4), presence), nothing, 1.0).backward()
+    assert logits.grad is None
+    assert (presence.grad > 0).all()
+
+
+@pytest.mark.parametrize("video", [0.0, 1.0])
+def test_a_step_reaches_every_part(tiny_model, stack, video):
+    from copy import deepcopy
+
+    model = deepcopy(tiny_model.network).train().requires_grad_(True)
+    head = DenseHead(TINY.width)
+    stage = replace(SMALL, video_share=video, correction_share=1.0)
+    batch = Samples([stack], {"discs": 1.0}, stage, seed=0)[0]
+    step = run_step(model, head, batch, stage, torch.Generator().manual_seed(0))
+    step.loss.backward()
+    reached = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    parts = {"image_encoder", "prompt_encoder", "mask_decoder", "no_memory_embedding"}
+    memory = {"memory_encoder", "memory_attention", "pointer_projection", "memory_time"}
+    assert reached >= (parts | memory if video else parts)
+
+
+def test_a_run_resumes_where_it_stopped(stack, tmp_path, monkeypatch):
+    monkeypatch.setitem(VARIANTS, "random", TINY)
+    monkeypatch.setattr(trainer, "load_split", lambda validation: [stack])
+    config = TrainingConfig(
+        stages=(replace(SMALL, name="a", prompts=False), replace(SMALL, name="b", video_share=0.5)),
+        model="random",
+        weights={"discs": 1.0},
+    )
+    whole = trainer.Trainer(config, tmp_path / "whole")
+    whole.run()
+
+    broken = trainer.Trainer(config, tmp_path / "broken", save_every=0.0)
+    steps = broken._train
+
+    def fail_midway(stage, batch):
+        if (broken.stage, broken.step) == (1, 2):
+            raise KeyboardInterrupt
+        return steps(stage, batch)
+
+    monkeypatch.setattr(broken, "_train", fail_midway)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    resumed = trainer.Trainer(config, tmp_path / "broken")
+    assert (resumed.stage, resumed.step) == (1, 2)
+    resumed.run()
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
