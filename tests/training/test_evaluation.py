@@ -15,6 +15,9 @@ def test_the_middle_is_inside_also_at_the_edge_of_the_image():
     mask = np.zeros((20, 20), bool)
     mask[0:9, 11:20] = True
     assert middle_of(mask) == (4, 15)
+    mask[2:8, 13:18] = False  # an open ring, whose centre is not its own
+    row, column = (int(value) for value in middle_of(mask))
+    assert mask[row, column]
     with pytest.raises(ValueError, match="empty"):
         middle_of(np.zeros((3, 3), bool))
 

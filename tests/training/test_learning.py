@@ -11,12 +11,14 @@ from tests.conftest import TINY
 
 from napari_sam2.model.config import VARIANTS
 from napari_sam2.model.mask_decoder import Decoded
+from napari_sam2.model.sam2 import Sam2
 from napari_sam2.training import trainer
 from napari_sam2.training.augment import Window, apply_look, random_look, render, window_on
 from napari_sam2.training.config import Stage, TrainingConfig
 from napari_sam2.training.data import LabelledStack
 from napari_sam2.training.dense import DenseHead, dense_loss, dense_targets
 from napari_sam2.training.losses import decoded_loss, overlap
+from napari_sam2.training.prime import prime_for_prompts
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.simulate import boxes, corrections, first_clicks
 from napari_sam2.training.steps import coverage, run_step
@@ -185,3 +187,24 @@ def test_a_run_resumes_where_it_stopped(stack, tmp_path, monkeypatch):
     resumed.run()
     for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_priming_makes_clicks_heard_and_changes_no_dense_target(stack):
+    torch.manual_seed(0)
+    model, head = Sam2(TINY), DenseHead(TINY.width)
+    with torch.no_grad():
+        for lateral in model.image_encoder.lateral:
+            lateral.weight *= 30  # as large as dense targets leave it
+        image = torch.randn(2, 3, 64, 64)
+        features = model.encode_image(image)
+        before = head(features)
+        prime_for_prompts(model, head, features)
+        features = model.encode_image(image)
+        torch.testing.assert_close(head(features), before, atol=1e-3, rtol=1e-3)
+        assert features.embedding.std().item() == pytest.approx(0.7, abs=0.01)
+        clicks = torch.tensor([[[10.0, 10.0]], [[50.0, 40.0]]])
+        one = features[:1].expand(2)
+        logits = model.decode(
+            model.without_memory(one), one, clicks, torch.ones(2, 1).long()
+        ).logits
+    assert (logits[0] - logits[1]).std() > 0.05 * logits.std()

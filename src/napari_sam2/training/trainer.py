@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
+from napari_sam2.checkpoints.read import write_checkpoint
+from napari_sam2.inference.transforms import normalise
 from napari_sam2.model.config import VARIANTS
 from napari_sam2.model.sam2 import Sam2
 from napari_sam2.training.data import load_split
 from napari_sam2.training.dense import DenseHead
+from napari_sam2.training.prime import prime_for_prompts
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.steps import run_step
 
@@ -84,9 +87,26 @@ class Trainer:
             betas=(0.9, 0.98),
         )  # fmt: skip
 
+    def export(self, path: Path) -> None:
+        """Write the running mean of the weights as a checkpoint that `load_model` reads."""
+        write_checkpoint(path, self.config.model, self.average.module.state_dict())
+
+    def _prime(self, samples: Samples) -> None:
+        count = min(3, len(samples))
+        images = torch.cat([samples[index].images.flatten(0, 1) for index in range(count)])
+        with torch.no_grad():
+            features = self.model.encode_image(normalise(images))
+        prime_for_prompts(self.model, self.head, features)
+        # the mean of the weights so far belongs to features of another size
+        self.average.module.load_state_dict(self.model.state_dict())
+        self.average.n_averaged.zero_()
+
     def _run_stage(self, stage: Stage, stacks: Sequence[LabelledStack]) -> None:
         self.model.train()
         samples = Samples(stacks, self.config.weights, stage, self.config.seed + self.stage)
+        before = self.config.stages[self.stage - 1] if self.stage else None
+        if self.step == 0 and stage.prompts and before is not None and not before.prompts:
+            self._prime(samples)
         loader: DataLoader[Batch] = DataLoader(
             samples,
             batch_size=None,

@@ -1,0 +1,53 @@
+# `make demo` and `make test` do everything from a fresh clone, on a bare Debian or Ubuntu too.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PARITY := .venv-parity
+PINS := pyproject.toml constraints.txt
+ARGS ?=
+
+.PHONY: demo test lint parity clean system
+
+demo: $(VENV)/installed
+	$(BIN)/napari-sam2 demo $(ARGS)
+
+# a virtual screen of its own, as Qt's "offscreen" has no OpenGL
+test: $(VENV)/installed
+	@if command -v xvfb-run >/dev/null; then \
+		xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/python -m pytest $(ARGS); \
+	else \
+		$(BIN)/python -m pytest $(ARGS); \
+	fi
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# the same answers as the published package, which wants another torch; no Qt, hence no pytest-qt
+parity: $(PARITY)/installed
+	$(PARITY)/bin/python -m pytest -p no:pytest-qt tests/parity -m parity $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(PARITY) build dist demo_output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+system:
+	@PYTHON="$(PYTHON)" .ci/system-libraries
+
+$(VENV)/installed: $(PINS) | system
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all,test]"
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all,dev]"
+	@touch $@
+
+$(PARITY)/installed: pyproject.toml | system
+	$(PYTHON) -m venv $(PARITY)
+	SAM2_BUILD_CUDA=0 $(PARITY)/bin/python -m pip install \
+		torch==2.15.0 torchvision==0.29.2 sam2==1.1.0 transformers -e ".[test]"
+	@touch $@

@@ -1,0 +1,133 @@
+"""The commands: ``napari-sam2 segment`` and ``napari-sam2 demo``.
+
+What needs torch, numpy or napari is imported when a command runs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from napari_sam2.cli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(
+    help="Segment Anything Model 2 for microscopy, without a window.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@contextmanager
+def _errors_on_one_line() -> Iterator[None]:
+    """Bad input ends with exit code 2, a disk or a display that fails with 1; no traceback."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from napari_sam2 import __version__
+
+        typer.echo(f"napari-sam2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    """Segment Anything Model 2 for microscopy, without a window."""
+
+
+@app.command("segment")
+def _segment(
+    image: Annotated[Path, typer.Argument(help="A TIFF, zarr or PNG image: 2D, or a stack.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where the labels go; a TIFF, overwritten.")
+    ],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[ID:]z,y,x[:-]",
+            help="A click, in voxels, in the order of the image's axes (y,x for a 2D image). "
+            "A leading ID names the object, 1 without it; a trailing :- makes it negative.",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[ID:]z,r0,c0,r1,c1",
+            help="A box on one plane, from its first row and column to its last "
+            "(r0,c0,r1,c1 for a 2D image).",
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="A model's name, or the path of a checkpoint.")] = (
+        "nano"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    frame_axis: Annotated[
+        int, typer.Option(help="The axis to propagate along, z or t; 0 is the first.")
+    ] = 0,
+    direction: Annotated[
+        Literal["forward", "backward", "both"], typer.Option(help="Which way to propagate.")
+    ] = "both",
+    start: Annotated[int | None, typer.Option(help="First plane to propagate from.")] = None,
+    stop: Annotated[int | None, typer.Option(help="Last plane, included.")] = None,
+) -> None:
+    """Segment objects in IMAGE from clicks and boxes, through every plane of a stack."""
+    with _errors_on_one_line():
+        from napari_sam2.cli.segment import Request, run
+
+        lines = run(
+            Request(
+                image=image,
+                output=output,
+                points=tuple(point or ()),
+                boxes=tuple(box or ()),
+                model=model,
+                device=device,
+                frame_axis=frame_axis,
+                direction=direction,
+                start=start,
+                stop=stop,
+            )
+        )
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command("demo")
+def _demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder for results without a window.")
+    ] = Path("demo_output"),
+    window: Annotated[
+        bool | None,
+        typer.Option(
+            "--window/--headless",
+            help="Open napari, or write results. Without either: a window if there is a display.",
+        ),
+    ] = None,
+) -> None:
+    """Open napari with a sample stack and the dock ready; without a display, segment it."""
+    with _errors_on_one_line():
+        from napari_sam2.cli.demo import has_display, open_window, run_headless
+
+        if has_display() if window is None else window:
+            open_window()
+        else:
+            typer.echo("Without a window: segmenting a generated z-stack. This takes a minute.")
+            for line in run_headless(output):
+                typer.echo(line)

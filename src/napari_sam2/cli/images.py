@@ -1,0 +1,199 @@
+"""Image files in, label files out."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.cli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class OpenImage:
+    """An image that is read when it is indexed.
+
+    Attributes
+    ----------
+    data : array-like
+        Shape (..., Y, X), or with 3 or 4 colours last when ``rgb``; any real dtype.
+    axes : str
+        One letter for each axis other than the colours.
+    rgb : bool
+        Whether the last axis is red, green, blue and perhaps alpha.
+    """
+
+    data: Any
+    axes: str
+    rgb: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape without the colours."""
+        return tuple(self.data.shape[: len(self.axes)])
+
+
+def open_image(path: Path) -> OpenImage:
+    """Open an image, lazily where its format allows.
+
+    TIFF and zarr are read plane by plane, everything else whole. A pyramid is read at its full
+    resolution, a TIFF of several series at its first.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF or other image file, or a zarr folder.
+
+    Returns
+    -------
+    OpenImage
+        The image.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, or it is not an image that can be segmented.
+    """
+    if not path.exists():
+        raise InputError(f"There is no file {path}. Check the path.")
+    try:
+        data, axes = _read(path)
+    except InputError:
+        raise
+    except Exception as error:  # readers raise anything when a file is broken
+        raise InputError(
+            f"{path} cannot be read as an image ({type(error).__name__}: {error}). "
+            "Give a TIFF, zarr or PNG image."
+        ) from error
+    rgb = axes.endswith("S")
+    image = OpenImage(data, axes.removesuffix("S"), rgb)
+    if data.dtype.kind not in "buif":
+        raise InputError(f"{path} holds {data.dtype}. Convert it to real numbers.")
+    if len(image.axes) < 2 or 0 in data.shape:
+        raise InputError(f"{path} has shape {tuple(data.shape)}. Give an image of 2 axes or more.")
+    return image
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write in the same folder, which becomes ``path`` when all went well.
+
+    Whatever goes wrong, ``path`` stays as it was and nothing else is left behind.
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_output(path: Path, image: Path | None = None) -> None:
+    """Refuse a label file that cannot be written, before any work is done.
+
+    Raises
+    ------
+    InputError
+        When it is no TIFF by its name, lies in a folder that does not exist or cannot be
+        written, or is the image itself.
+    """
+    if path.suffix.lower() not in {".tif", ".tiff"}:
+        raise InputError(f"Labels are written as TIFF, but {path} is not called .tif or .tiff.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent}. Create it, or choose another.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Give the name of a file.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"The folder {path.parent} cannot be written. Choose another.")
+    if image is not None and path.exists() and path.samefile(image):
+        raise InputError(f"The labels would overwrite the image {path}. Choose another name.")
+
+
+def write_labels(path: Path, labels: NDArray[np.unsignedinteger], axes: str) -> None:
+    """Write labels as a compressed TIFF, all or nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file; replaced when it exists.
+    labels : array of uint8, uint16 or uint32
+        The labels.
+    axes : str
+        One letter for each axis.
+    """
+    import tifffile
+
+    with replacing(path) as partial:
+        tifffile.imwrite(
+            partial,
+            labels,
+            bigtiff=labels.nbytes > 2**31,  # not known before compression; better safe
+            photometric="minisblack",
+            compression="zlib",
+            metadata={"axes": axes},
+        )
+
+
+def _read(path: Path) -> tuple[Any, str]:
+    """Read the array and name its axes; colours come last and are called S."""
+    if path.is_dir():
+        return _named(*_read_zarr(path))
+    if path.suffix.lower() in {".tif", ".tiff"}:
+        return _named(*_read_tiff(path))
+    from skimage.io import imread
+
+    return _named(imread(path), None)
+
+
+def _read_tiff(path: Path) -> tuple[Any, str]:
+    import tifffile
+    import zarr
+
+    series = tifffile.TiffFile(path).series[0]
+    # the store holds the file open for as long as planes may be read
+    return zarr.open_array(series.aszarr(level=0), mode="r"), series.axes
+
+
+def _read_zarr(path: Path) -> tuple[Any, str | None]:
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Group):
+        if "0" not in node:
+            raise InputError(
+                f"{path} is a zarr group without an array '0'. Give the path of an array in it."
+            )
+        node = node["0"]
+    names = getattr(node.metadata, "dimension_names", None) or ()
+    axes = "".join(str(name)[:1].upper() for name in names)
+    return node, axes if len(axes) == node.ndim else None
+
+
+def _named(data: Any, axes: str | None) -> tuple[Any, str]:
+    """Name axes that have no name; S is for colours."""
+    if axes is None:
+        colours = data.ndim > 2 and data.shape[-1] in (3, 4)
+        axes = _usual(data.ndim - 1) + "S" if colours else _usual(data.ndim)
+    rgb = axes.endswith("S")
+    others = axes.removesuffix("S")
+    # Letters of tifffile's for axes that it knows nothing about. Colours in front are among them:
+    # that is how it stores a stack of three or four planes.
+    if set(others) & set("QIS"):
+        others = _usual(len(others))
+    if rgb and data.shape[-1] not in (3, 4):
+        raise InputError(
+            f"The image has {data.shape[-1]} colours per pixel. Convert it to grey or RGB."
+        )
+    return data, others + "S" * rgb
+
+
+def _usual(ndim: int) -> str:
+    return {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}.get(ndim, "Q" * ndim)

@@ -1,0 +1,33 @@
+"""A progress bar for whoever looks on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextmanager
+def progress_bar(planes: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal's error stream, and nothing elsewhere.
+
+    Parameters
+    ----------
+    planes : int
+        How many there are to do at most.
+
+    Yields
+    ------
+    callable
+        Takes the number of planes done.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("Propagating"), BarColumn(), MofNCompleteColumn(), TextColumn("planes"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=planes)
+        yield lambda done: bar.update(task, completed=done)

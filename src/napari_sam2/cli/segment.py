@@ -1,0 +1,142 @@
+"""``napari-sam2 segment``: from prompts to a label file, without a window."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_sam2.cli.errors import InputError
+from napari_sam2.cli.images import check_output, open_image, write_labels
+from napari_sam2.cli.progress import progress_bar
+from napari_sam2.cli.prompts import parse_box, parse_point, place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_sam2.cli.images import OpenImage
+    from napari_sam2.cli.prompts import Placement
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; the fields are its options.
+
+    Attributes
+    ----------
+    image, output : Path
+        The image, and the TIFF for its labels.
+    points, boxes : tuple of str
+        As typed.
+    model, device : str
+        As ``load_model`` takes them.
+    frame_axis : int
+        The axis to propagate along.
+    direction : {"forward", "backward", "both"}
+        Which way to propagate.
+    start, stop : int or None
+        The first plane and the last, included.
+    """
+
+    image: Path
+    output: Path
+    points: tuple[str, ...] = ()
+    boxes: tuple[str, ...] = ()
+    model: str = "nano"
+    device: str = "auto"
+    frame_axis: int = 0
+    direction: Literal["forward", "backward", "both"] = "both"
+    start: int | None = None
+    stop: int | None = None
+
+
+def run(request: Request) -> list[str]:
+    """Segment and write the labels.
+
+    Parameters
+    ----------
+    request : Request
+        What to do. All of it is checked before the model is loaded.
+
+    Returns
+    -------
+    list of str
+        A line for each object, and one that says where the labels are.
+
+    Raises
+    ------
+    InputError
+        When something asked for cannot be used.
+    OSError
+        When the labels cannot be written.
+    """
+    points = [parse_point(text) for text in request.points]
+    boxes = [parse_box(text) for text in request.boxes]
+    check_output(request.output, request.image)
+    image = open_image(request.image)
+    placement = place(points, boxes, image.shape, request.frame_axis)
+    planes = image.shape[request.frame_axis] if len(image.shape) > 2 else 1
+    for name, frame in (("start", request.start), ("stop", request.stop)):
+        if frame is not None and not 0 <= frame < planes:
+            raise InputError(f"--{name} is {frame}, but the image has planes 0 to {planes - 1}.")
+    labels = _propagated(request, image, placement, planes)
+    write_labels(request.output, labels, image.axes)
+    lines = [_summary(labels, object_id, request.frame_axis) for object_id in placement.object_ids]
+    return [*lines, f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}"]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the predictors refuse into one line for the user."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise InputError(str(error)) from error
+
+
+def _propagated(
+    request: Request, image: OpenImage, placement: Placement, planes: int
+) -> NDArray[np.unsignedinteger]:
+    from napari_sam2.inference.frames import FrameSource
+    from napari_sam2.inference.load import load_model
+    from napari_sam2.inference.video_predictor import VideoPredictor
+
+    flat = len(image.shape) == 2
+    frame_axis = 0 if flat else request.frame_axis
+    labels = np.zeros(image.shape, np.min_scalar_type(max(placement.object_ids)))
+    with _explained():
+        model = load_model(request.model, device=request.device)
+        data = np.asarray(image.data)[None] if flat else image.data
+        frames = FrameSource(data, frame_axis=frame_axis, fixed=placement.fixed, rgb=image.rgb)
+        video = VideoPredictor(model, frames)
+        for (object_id, frame), prompts in placement.prompts.items():
+            video.add_prompts(object_id=object_id, frame=frame, prompts=prompts)
+        results = video.propagate(request.direction, start=request.start, stop=request.stop)
+    done: set[int] = set()
+    with progress_bar(planes) as show:
+        for result in results:
+            index = {**placement.fixed, frame_axis: result.frame}
+            where = tuple(index.get(axis, slice(None)) for axis in range(labels.ndim))
+            labels[() if flat else where] = result.labels()
+            done.add(result.frame)
+            show(len(done))
+    return labels
+
+
+def _summary(labels: NDArray[np.unsignedinteger], object_id: int, frame_axis: int) -> str:
+    mask = labels == object_id
+    voxels = int(mask.sum())
+    if not voxels:
+        return f"Object {object_id}: not found"
+    if labels.ndim == 2:
+        return f"Object {object_id}: {voxels} pixels"
+    others = tuple(axis for axis in range(labels.ndim) if axis != frame_axis)
+    frames = np.flatnonzero(mask.any(axis=others))
+    return (
+        f"Object {object_id}: {voxels} voxels on {len(frames)} planes, {frames[0]} to {frames[-1]}"
+    )

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from skimage.io import imsave
+
+from napari_sam2.cli.errors import InputError
+from napari_sam2.cli.images import check_output, open_image, replacing, write_labels
+
+
+@pytest.fixture
+def numbers():
+    return np.arange(4 * 5 * 6, dtype=np.uint16).reshape(4, 5, 6)
+
+
+def test_a_tiff_stack_is_read_plane_by_plane(tmp_path, numbers):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, numbers, metadata={"axes": "TYX"}, compression="zlib")
+    image = open_image(path)
+    assert (image.shape, image.axes, image.rgb) == ((4, 5, 6), "TYX", False)
+    np.testing.assert_array_equal(image.data[2], numbers[2])
+    assert not isinstance(image.data, np.ndarray)
+
+
+def test_a_pyramid_is_read_at_full_resolution(tmp_path):
+    path = tmp_path / "pyramid.ome.tif"
+    full = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(full, subifds=1, metadata={"axes": "YX"})
+        writer.write(full[::2, ::2], subfiletype=1)
+    image = open_image(path)
+    assert image.shape == (64, 64)
+    np.testing.assert_array_equal(image.data[...], full)
+
+
+@pytest.mark.parametrize("samples", [3, 4])
+def test_colours_of_a_tiff_are_told_from_planes(tmp_path, samples):
+    colours = np.random.default_rng(0).integers(0, 255, (7, 9, samples), np.uint8)
+    path = tmp_path / "colours.tif"
+    alpha = ["unassalpha"] if samples == 4 else None
+    tifffile.imwrite(path, colours, photometric="rgb", extrasamples=alpha)
+    image = open_image(path)
+    assert (image.shape, image.axes, image.rgb) == ((7, 9), "YX", True)
+    np.testing.assert_array_equal(np.asarray(image.data), colours)
+
+
+@pytest.mark.filterwarnings("ignore:.*separate component planes")
+def test_three_planes_are_not_taken_for_colours(tmp_path):
+    planes = np.zeros((3, 7, 9), np.uint8)
+    tifffile.imwrite(tmp_path / "planes.tif", planes)
+    image = open_image(tmp_path / "planes.tif")
+    assert (image.shape, image.axes, image.rgb) == ((3, 7, 9), "ZYX", False)
+
+
+def test_unnamed_axes_get_the_usual_names(tmp_path, numbers):
+    with tifffile.TiffWriter(tmp_path / "plain.tif") as writer:
+        for plane in numbers:
+            writer.write(plane, metadata=None, contiguous=False)
+    assert open_image(tmp_path / "plain.tif").axes == "ZYX"
+
+
+def test_a_zarr_array_is_opened_lazily(tmp_path, numbers):
+    path = tmp_path / "stack.zarr"
+    zarr.save_array(path, numbers)
+    image = open_image(path)
+    assert isinstance(image.data, zarr.Array)
+    assert (image.shape, image.axes) == ((4, 5, 6), "ZYX")
+
+
+def test_a_zarr_pyramid_is_read_at_full_resolution(tmp_path, numbers):
+    group = zarr.open_group(tmp_path / "image.zarr", mode="w")
+    group.create_array("0", data=numbers, dimension_names=("t", "y", "x"))
+    group.create_array("1", data=numbers[:, ::2, ::2])
+    image = open_image(tmp_path / "image.zarr")
+    assert (image.shape, image.axes) == ((4, 5, 6), "TYX")
+
+
+@pytest.mark.parametrize(("shape", "rgb"), [((8, 9), False), ((8, 9, 3), True), ((8, 9, 4), True)])
+def test_a_png_is_read(tmp_path, shape, rgb):
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    imsave(tmp_path / "image.png", pixels, check_contrast=False)
+    image = open_image(tmp_path / "image.png")
+    assert (image.shape, image.rgb) == ((8, 9), rgb)
+    np.testing.assert_array_equal(np.asarray(image.data), pixels)
+
+
+@pytest.mark.parametrize("name", ["broken.tif", "broken.png", "notes.txt"])
+def test_a_file_that_is_no_image_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"not an image")
+    with pytest.raises(InputError, match=f"{name} cannot be read as an image"):
+        open_image(tmp_path / name)
+
+
+def test_a_folder_that_is_no_zarr_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        open_image(tmp_path)
+
+
+def test_a_zarr_group_without_an_image_is_refused(tmp_path):
+    zarr.open_group(tmp_path / "empty.zarr", mode="w")
+    with pytest.raises(InputError, match="without an array '0'"):
+        open_image(tmp_path / "empty.zarr")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((4, 5, 6), np.complex64), "holds complex64"),
+        (np.zeros(7, np.uint8), "Give an image of 2 axes"),
+        (np.zeros((0, 5, 6), np.uint8), r"shape \(0, 5, 6\)"),
+    ],
+)
+def test_an_array_that_is_no_image_is_refused(tmp_path, data, message):
+    zarr.save_array(tmp_path / "odd.zarr", data)
+    with pytest.raises(InputError, match=message):
+        open_image(tmp_path / "odd.zarr")
+
+
+def test_labels_are_written_with_their_axes(tmp_path, numbers):
+    path = tmp_path / "labels.tif"
+    write_labels(path, numbers, "ZYX")
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.series[0].axes == "ZYX"
+        assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+        np.testing.assert_array_equal(tiff.asarray(), numbers)
+    assert [file.name for file in tmp_path.iterdir()] == ["labels.tif"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "labels.tif"
+    path.write_text("before")
+
+    def fail():
+        with replacing(path) as partial:
+            partial.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_outputs_that_cannot_be_written_are_refused(tmp_path):
+    (tmp_path / "folder.tif").mkdir()
+    image = tmp_path / "image.tif"
+    image.touch()
+    for output, message in [
+        (tmp_path / "labels.png", "written as TIFF"),
+        (tmp_path / "nowhere" / "labels.tif", "There is no folder"),
+        (tmp_path / "folder.tif", "is a folder"),
+        (tmp_path / "." / "image.tif", "would overwrite the image"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            check_output(output, image)
+    check_output(tmp_path / "labels.tif", image)

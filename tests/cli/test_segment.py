@@ -1,0 +1,176 @@
+"""``napari-sam2 segment``, with a predictor that needs no weights."""
+
+import numpy as np
+import pytest
+import tifffile
+from skimage.io import imsave
+from typer.testing import CliRunner
+
+from napari_sam2.cli import app
+
+
+@pytest.fixture
+def image(tmp_path, stack):
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "ZYX"})
+    return tmp_path / "stack.tif"
+
+
+def segment(*arguments):
+    return CliRunner().invoke(app, ["segment", *map(str, arguments)])
+
+
+def test_one_click_becomes_a_label_on_every_plane(loaded, image, stack, tmp_path):
+    output = tmp_path / "labels.tif"
+    result = segment(image, "--point", "2,5,6", "-o", output, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(tifffile.imread(output), stack == 200)
+    assert "Object 1: 80 voxels on 4 planes, 1 to 4" in result.output
+    assert loaded == [("nano", "cpu")]
+    with tifffile.TiffFile(output) as tiff:
+        assert (tiff.series[0].axes, tiff.series[0].dtype) == ("ZYX", np.uint8)
+
+
+def test_ids_name_the_labels(loaded, image, stack, tmp_path):
+    output = tmp_path / "labels.tif"
+    result = segment(image, "--point", "7:2,5,6", "--box", "300:4,12,14,16,19", "-o", output)
+    labels = tifffile.imread(output)
+    np.testing.assert_array_equal(labels, 7 * (stack == 200) + 300 * (stack == 150))
+    assert labels.dtype == np.uint16
+    assert "Object 7: 80 voxels" in result.output
+    assert "Object 300: 120 voxels on 4 planes, 2 to 5" in result.output
+
+
+def test_the_range_is_respected(loaded, image, stack, tmp_path):
+    output = tmp_path / "labels.tif"
+    where = ("--direction", "forward", "--start", 2, "--stop", 3)
+    segment(image, "--point", "2,5,6", "-o", output, *where)
+    labels = tifffile.imread(output)
+    np.testing.assert_array_equal(labels.any((1, 2)), [False, False, True, True, False, False])
+
+
+def test_another_frame_axis_gives_labels_in_the_order_of_the_image(loaded, tmp_path, stack):
+    turned = np.moveaxis(stack, 0, 2)
+    tifffile.imwrite(tmp_path / "turned.tif", turned, metadata={"axes": "YXZ"})
+    output = tmp_path / "labels.tif"
+    segment(tmp_path / "turned.tif", "--point", "5,6,2", "--frame-axis", 2, "-o", output)
+    np.testing.assert_array_equal(tifffile.imread(output), turned == 200)
+
+
+def test_one_volume_of_a_time_lapse_is_labelled(loaded, tmp_path, stack):
+    tifffile.imwrite(tmp_path / "tzyx.tif", np.stack([stack, stack]), metadata={"axes": "TZYX"})
+    output = tmp_path / "labels.tif"
+    result = segment(tmp_path / "tzyx.tif", "--point", "1,2,5,6", "--frame-axis", 1, "-o", output)
+    labels = tifffile.imread(output)
+    np.testing.assert_array_equal(labels[1], stack == 200)
+    assert not labels[0].any()
+    assert "80 voxels on 4 planes, 1 to 4" in result.output
+
+
+@pytest.mark.parametrize("colours", [(), (3,), (4,)])
+def test_a_flat_image_needs_no_z(loaded, tmp_path, stack, colours):
+    plane = np.broadcast_to(stack[2].reshape(20, 24, *[1] * len(colours)), (20, 24, *colours))
+    imsave(tmp_path / "plane.png", np.ascontiguousarray(plane), check_contrast=False)
+    output = tmp_path / "labels.tif"
+    result = segment(tmp_path / "plane.png", "--point", "5,6", "-o", output)
+    np.testing.assert_array_equal(tifffile.imread(output), stack[2] == 200)
+    assert "Object 1: 20 pixels" in result.output
+
+
+def test_an_object_that_is_nowhere_is_said_to_be(loaded, image, tmp_path):
+    result = segment(image, "--point", "0,0,0", "-o", tmp_path / "labels.tif")
+    assert result.exit_code == 0
+    assert "Object 1: not found" in result.output
+
+
+def test_earlier_labels_are_replaced(loaded, image, tmp_path):
+    output = tmp_path / "labels.tif"
+    output.write_text("old")
+    assert segment(image, "--point", "2,5,6", "-o", output).exit_code == 0
+    assert tifffile.imread(output).shape == (6, 20, 24)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["labels.tif", "stack.tif"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--point", "nonsense"], "'nonsense' is not a point. Write it like 12,64,70"),
+        (["--box", "1,2"], "needs 5"),
+        (["--point", "2,5,99"], "outside the plane"),
+        (["--point", "6,5,6"], "whole planes 0 to 5"),
+        ([], "There is no prompt"),
+        (["--point", "2,5,6", "--stop", "6"], "--stop is 6, but the image has planes 0 to 5"),
+        (["--point", "2,5,6", "--start", "-1"], "--start is -1"),
+        (["--point", "2,5,6", "--frame-axis", "3"], "no axis 3"),
+    ],
+)
+def test_bad_input_ends_with_one_line_before_the_model_is_loaded(
+    loaded, image, tmp_path, arguments, message
+):
+    output = tmp_path / "labels.tif"
+    output.write_text("old")
+    result = segment(image, "-o", output, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert output.read_text() == "old"
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "message"),
+    [
+        ("nowhere.tif", "labels.tif", "There is no file"),
+        ("stack.tif", "labels.png", "written as TIFF"),
+        ("stack.tif", "nowhere/labels.tif", "There is no folder"),
+        ("stack.tif", "stack.tif", "would overwrite the image"),
+    ],
+)
+def test_bad_paths_end_with_one_line(loaded, image, tmp_path, name, output, message):
+    result = segment(tmp_path / name, "--point", "2,5,6", "-o", tmp_path / output)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert message in result.stderr
+    assert loaded == []
+
+
+def test_a_model_that_does_not_exist_ends_with_one_line(loaded, image, tmp_path):
+    output = tmp_path / "labels.tif"
+    result = segment(image, "--point", "2,5,6", "-o", output, "--model", "missing")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "There is no model 'missing'" in result.stderr
+    assert not output.exists()
+
+
+def test_a_disk_that_fails_ends_with_one_line_and_nothing_lost(
+    loaded, image, tmp_path, monkeypatch
+):
+    def full(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("tifffile.imwrite", full)
+    output = tmp_path / "labels.tif"
+    output.write_text("old")
+    result = segment(image, "--point", "2,5,6", "-o", output)
+    assert (result.exit_code, result.stderr) == (1, "Error: No space left on device\n")
+    assert output.read_text() == "old"
+
+
+def test_a_checkpoint_of_random_weights_runs_through_the_real_predictor(image, tmp_path):
+    import torch
+
+    from napari_sam2.checkpoints.read import write_checkpoint
+    from napari_sam2.model.config import VARIANTS
+    from napari_sam2.model.sam2 import Sam2
+
+    torch.manual_seed(0)
+    write_checkpoint(tmp_path / "random.safetensors", "nano", Sam2(VARIANTS["nano"]).state_dict())
+    output = tmp_path / "labels.tif"
+    where = ("--point", "5:2,5,6", "--point", "5:2,0,0:-", "--box", "9:3,12,14,16,19")
+    model = ("--model", tmp_path / "random.safetensors", "--device", "cpu")
+    result = segment(image, *where, *model, "-o", output)
+    assert result.exit_code == 0, result.output
+    labels = tifffile.imread(output)
+    assert labels.shape == (6, 20, 24)
+    assert set(np.unique(labels)) <= {0, 5, 9}
+    assert "Object 5: " in result.output
+    assert "Object 9: " in result.output
