@@ -15,8 +15,6 @@ from torch import nn
 from napari_sam2.model.layers import Attention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from napari_sam2.model.neck import ImageFeatures
     from napari_sam2.model.sam2 import Sam2
     from napari_sam2.training.dense import DenseHead
@@ -47,7 +45,9 @@ def prime_for_prompts(model: Sam2, head: DenseHead, features: ImageFeatures) -> 
             ((encoder.skip4,), features.skip4, head.from4),
         ):
             scale = POSITION_DEVIATION / value.float().std()
-            _multiply(outputs, scale)
+            for convolution in outputs:
+                for parameter in convolution.parameters():
+                    parameter.mul_(scale)
             inputs.weight /= scale
         for name, attention in model.mask_decoder.transformer.named_modules():
             if not isinstance(attention, Attention) or name.endswith("self_attention"):
@@ -63,10 +63,3 @@ def prime_for_prompts(model: Sam2, head: DenseHead, features: ImageFeatures) -> 
             prompts.no_mask_embedding,
         ):
             embedding.mul_(LABEL_SCALE)
-
-
-def _multiply(convolutions: Iterable[nn.Conv2d], scale: torch.Tensor) -> None:
-    for convolution in convolutions:
-        convolution.weight *= scale
-        if convolution.bias is not None:
-            convolution.bias *= scale
