@@ -1,0 +1,1 @@
+"""What the user has done: objects, their prompts and their results."""

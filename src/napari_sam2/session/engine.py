@@ -1,0 +1,286 @@
+"""Keeps a model and a video predictor in step with what the user asked for.
+
+Nothing here is safe for two threads at once: whoever owns an `Engine` uses it from one at a time.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from napari_sam2.inference.frames import FrameSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.inference.results import FrameResult
+    from napari_sam2.session.session import StackKey
+
+Direction = Literal["both", "forward", "backward"]
+
+
+class Predictor(Protocol):
+    """The part of `VideoPredictor` that is used here."""
+
+    def add_prompts(self, object_id: int, frame: int, prompts: Sequence[Prompt]) -> FrameResult:
+        """Replace the prompts of an object on a frame."""
+        ...
+
+    def remove_prompts(self, object_id: int, frame: int) -> None:
+        """Take the prompts of an object on a frame away."""
+        ...
+
+    def remove_object(self, object_id: int) -> None:
+        """Forget an object."""
+        ...
+
+    def propagate(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        stop_when_absent: int | None = None,
+    ) -> Iterator[FrameResult]:
+        """Carry objects to other frames."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model runs, and where.
+
+    Parameters
+    ----------
+    name : str
+        The name of a checkpoint, or the path of a checkpoint file.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    """
+
+    name: str = "nano"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class StackSource:
+    """The pixels behind a `StackKey`.
+
+    Parameters
+    ----------
+    key : StackKey
+        Which planes are meant.
+    data : array-like
+        The image: numpy, dask, zarr, anything with shape, dtype and indexing.
+    rgb : bool
+        Whether the last axis of the data holds colours.
+    contrast_limits : tuple of float or None
+        The intensities shown as black and white; None leaves the choice to the predictor.
+    """
+
+    key: StackKey
+    data: Any
+    rgb: bool
+    contrast_limits: tuple[float, float] | None
+
+    def same_pixels(self, other: StackSource | None) -> bool:
+        """Whether a predictor made for the other would see the same."""
+        return (
+            other is not None
+            and self.key == other.key
+            and self.data is other.data
+            and self.contrast_limits == other.contrast_limits
+        )
+
+    def frames(self) -> FrameSource:
+        """Read the planes one at a time."""
+        key, data = self.key, self.data
+        if key.frame_axis is None:
+            return FrameSource(np.asarray(data)[np.newaxis], frame_axis=0, rgb=self.rgb)
+        return FrameSource(data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb)
+
+
+def _load_model(choice: ModelChoice) -> Any:
+    # Imported late: torch takes seconds to import, and opening a window must not wait for it.
+    from napari_sam2.inference.load import load_model
+
+    return load_model(choice.name, device=choice.device)
+
+
+def _make_predictor(
+    model: Any, frames: FrameSource, contrast_limits: tuple[float, float] | None
+) -> Predictor:
+    from napari_sam2.inference.video_predictor import VideoPredictor
+
+    return VideoPredictor(model, frames, contrast_limits=contrast_limits)
+
+
+class Engine:
+    """Runs the model for one stack at a time, and sends it only what has changed.
+
+    Parameters
+    ----------
+    load_model : callable
+        Makes a model from a `ModelChoice`.
+    make_predictor : callable
+        Makes a predictor from a model, a `FrameSource` and contrast limits.
+    """
+
+    def __init__(
+        self,
+        load_model: Callable[[ModelChoice], Any] = _load_model,
+        make_predictor: Callable[
+            [Any, FrameSource, tuple[float, float] | None], Predictor
+        ] = _make_predictor,
+    ) -> None:
+        self._load_model = load_model
+        self._make_predictor = make_predictor
+        self._choice: ModelChoice | None = None
+        self._model: Any = None
+        self._source: StackSource | None = None
+        self._predictor: Predictor | None = None
+        self._sent: dict[tuple[int, int], tuple[Prompt, ...]] = {}
+
+    def is_loaded(self, choice: ModelChoice) -> bool:
+        """Whether this model is the one in memory."""
+        return self._choice == choice
+
+    def load(self, choice: ModelChoice) -> None:
+        """Load a model, unless it is the one in memory.
+
+        Raises
+        ------
+        ValueError, OSError
+            When it cannot be loaded.
+        """
+        if self._choice != choice:
+            # Forgotten first, so that two models never fill the memory together.
+            self._forget_predictor()
+            self._choice = self._model = None
+            self._model = self._load_model(choice)
+            self._choice = choice
+
+    def run_frames(
+        self,
+        choice: ModelChoice,
+        source: StackSource,
+        prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
+        frames: Collection[int],
+    ) -> Iterator[FrameResult]:
+        """Apply the prompts of some frames.
+
+        Parameters
+        ----------
+        choice : ModelChoice
+            The model.
+        source : StackSource
+            The stack.
+        prompts : mapping of (int, int) to tuple of Prompt
+            All prompts of the stack, by (object, frame).
+        frames : collection of int
+            Indices along the frame axis.
+
+        Yields
+        ------
+        FrameResult
+            A frame, after each object whose prompts on it have changed.
+
+        Raises
+        ------
+        ValueError, OSError, TypeError
+            When the model cannot be loaded, or image or prompts cannot be used.
+        """
+        with self._prepared(choice, source) as predictor:
+            yield from self._send(predictor, prompts, frames)
+
+    def propagate(
+        self,
+        choice: ModelChoice,
+        source: StackSource,
+        prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
+        direction: Direction = "both",
+        limits: tuple[int, int] | None = None,
+        stop_when_absent: int | None = None,
+    ) -> Iterator[FrameResult]:
+        """Apply all prompts, then carry every object outward from its own.
+
+        Parameters
+        ----------
+        choice, source, prompts
+            As for `run_frames`.
+        direction : {"both", "forward", "backward"}
+            Where to go from the prompts.
+        limits : tuple of int, optional
+            The first and the last frame to go to; by default the whole stack.
+        stop_when_absent : int, optional
+            Leave an object after so many frames without it; by default never.
+
+        Yields
+        ------
+        FrameResult
+            A frame after each change of it.
+
+        Raises
+        ------
+        ValueError, OSError, TypeError
+            As for `run_frames`.
+        """
+        with self._prepared(choice, source) as predictor:
+            frames = {frame for _, frame in (*prompts, *self._sent)}
+            yield from self._send(predictor, prompts, frames)
+            start, stop = _range(direction, limits)
+            yield from predictor.propagate(
+                direction=direction, start=start, stop=stop, stop_when_absent=stop_when_absent
+            )
+
+    @contextmanager
+    def _prepared(self, choice: ModelChoice, source: StackSource) -> Iterator[Predictor]:
+        self.load(choice)
+        if self._predictor is None or not source.same_pixels(self._source):
+            self._forget_predictor()
+            self._predictor = self._make_predictor(
+                self._model, source.frames(), source.contrast_limits
+            )
+            self._source = source
+        try:
+            yield self._predictor
+        except Exception:
+            # What it holds after an error is not known; a new one gets all prompts again.
+            self._forget_predictor()
+            raise
+
+    def _forget_predictor(self) -> None:
+        self._predictor = self._source = None
+        self._sent.clear()
+
+    def _send(
+        self,
+        predictor: Predictor,
+        prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
+        frames: Collection[int],
+    ) -> Iterator[FrameResult]:
+        for object_id, frame in [key for key in self._sent if key[1] in frames]:
+            if (object_id, frame) not in prompts:
+                del self._sent[object_id, frame]
+                if any(other == object_id for other, _ in self._sent):
+                    predictor.remove_prompts(object_id=object_id, frame=frame)
+                else:
+                    predictor.remove_object(object_id)
+        for (object_id, frame), wanted in sorted(prompts.items(), key=lambda item: item[0]):
+            if frame in frames and self._sent.get((object_id, frame)) != wanted:
+                result = predictor.add_prompts(
+                    object_id=object_id, frame=frame, prompts=list(wanted)
+                )
+                self._sent[object_id, frame] = wanted
+                yield result
+
+
+def _range(direction: Direction, limits: tuple[int, int] | None) -> tuple[int | None, int | None]:
+    if limits is None:
+        return None, None
+    first, last = limits
+    # In one direction a start would drag every object there from wherever its prompts are.
+    return {"both": (first, last), "forward": (None, last), "backward": (None, first)}[direction]

@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+
+from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.session.engine import Engine, ModelChoice, StackSource
+from napari_sam2.session.session import StackKey
+
+DATA = np.zeros((5, 8, 9), np.uint8)
+NANO = ModelChoice()
+A, B = (PointPrompt((1.0, 1.0)),), (PointPrompt((2.0, 2.0)),)
+
+
+class Recorder:
+    """A predictor that notes what it is told."""
+
+    def __init__(self, frames, fails=False):
+        self.frames = frames
+        self.calls = []
+        self.fails = fails
+
+    def add_prompts(self, object_id, frame, prompts):
+        if self.fails:
+            raise RuntimeError("out of memory")
+        self.calls.append(("add", object_id, frame, tuple(prompts)))
+        return ("result", object_id, frame)
+
+    def remove_prompts(self, object_id, frame):
+        self.calls.append(("remove", object_id, frame))
+
+    def remove_object(self, object_id):
+        self.calls.append(("remove object", object_id))
+
+    def propagate(self, direction="both", start=None, stop=None, stop_when_absent=None):
+        self.calls.append(("propagate", direction, start, stop, stop_when_absent))
+        yield "frame"
+
+
+class Bench:
+    def __init__(self):
+        self.loaded = []
+        self.predictors = []
+        self.fails = False
+        self.engine = Engine(self.load, self.make)
+
+    def load(self, choice):
+        if choice.name == "broken":
+            raise ValueError("This is no checkpoint.")
+        self.loaded.append(choice)
+        return choice.name
+
+    def make(self, model, frames, contrast_limits):
+        self.predictors.append(Recorder(frames, self.fails))
+        return self.predictors[-1]
+
+
+def source(data=DATA, limits=(0.0, 255.0), key=None):
+    return StackSource(key or StackKey("image", (1, 2), 0), data, False, limits)
+
+
+def test_only_changed_prompts_are_sent():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
+    list(bench.engine.run_frames(NANO, here, {(1, 2): B, (2, 2): A}, {2}))
+    assert bench.predictors[0].calls == [("add", 1, 2, A), ("add", 2, 2, A), ("add", 1, 2, B)]
+    assert bench.loaded == [NANO]
+
+
+def test_a_frame_run_leaves_other_frames_alone():
+    bench = Bench()
+    results = list(bench.engine.run_frames(NANO, source(), {(1, 2): A, (1, 4): A}, {4}))
+    assert results == [("result", 1, 4)]
+    assert bench.predictors[0].calls == [("add", 1, 4, A)]
+
+
+def test_removed_prompts_are_taken_back_and_the_last_with_their_object():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A, (1, 3): A}, {2, 3}))
+    list(bench.engine.run_frames(NANO, here, {(1, 3): A}, {2}))
+    list(bench.engine.run_frames(NANO, here, {}, {3}))
+    assert bench.predictors[0].calls[2:] == [("remove", 1, 2), ("remove object", 1)]
+
+
+def test_propagating_sends_everything_first():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    results = list(bench.engine.propagate(NANO, here, {(2, 4): B}, "both", None, 3))
+    assert results == [("result", 2, 4), "frame"]
+    assert bench.predictors[0].calls[1:] == [
+        ("remove object", 1),
+        ("add", 2, 4, B),
+        ("propagate", "both", None, None, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("direction", "start", "stop"),
+    [("both", 1, 3), ("forward", None, 3), ("backward", None, 1)],
+)
+def test_limits(direction, start, stop):
+    bench = Bench()
+    list(bench.engine.propagate(NANO, source(), {(1, 2): A}, direction, (1, 3)))
+    assert bench.predictors[0].calls[-1] == ("propagate", direction, start, stop, None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        source(data=DATA.copy()),
+        source(limits=(0.0, 9.0)),
+        source(key=StackKey("image", (0, 2), 1)),
+    ],
+)
+def test_other_pixels_need_another_predictor(other):
+    bench = Bench()
+    list(bench.engine.run_frames(NANO, source(), {(1, 2): A}, {2}))
+    list(bench.engine.run_frames(NANO, other, {(1, 2): A}, {2}))
+    assert len(bench.predictors) == 2
+    assert bench.predictors[1].calls == [("add", 1, 2, A)]
+    assert bench.loaded == [NANO]
+
+
+def test_another_model_needs_another_predictor():
+    bench = Bench()
+    cpu = ModelChoice("nano", "cpu")
+    assert not bench.engine.is_loaded(NANO)
+    for choice in (NANO, cpu):
+        list(bench.engine.run_frames(choice, source(), {(1, 2): A}, {2}))
+        assert bench.engine.is_loaded(choice)
+    assert bench.loaded == [NANO, cpu]
+    assert len(bench.predictors) == 2
+
+
+def test_after_a_bad_model_the_good_one_is_loaded_again():
+    bench = Bench()
+    list(bench.engine.run_frames(NANO, source(), {(1, 2): A}, {2}))
+    with pytest.raises(ValueError, match="no checkpoint"):
+        list(bench.engine.run_frames(ModelChoice("broken"), source(), {(1, 2): A}, {2}))
+    list(bench.engine.run_frames(NANO, source(), {(1, 2): A}, {2}))
+    assert bench.loaded == [NANO, NANO]
+
+
+def test_after_an_error_a_new_predictor_gets_all_prompts_again():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    bench.predictors[0].fails = True
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
+    assert bench.predictors[1].calls == [("add", 1, 2, A), ("add", 2, 2, A)]
+
+
+def test_a_cancelled_run_keeps_the_predictor():
+    bench = Bench()
+    here = source()
+    steps = bench.engine.propagate(NANO, here, {(1, 2): A, (2, 2): A})
+    next(steps)
+    steps.close()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
+    assert bench.predictors[0].calls == [("add", 1, 2, A), ("add", 2, 2, A)]
+
+
+def test_frames_of_a_plane_a_stack_and_a_time_lapse():
+    plane = StackSource(StackKey("i", (0, 1), None), np.eye(4), False, None).frames()
+    assert (len(plane), plane.plane_shape) == (1, (4, 4))
+    colours = StackSource(StackKey("i", (0, 1), None), np.ones((4, 6, 3)), True, None).frames()
+    assert colours.plane(0).shape == (4, 6, 3)
+    data = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    stack = StackSource(StackKey("i", (2, 3), 1, ((0, 1),)), data, False, None).frames()
+    np.testing.assert_array_equal(stack.plane(2), data[1, 2])
+    side = StackSource(StackKey("i", (1, 3), 2, ((0, 1),)), data, False, None).frames()
+    np.testing.assert_array_equal(side.plane(3), data[1, :, 3])
