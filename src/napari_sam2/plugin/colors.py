@@ -1,0 +1,31 @@
+"""One colour for each object, the same for its prompts and its label."""
+
+from __future__ import annotations
+
+from napari.utils.colormaps import CyclicLabelColormap
+
+# Well apart from each other and readable on a dark and on a bright image.
+PALETTE = (
+    "#4cc9f0",
+    "#ffb703",
+    "#f72585",
+    "#80ed99",
+    "#b388ff",
+    "#ff7b54",
+    "#2ec4b6",
+    "#ffe66d",
+    "#ff8fab",
+    "#5e9bff",
+    "#c0e218",
+    "#e07be0",
+)
+
+
+def object_color(object_id: int) -> str:
+    """Colour of an object as "#rrggbb"; they repeat after the palette's length."""
+    return PALETTE[(object_id - 1) % len(PALETTE)]
+
+
+def label_colormap() -> CyclicLabelColormap:
+    """Colormap of a Labels layer in which each label has its object's colour."""
+    return CyclicLabelColormap(colors=["transparent", *PALETTE], name="SAM 2 objects")

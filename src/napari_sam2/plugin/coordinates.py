@@ -1,0 +1,263 @@
+"""World and plane: the one place where the window's coordinates are converted.
+
+napari shows layers of any number of axes in one world; a model sees one plane of one image. A
+`StackGeometry` says which axes of the image make the plane, which one the frames lie along, and
+at which index the others stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_sam2.session.session import StackKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import Dims
+    from napari.layers import Image, Layer
+    from numpy.typing import ArrayLike, NDArray
+
+
+class PlanePosition(NamedTuple):
+    """A position in a stack: frame (an index), row and column (pixels of the plane)."""
+
+    frame: int
+    row: float
+    column: float
+
+
+@dataclass(frozen=True)
+class StackGeometry:
+    """Which planes of an image the user works on.
+
+    Parameters
+    ----------
+    key : StackKey
+        The axes of the plane, the frame axis, and where the other axes stay.
+    shape : tuple of int
+        Shape of the image without its RGB axis.
+    """
+
+    key: StackKey
+    shape: tuple[int, ...]
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """(Y, X) of a plane in pixels."""
+        first, second = self.key.plane_axes
+        return self.shape[first], self.shape[second]
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames the stack has; 1 where there is no frame axis."""
+        return 1 if self.key.frame_axis is None else self.shape[self.key.frame_axis]
+
+    def index(self, frame: int, region: tuple[slice, slice]) -> tuple[int | slice, ...]:
+        """Index of a region of one frame in an array of the image's shape.
+
+        Parameters
+        ----------
+        frame : int
+            Index along the frame axis.
+        region : tuple of slice
+            Rows and columns of the plane.
+
+        Returns
+        -------
+        tuple
+            One index for each axis; indexing gives an array of shape (rows, columns).
+        """
+        index: list[int | slice] = [slice(None)] * len(self.shape)
+        for axis, part in zip(self.key.plane_axes, region, strict=True):
+            index[axis] = part
+        for axis, position in self.held_axes(frame):
+            index[axis] = position
+        return tuple(index)
+
+    def locate(self, position: ArrayLike) -> PlanePosition | None:
+        """Find where in the stack a position of the image lies.
+
+        Parameters
+        ----------
+        position : array-like of float, shape (ndim,)
+            In data coordinates of the image: array order, pixel centres at integers.
+
+        Returns
+        -------
+        PlanePosition or None
+            None where it lies at another index of an axis that stays, so in another stack. It
+            may lie outside the image.
+        """
+        position = np.asarray(position, dtype=float)
+        if any(_nearest(position[axis]) != index for axis, index in self.key.fixed):
+            return None
+        axis = self.key.frame_axis
+        frame = 0 if axis is None else _nearest(position[axis])
+        row, column = (float(position[axis]) for axis in self.key.plane_axes)
+        return PlanePosition(frame, row, column)
+
+    def contains(self, position: PlanePosition) -> bool:
+        """Whether a position lies on a pixel of the stack."""
+        height, width = self.plane_shape
+        return (
+            0 <= position.frame < self.frame_count
+            and -0.5 <= position.row <= height - 0.5
+            and -0.5 <= position.column <= width - 0.5
+        )
+
+    def held_axes(self, frame: int) -> tuple[tuple[int, int], ...]:
+        """(axis, index) of every axis of the image that is not part of the plane."""
+        axis = self.key.frame_axis
+        return self.key.fixed if axis is None else (*self.key.fixed, (axis, frame))
+
+
+def image_shape(image: Image) -> tuple[int, ...]:
+    """Shape of an image layer at full resolution, without its RGB axis."""
+    data = image.data[0] if image.multiscale else image.data
+    return tuple(int(length) for length in data.shape[: image.ndim])
+
+
+def plane_axes(dims: Dims, layer: Layer) -> tuple[int, int]:
+    """Find the two axes of a layer that make the plane on the screen, in ascending order.
+
+    Where the screen shows an axis that the layer lacks, its last two axes make the plane.
+    """
+    offset = dims.ndim - layer.ndim
+    # In a 3D view the last two of the displayed axes are those that a 2D view would show.
+    first, second = sorted(axis - offset for axis in dims.order[-2:])
+    return (first, second) if first >= 0 else (layer.ndim - 2, layer.ndim - 1)
+
+
+def frame_axes(dims: Dims, layer: Layer) -> tuple[int, ...]:
+    """Axes of a layer that frames can lie along: all but those of the plane, in array order."""
+    return tuple(axis for axis in range(layer.ndim) if axis not in plane_axes(dims, layer))
+
+
+def axis_name(dims: Dims, layer: Layer, axis: int) -> str:
+    """Name of a layer's axis: its label, or "axis" and its number where it has none."""
+    label = str(dims.axis_labels[dims.ndim - layer.ndim + axis])
+    # napari numbers unnamed axes from the last one: "-3", "-2", "-1".
+    return f"axis {axis}" if not label or label.lstrip("-").isdigit() else label
+
+
+def stack_geometry(dims: Dims, image: Image, frame_axis: int | None = None) -> StackGeometry:
+    """Read off the viewer which stack is meant.
+
+    Parameters
+    ----------
+    dims : napari.components.Dims
+        The viewer's axes: which are displayed, and where the sliders stand.
+    image : napari.layers.Image
+        The image.
+    frame_axis : int, optional
+        Axis of the image that frames lie along. By default, and where this axis is displayed,
+        the last one that is not: z of (t, z, y, x).
+
+    Returns
+    -------
+    StackGeometry
+        Axes that are neither of the plane nor the frame axis stay where the sliders stand.
+    """
+    leading = frame_axes(dims, image)
+    if frame_axis not in leading:
+        frame_axis = leading[-1] if leading else None
+    shape = image_shape(image)
+    here = slider_index(dims, image, shape)
+    fixed = tuple((axis, here[axis]) for axis in leading if axis != frame_axis)
+    key = StackKey(str(image.unique_id), plane_axes(dims, image), frame_axis, fixed)
+    return StackGeometry(key, shape)
+
+
+def slider_index(dims: Dims, layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Where the sliders stand, as the nearest index along each axis of a layer."""
+    position = layer.world_to_data(dims.point)
+    return tuple(
+        min(max(_nearest(value), 0), length - 1)
+        for value, length in zip(position, shape, strict=True)
+    )
+
+
+def current_frame(dims: Dims, image: Image, geometry: StackGeometry) -> int:
+    """Frame that the slider stands at."""
+    axis = geometry.key.frame_axis
+    return 0 if axis is None else slider_index(dims, image, geometry.shape)[axis]
+
+
+def is_shown(dims: Dims, layer: Layer, geometry: StackGeometry, frame: int) -> bool:
+    """Whether a frame is part of what the viewer shows of a layer of the image's shape."""
+    here = slider_index(dims, layer, geometry.shape)
+    offset = dims.ndim - layer.ndim
+    displayed = {axis - offset for axis in dims.displayed}
+    held = geometry.held_axes(frame)
+    return all(axis in displayed or here[axis] == index for axis, index in held)
+
+
+def to_image(positions: ArrayLike, source: Layer, image: Image) -> NDArray[np.float64]:
+    """Carry positions of one layer over to an image, through the world.
+
+    Parameters
+    ----------
+    positions : array-like of float, shape (N, source.ndim)
+        In data coordinates of the source layer.
+    source : napari.layers.Layer
+        A layer with at least as many axes as the image.
+    image : napari.layers.Image
+        The image.
+
+    Returns
+    -------
+    array of float64, shape (N, image.ndim)
+        In data coordinates of the image.
+
+    Raises
+    ------
+    ValueError
+        When the source layer has fewer axes than the image, so that the plane is unknown.
+    """
+    if source.ndim < image.ndim:
+        raise ValueError(
+            f"The layer “{source.name}” has {source.ndim} axes and the image {image.ndim}, "
+            "so the plane that it marks is not known. Use a layer with as many axes as the image."
+        )
+    positions = np.asarray(positions, dtype=float).reshape(-1, source.ndim)
+
+    def one(position: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(image.world_to_data(source.data_to_world(position)), dtype=float)
+
+    return _apply_affine(one, positions)
+
+
+def placement(image: Image) -> dict[str, Any]:
+    """Arguments that give a new layer the image's place in the world.
+
+    What is drawn in such a layer has the image's data coordinates.
+    """
+    return {
+        "scale": image.scale,
+        "translate": image.translate,
+        "rotate": image.rotate,
+        "shear": image.shear,
+        "affine": image.affine,
+        "units": image.units,
+        "axis_labels": image.axis_labels,
+    }
+
+
+def _apply_affine(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    positions: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    # napari converts one position at a time, which is slow for thousands; but the map is affine,
+    # so the origin and the unit vectors tell all of it.
+    ndim = positions.shape[1]
+    origin = function(np.zeros(ndim))
+    matrix = np.stack([function(unit) - origin for unit in np.eye(ndim)])
+    return np.asarray(positions @ matrix + origin)
+
+
+def _nearest(value: float) -> int:
+    return int(np.floor(value + 0.5))

@@ -1,0 +1,150 @@
+"""The dock: sections from top to bottom as the work goes, wired to the controller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_sam2.plugin import keys
+from napari_sam2.plugin.controller import PROPAGATING, Controller
+from napari_sam2.plugin.widgets.image_section import ImageSection
+from napari_sam2.plugin.widgets.model_section import ModelSection
+from napari_sam2.plugin.widgets.prompt_section import PromptSection
+from napari_sam2.plugin.widgets.propagate_section import PropagateSection
+from napari_sam2.session.engine import ModelChoice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari.viewer
+
+    from napari_sam2.plugin.widgets.layer_combo import LayerCombo
+    from napari_sam2.session.engine import Engine
+
+_ABSENT_FRAMES = 3
+
+
+class Sam2Widget(QWidget):
+    """Segment an image by clicks, and carry the masks through a stack.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer that the dock belongs to.
+    engine : Engine, optional
+        Runs the model; by default a new one.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
+        super().__init__()
+        self.controller = Controller(viewer, engine)
+        workspace = self.controller.workspace
+        self.model = ModelSection()
+        self.image = ImageSection(viewer, workspace.is_target_candidate)
+        self.prompts = PromptSection(viewer)
+        self.propagate = PropagateSection()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 10, 10, 10)
+        layout.setSpacing(14)
+        for section in (self.model, self.image, self.prompts, self.propagate):
+            layout.addWidget(section)
+        layout.addStretch(1)
+        self._keys = keys.KeyBindings(
+            viewer,
+            {
+                keys.NEW_OBJECT: self.controller.new_object,
+                keys.TOGGLE_SIGN: self.controller.toggle_sign,
+                keys.RUN_PLANE: self.controller.run_plane,
+                keys.PROPAGATE: self._propagate,
+                keys.CANCEL: self.controller.cancel,
+            },
+        )
+        combos = (self.image.image, self.image.target, self.prompts.points, self.prompts.boxes)
+        self._docked = False
+        self._let_go = _LetGo(self.controller, self._keys, combos)
+        # With its window the widget is destroyed without being closed.
+        self.destroyed.connect(self._let_go)
+        self._wire()
+        self.controller.open()
+
+    def _wire(self) -> None:
+        controller, workspace = self.controller, self.controller.workspace
+        self.model.model_chosen.connect(
+            lambda name, device: controller.set_model(ModelChoice(name, device))
+        )
+        self.image.image.chosen.connect(controller.choose_image)
+        self.image.axis_chosen.connect(workspace.choose_frame_axis)
+        self.image.target.chosen.connect(controller.choose_target)
+        self.prompts.points.chosen.connect(controller.choose_points)
+        self.prompts.boxes.chosen.connect(controller.choose_boxes)
+        self.prompts.active_chosen.connect(controller.prompting.set_active)
+        self.prompts.new_object_asked.connect(controller.new_object)
+        self.prompts.run_asked.connect(controller.run_plane)
+        self.prompts.auto_run_changed.connect(controller.set_auto_run)
+        self.propagate.run_asked.connect(self._propagate)
+        self.propagate.cancel_asked.connect(controller.cancel)
+        workspace.layers_changed.connect(self._show_layers)
+        workspace.stack_changed.connect(self._show_stack)
+        controller.prompting.active_changed.connect(self.prompts.show_active)
+        controller.runs.progressed.connect(self.propagate.show_progress)
+        controller.runs.status_changed.connect(self.propagate.show_status)
+        controller.runs.running_changed.connect(self._show_running)
+
+    def _propagate(self) -> None:
+        section = self.propagate
+        absent = _ABSENT_FRAMES if section.stop_when_absent.isChecked() else None
+        self.controller.propagate(section.direction.currentData(), section.limits, absent)
+
+    def _show_layers(self) -> None:
+        workspace = self.controller.workspace
+        self.image.image.show_layer(workspace.image)
+        self.image.target.show_layer(workspace.target)
+        self.prompts.points.show_layer(workspace.points)
+        self.prompts.boxes.show_layer(workspace.boxes)
+
+    def _show_stack(self) -> None:
+        workspace = self.controller.workspace
+        geometry = workspace.geometry()
+        axis = None if geometry is None else geometry.key.frame_axis
+        names = workspace.frame_axis_names()
+        self.image.show_axes(names, axis)
+        is_time = axis is not None and names[axis].lower() in ("t", "time")
+        self.propagate.show_stack(1 if geometry is None else geometry.frame_count, is_time)
+
+    def _show_running(self, name: str) -> None:
+        self.propagate.cancel.setEnabled(bool(name))
+        self.propagate.run.setEnabled(name != PROPAGATING)
+
+    def event(self, event: QEvent) -> bool:
+        """Let go of the viewer when the dock is closed."""
+        # napari neither closes nor deletes the widget of a closed dock: it takes its parent away.
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self._let_go()
+            self._docked = self.parent() is not None
+        return super().event(event)
+
+    def closeEvent(self, event: QEvent) -> None:
+        """Let go of the viewer when the widget is closed by itself."""
+        self._let_go()
+        super().closeEvent(event)
+
+
+class _LetGo:
+    """Stops the worker and disconnects from the viewer, once.
+
+    Knows nothing of the dock, which may be gone by then.
+    """
+
+    def __init__(
+        self, controller: Controller, bindings: keys.KeyBindings, combos: Sequence[LayerCombo]
+    ) -> None:
+        self._closes = [controller.close, bindings.close]
+        self._closes += [combo.disconnect_viewer for combo in combos]
+
+    def __call__(self) -> None:
+        """Let go; does nothing the second time."""
+        while self._closes:
+            self._closes.pop()()

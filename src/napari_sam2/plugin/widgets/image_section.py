@@ -1,0 +1,66 @@
+"""Which image, along which axis, and where results go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox
+
+from napari_sam2.plugin.widgets.layer_combo import LayerCombo
+from napari_sam2.plugin.widgets.section import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import napari
+    from napari.layers import Layer
+
+
+class ImageSection(Section):
+    """Image layer, frame axis and Labels layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    is_target : callable
+        Tells whether results can be written to a layer.
+
+    Attributes
+    ----------
+    axis_chosen : Signal(int)
+        Emitted with the frame axis that the user chose.
+    """
+
+    axis_chosen = Signal(int)
+
+    def __init__(self, viewer: napari.Viewer, is_target: Callable[[Layer], bool]) -> None:
+        super().__init__("Image")
+        self.image = LayerCombo(viewer, lambda layer: isinstance(layer, Image), "no image")
+        self.axis = QComboBox()
+        self.target = LayerCombo(viewer, is_target, "new labels layer")
+        self.add_row("image", self.image, tip="The image to segment.")
+        self.add_row(
+            "frames",
+            self.axis,
+            tip="The axis that objects are carried along: z of a stack, t of a time-lapse. "
+            "Other axes stay where their slider is.",
+        )
+        self.add_row(
+            "result",
+            self.target,
+            tip="The Labels layer that masks are written to. Labels that are in it stay.",
+        )
+        self.axis.activated.connect(lambda index: self.axis_chosen.emit(self.axis.itemData(index)))
+
+    def show_axes(self, names: Mapping[int, str], chosen: int | None) -> None:
+        """Show the axes that frames can lie along, and the one that they do."""
+        self.axis.clear()
+        for axis, name in names.items():
+            self.axis.addItem(name, axis)
+        self.axis.setEnabled(len(names) > 1)
+        if chosen is None:
+            self.axis.addItem("one plane", None)
+        self.axis.setCurrentIndex(self.axis.findData(chosen))

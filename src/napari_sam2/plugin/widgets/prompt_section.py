@@ -1,0 +1,110 @@
+"""What is clicked and drawn, and for which object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Points, Shapes
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QLabel, QPushButton, QSpinBox
+
+from napari_sam2.plugin import keys
+from napari_sam2.plugin.colors import object_color
+from napari_sam2.plugin.widgets.layer_combo import LayerCombo
+from napari_sam2.plugin.widgets.section import Section
+
+if TYPE_CHECKING:
+    import napari
+
+
+class PromptSection(Section):
+    """Prompt layers, active object, sign, and the run on one plane.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+
+    Attributes
+    ----------
+    active_chosen : Signal(int, bool)
+        Emitted with the object and the sign that the user chose.
+    new_object_asked, run_asked : Signal()
+        Emitted when the buttons are pressed.
+    auto_run_changed : Signal(bool)
+        Emitted with whether prompts run by themselves.
+    """
+
+    active_chosen = Signal(int, bool)
+    new_object_asked = Signal()
+    run_asked = Signal()
+    auto_run_changed = Signal(bool)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__("Prompts")
+        self.points = LayerCombo(viewer, lambda layer: isinstance(layer, Points), "new layer")
+        self.boxes = LayerCombo(viewer, lambda layer: isinstance(layer, Shapes), "new layer")
+        self.object = QSpinBox()
+        self.object.setRange(1, 65535)
+        self.swatch = QLabel()
+        self.swatch.setFixedSize(14, 14)
+        self.new_object = QPushButton("New object")
+        self.new_object.setToolTip(f"Begin the next object. Key: {keys.NEW_OBJECT}")
+        self.positive = QPushButton("+ positive")
+        self.negative = QPushButton("− negative")
+        signs = QButtonGroup(self)
+        for button in (self.positive, self.negative):
+            button.setCheckable(True)
+            signs.addButton(button)
+        self.auto_run = QCheckBox("run by itself")
+        self.auto_run.setChecked(True)
+        self.auto_run.setToolTip("Show the mask after every click, without a button.")
+        self.run = QPushButton("Run on plane")
+        self.run.setToolTip(f"Show the masks of this plane's prompts. Key: {keys.RUN_PLANE}")
+        self._add_rows()
+        self.object.valueChanged.connect(self._emit_active)
+        signs.buttonClicked.connect(self._emit_active)
+        self.new_object.clicked.connect(lambda: self.new_object_asked.emit())
+        self.run.clicked.connect(lambda: self.run_asked.emit())
+        self.auto_run.toggled.connect(self.auto_run_changed)
+        self.show_active(1, True)
+
+    def _add_rows(self) -> None:
+        self.add_row(
+            "points",
+            self.points,
+            tip="Clicks. Your own Points layer serves as well; its features “object” and “sign” "
+            "are read where it has them.",
+        )
+        self.add_row(
+            "boxes", self.boxes, tip="Rectangles around objects. Your own Shapes layer serves too."
+        )
+        self.add_row(
+            "object",
+            self.object,
+            self.swatch,
+            self.new_object,
+            tip="The object that the next click or box belongs to.",
+        )
+        self.add_row(
+            "click is",
+            self.positive,
+            self.negative,
+            tip="Positive: this belongs to the object. Negative: this does not. "
+            f"Key to switch: {keys.TOGGLE_SIGN}",
+            even=True,
+        )
+        self.add_row("", self.run, self.auto_run)
+
+    def show_active(self, object_id: int, positive: bool) -> None:
+        """Show the active object and the sign of the next point."""
+        self.object.blockSignals(True)
+        self.object.setValue(object_id)
+        self.object.blockSignals(False)
+        (self.positive if positive else self.negative).setChecked(True)
+        self.swatch.setStyleSheet(
+            f"background-color: {object_color(object_id)}; border-radius: 7px;"
+        )
+
+    def _emit_active(self) -> None:
+        self.active_chosen.emit(self.object.value(), self.positive.isChecked())

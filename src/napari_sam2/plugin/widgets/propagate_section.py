@@ -1,0 +1,84 @@
+"""Carrying objects to other frames, and how far that is."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QProgressBar, QPushButton, QSpinBox
+
+from napari_sam2.plugin import keys
+from napari_sam2.plugin.widgets.section import Section
+
+_DIRECTIONS = {"both": "both ways", "forward": "forward", "backward": "backward"}
+
+
+class PropagateSection(Section):
+    """Direction, range, start and stop, progress.
+
+    Attributes
+    ----------
+    run_asked, cancel_asked : Signal()
+        Emitted when the buttons are pressed.
+    """
+
+    run_asked = Signal()
+    cancel_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("Propagate")
+        self._stack: tuple[int, bool] | None = None
+        self.direction = QComboBox()
+        for direction, text in _DIRECTIONS.items():
+            self.direction.addItem(text, direction)
+        self.first, self.last = QSpinBox(), QSpinBox()
+        self.stop_when_absent = QCheckBox("stop where the object ends")
+        self.stop_when_absent.setToolTip(
+            "Leave an object once it has not been seen for three planes. "
+            "Right for z; in a time-lapse objects may come back."
+        )
+        self.run = QPushButton("Propagate")
+        self.run.setToolTip(f"Carry every object through the stack. Key: {keys.PROPAGATE}")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip(f"Stop; what was found stays. Key: {keys.CANCEL}")
+        self.cancel.setEnabled(False)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(True)
+        self.progress.setRange(0, 1)
+        self.progress.setFormat("")
+        self.status = QLabel("Ready")
+        self.status.setWordWrap(True)
+        self.add_row("go", self.direction, tip="Where to go from the planes with prompts.")
+        self.add_row(
+            "planes", self.first, QLabel("to"), self.last, tip="How far to go, both included."
+        )
+        self.add_row("", self.stop_when_absent)
+        self.add_row("", self.run, self.cancel, even=True)
+        self.add_row("", self.progress)
+        self.add_row("", self.status)
+        self.run.clicked.connect(lambda: self.run_asked.emit())
+        self.cancel.clicked.connect(lambda: self.cancel_asked.emit())
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """First and last frame to go to."""
+        return self.first.value(), self.last.value()
+
+    def show_stack(self, frame_count: int, is_time: bool) -> None:
+        """Offer the frames of another stack, all of them at first."""
+        if (frame_count, is_time) == self._stack:
+            return
+        self._stack = (frame_count, is_time)
+        for box, value in ((self.first, 0), (self.last, frame_count - 1)):
+            box.setRange(0, frame_count - 1)
+            box.setValue(value)
+        self.stop_when_absent.setChecked(not is_time)
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show how many frames are done; a single one is too short to be worth a bar."""
+        if total > 1:
+            self.progress.setRange(0, total)
+            self.progress.setValue(done)
+            self.progress.setFormat("%v of %m planes")
+
+    def show_status(self, text: str) -> None:
+        """Show a sentence on what is being done."""
+        self.status.setText(text)

@@ -1,0 +1,281 @@
+"""The layers that the user works with, and what happens to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels, Points, Shapes
+from psygnal import Signal
+
+from napari_sam2.plugin.coordinates import (
+    StackGeometry,
+    axis_name,
+    current_frame,
+    frame_axes,
+    stack_geometry,
+)
+from napari_sam2.plugin.prompt_layers import (
+    PromptReading,
+    is_own,
+    largest_object,
+    make_boxes_layer,
+    make_points_layer,
+    next_object,
+    read_prompts,
+    restyle_points,
+    use_object,
+)
+from napari_sam2.plugin.targets import Targets
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer
+
+_DONE = ("added", "removed", "changed")
+
+
+class Workspace:
+    """Which layers of a viewer are the image, the prompts and the results.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+
+    Attributes
+    ----------
+    image : napari.layers.Image or None
+        The image.
+    points, boxes : napari.layers.Points or None, napari.layers.Shapes or None
+        The prompts.
+    targets : Targets
+        The Labels layers with the results.
+    frame_axis : int or None
+        Axis of the image that frames lie along; None chooses.
+    layers_changed : Signal()
+        Emitted after another layer was chosen, by the user or because one was deleted.
+    stack_changed : Signal()
+        Emitted after anything that changes which planes are meant or how they are named.
+    prompts_edited : Signal()
+        Emitted after a point or a box was added, moved, changed or deleted.
+    next_object_changed : Signal(int, object)
+        Emitted with object and sign (None for a box) that a selection made those of what is drawn
+        next in a layer of our own.
+    image_added : Signal()
+        Emitted after an image was added to a viewer without one in use.
+    layer_removed : Signal(str)
+        Emitted after a chosen layer was deleted: "image", "points", "boxes" or "labels".
+    """
+
+    layers_changed = Signal()
+    stack_changed = Signal()
+    prompts_edited = Signal()
+    next_object_changed = Signal(int, object)
+    image_added = Signal()
+    layer_removed = Signal(str)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.viewer = viewer
+        self.image: Image | None = None
+        self.points: Points | None = None
+        self.boxes: Shapes | None = None
+        self.frame_axis: int | None = None
+        self.targets = Targets(viewer)
+        self.targets.changed.connect(self.layers_changed.emit)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        for name in ("order", "ndim", "axis_labels"):
+            viewer.dims.events[name].connect(self._on_stack_changed)
+
+    def close(self) -> None:
+        """Listen to nothing any longer."""
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        for name in ("order", "ndim", "axis_labels"):
+            self.viewer.dims.events[name].disconnect(self._on_stack_changed)
+        self._listen_image(None)
+        self._listen("points", None)
+        self._listen("boxes", None)
+
+    def likely_image(self) -> Image | None:
+        """Image that the user probably means: the active layer, or else the topmost image."""
+        layers = self.viewer.layers
+        for layer in (layers.selection.active, *reversed(layers)):
+            if isinstance(layer, Image):
+                return layer
+        return None
+
+    def choose_image(self, image: Image | None) -> None:
+        """Work on another image; None for no image."""
+        if image is self.image:
+            return
+        self._listen_image(image)
+        self.frame_axis = None
+        self.layers_changed.emit()
+        self.stack_changed.emit()
+
+    def frame_axis_names(self) -> dict[int, str]:
+        """Axes of the image that frames can lie along, with their names."""
+        if self.image is None:
+            return {}
+        dims = self.viewer.dims
+        return {axis: axis_name(dims, self.image, axis) for axis in frame_axes(dims, self.image)}
+
+    def choose_frame_axis(self, axis: int | None) -> None:
+        """Lay the frames along another axis of the image; None chooses."""
+        if axis != self.frame_axis:
+            self.frame_axis = axis
+            self.stack_changed.emit()
+
+    def choose_points(self, layer: Points | None) -> None:
+        """Read points from another layer; None makes one when it is needed."""
+        self._listen("points", layer)
+        self.layers_changed.emit()
+
+    def choose_boxes(self, layer: Shapes | None) -> None:
+        """Read boxes from another layer; None makes one when it is needed."""
+        self._listen("boxes", layer)
+        self.layers_changed.emit()
+
+    @property
+    def target(self) -> Labels | None:
+        """Layer that the results of the chosen image are written to."""
+        return None if self.image is None else self.targets.of(str(self.image.unique_id))
+
+    def is_target_candidate(self, layer: Layer) -> bool:
+        """Whether results of the chosen image could be written to a layer."""
+        return (
+            isinstance(layer, Labels)
+            and self.image is not None
+            and self.targets.is_candidate(layer, self.image)
+        )
+
+    def geometry(self) -> StackGeometry | None:
+        """Stack that the viewer shows; None without an image."""
+        if self.image is None:
+            return None
+        return stack_geometry(self.viewer.dims, self.image, self.frame_axis)
+
+    def frame(self, geometry: StackGeometry) -> int:
+        """Frame that the slider stands at."""
+        assert self.image is not None
+        return current_frame(self.viewer.dims, self.image, geometry)
+
+    def read(self, geometry: StackGeometry) -> PromptReading:
+        """Read the prompts of a stack."""
+        assert self.image is not None
+        return read_prompts(self.points, self.boxes, self.image, geometry)
+
+    def make_prompt_layers(self) -> None:
+        """Make the prompt layers that are missing; those of an earlier dock serve again."""
+        geometry = self.geometry()
+        if self.image is None or geometry is None:
+            return
+        selected = self.viewer.layers.selection.active
+        for name, kind, make in (
+            ("boxes", Shapes, make_boxes_layer),
+            ("points", Points, make_points_layer),
+        ):
+            held = getattr(self, name)
+            # The user's own layer was chosen on purpose; reading it says what does not fit.
+            if held is None or (is_own(held) and held.ndim != self.image.ndim):
+                self._listen(name, self._own_layer(kind) or make(self.image, geometry))
+                if getattr(self, name) not in self.viewer.layers:
+                    self.viewer.add_layer(getattr(self, name))
+            self._raise_above_image(getattr(self, name))
+        self.viewer.layers.selection.active = selected
+        self.layers_changed.emit()
+
+    def take_clicks(self) -> None:
+        """Make the Points layer the active one, so that a click adds a point."""
+        if self.points is not None and self.points in self.viewer.layers:
+            self.viewer.layers.selection.active = self.points
+            self.points.mode = "add"
+
+    def use_object(self, object_id: int, positive: bool) -> None:
+        """Make what is drawn next in layers of our own belong to an object."""
+        for layer in (self.points, self.boxes):
+            # Left alone where it says so already: the user may have selected something there.
+            if is_own(layer) and next_object(layer) not in (
+                (object_id, positive),
+                (object_id, None),
+            ):
+                with layer.events.feature_defaults.blocker(self._on_feature_defaults):
+                    use_object(layer, object_id, positive)
+
+    def largest_number(self) -> int:
+        """Largest number taken by an object in our prompt layers, or by a label found there."""
+        layers = [layer for layer in (self.points, self.boxes) if is_own(layer)]
+        return max([self.targets.largest_found, *map(largest_object, layers)])
+
+    def _own_layer(self, kind: type[Layer]) -> Layer | None:
+        assert self.image is not None
+        for layer in self.viewer.layers:
+            if isinstance(layer, kind) and is_own(layer) and layer.ndim == self.image.ndim:
+                return layer
+        return None
+
+    def _raise_above_image(self, layer: Layer) -> None:
+        layers = self.viewer.layers
+        if is_own(layer) and layers.index(layer) < layers.index(self.image):
+            layers.move(layers.index(layer), len(layers))
+
+    def _listen_image(self, image: Image | None) -> None:
+        if self.image is not None:
+            self.image.events.data.disconnect(self._on_stack_changed)
+        self.image = image
+        if image is not None:
+            image.events.data.connect(self._on_stack_changed)
+
+    def _listen(self, name: str, layer: Any) -> None:
+        held = getattr(self, name)
+        if held is not None:
+            held.events.data.disconnect(self._on_data)
+            held.events.features.disconnect(self._on_features)
+            held.events.feature_defaults.disconnect(self._on_feature_defaults)
+        setattr(self, name, layer)
+        if layer is not None:
+            layer.events.data.connect(self._on_data)
+            layer.events.features.connect(self._on_features)
+            layer.events.feature_defaults.connect(self._on_feature_defaults)
+
+    def _on_stack_changed(self) -> None:
+        self.stack_changed.emit()
+
+    def _on_data(self, event: Any) -> None:
+        # napari also announces what is about to happen.
+        if str(event.action).rsplit(".", 1)[-1].lower() in _DONE:
+            self.prompts_edited.emit()
+
+    def _on_features(self, event: Any) -> None:
+        if isinstance(event.source, Points) and is_own(event.source):
+            restyle_points(event.source)
+        self.prompts_edited.emit()
+
+    def _on_feature_defaults(self, event: Any) -> None:
+        layer = event.source
+        wanted = next_object(layer) if is_own(layer) else None
+        if wanted is not None:
+            self.next_object_changed.emit(*wanted)
+
+    def _on_inserted(self, event: Any) -> None:
+        if self.image is None and isinstance(event.value, Image):
+            self.image_added.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        removed = event.value
+        if removed is self.image:
+            self._listen_image(None)
+            self._tell_removed("image")
+        for name in ("points", "boxes"):
+            if removed is getattr(self, name):
+                self._listen(name, None)
+                self._tell_removed(name)
+        if self.targets.forget_layer(removed):
+            self._tell_removed("labels")
+
+    def _tell_removed(self, name: str) -> None:
+        self.layer_removed.emit(name)
+        self.layers_changed.emit()
+        if name == "image":
+            self.stack_changed.emit()

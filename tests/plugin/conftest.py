@@ -1,0 +1,231 @@
+"""A real viewer with the dock, around a predictor that answers at once and always the same."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from skimage.measure import label
+
+from napari_sam2.inference.crops import MaskCrop
+from napari_sam2.inference.masks import bounding_box
+from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
+from napari_sam2.inference.results import FrameResult
+from napari_sam2.plugin.widgets.dock import Sam2Widget
+from napari_sam2.session.engine import Engine
+
+
+class ThresholdPredictor:
+    """Takes the bright spot under a point or in a box, and follows it from plane to plane.
+
+    Parameters
+    ----------
+    frames : FrameSource
+        The stack.
+    gate : threading.Semaphore, optional
+        Each propagated frame waits for one release, so that a test can act in between.
+    """
+
+    def __init__(self, frames, gate=None):
+        self.frames = frames
+        self.calls = []
+        self._gate = gate
+        self._prompts = {}
+        self._masks = {}
+
+    def add_prompts(self, object_id, frame, prompts):
+        self.calls.append(("add", object_id, frame, tuple(prompts)))
+        self._prompts[object_id, frame] = prompts
+        self._masks.setdefault(frame, {})[object_id] = self._segment(frame, prompts)
+        return self._result(frame)
+
+    def remove_prompts(self, object_id, frame):
+        self.calls.append(("remove", object_id, frame))
+        del self._prompts[object_id, frame]
+        del self._masks[frame][object_id]
+
+    def remove_object(self, object_id):
+        self.calls.append(("remove object", object_id))
+        self._prompts = {key: held for key, held in self._prompts.items() if key[0] != object_id}
+        for masks in self._masks.values():
+            masks.pop(object_id, None)
+
+    def propagate(self, direction="both", start=None, stop=None, stop_when_absent=None):
+        self.calls.append(("propagate", direction, start, stop, stop_when_absent))
+        if not self._prompts:
+            raise ValueError("There is no prompt. Add a point, a box or a mask first.")
+        prompted = [frame for _, frame in self._prompts]
+        passes = {"forward": [1], "backward": [-1], "both": [1, -1]}[direction]
+        for step in passes:
+            first = min(prompted) if step > 0 else max(prompted)
+            last = (len(self.frames) - 1 if step > 0 else 0) if stop is None else stop
+            for frame in range(first, last + step, step):
+                if self._gate is not None:
+                    self._gate.acquire()
+                for object_id in {object_id for object_id, _ in self._prompts}:
+                    self._follow(object_id, frame, step)
+                yield self._result(frame)
+
+    def _plane(self, frame):
+        plane = np.nan_to_num(np.asarray(self.frames.plane(frame), dtype=float))
+        return plane.mean(axis=-1) if plane.ndim == 3 else plane
+
+    def _spots(self, frame):
+        plane = self._plane(frame)
+        return label(plane > (plane.min() + plane.max()) / 2)
+
+    def _segment(self, frame, prompts):
+        spots = self._spots(frame)
+        mask = np.zeros(spots.shape, dtype=bool)
+        for prompt in prompts:
+            if isinstance(prompt, BoxPrompt):
+                low_row, low_column, high_row, high_column = (round(v) for v in prompt.box)
+                inside = np.zeros_like(mask)
+                inside[low_row : high_row + 1, low_column : high_column + 1] = True
+                mask |= inside & (spots > 0)
+            elif isinstance(prompt, PointPrompt):
+                spot = spots == spots[tuple(round(value) for value in prompt.position)]
+                mask = mask | spot if prompt.positive else mask & ~spot
+        return mask
+
+    def _follow(self, object_id, frame, step):
+        masks = self._masks.setdefault(frame, {})
+        if (object_id, frame) in self._prompts or object_id in masks:
+            return
+        before = self._masks.get(frame - step, {}).get(object_id)
+        if before is not None:
+            spots = self._spots(frame)
+            touched = np.unique(spots[before & (spots > 0)])
+            masks[object_id] = np.isin(spots, touched) & (spots > 0)
+
+    def _result(self, frame):
+        masks = self._masks.get(frame, {})
+        crops = []
+        for mask in masks.values():
+            box = bounding_box(mask)
+            if box is None:
+                crops.append(MaskCrop(np.zeros((0, 0), np.float16), (0, 0)))
+            else:
+                logits = np.where(mask[box], 8, -8).astype(np.float16)
+                crops.append(MaskCrop(logits, (box[0].start, box[1].start)))
+        present = np.array([mask.any() for mask in masks.values()], dtype=bool)
+        return FrameResult(
+            frame=frame,
+            shape=self.frames.plane_shape,
+            object_ids=tuple(masks),
+            crops=tuple(crops),
+            scores=present.astype(np.float32),
+            present=present,
+        )
+
+
+class FakeEngine(Engine):
+    """An engine around `ThresholdPredictor` that notes what it was asked for.
+
+    Attributes
+    ----------
+    loaded : list of ModelChoice
+        The models that were loaded, in order.
+    predictors : list of ThresholdPredictor
+        The predictors that were made, in order.
+    threads : set of int
+        The threads that models were loaded and predictors made in.
+    gate : threading.Semaphore or None
+        See `ThresholdPredictor`.
+    """
+
+    def __init__(self):
+        super().__init__(self._fake_load, self._fake_predictor)
+        self.loaded = []
+        self.predictors = []
+        self.limits = []
+        self.threads = set()
+        self.gate = None
+
+    def _fake_load(self, choice):
+        self.threads.add(threading.get_ident())
+        self.loaded.append(choice)
+        return object()
+
+    def _fake_predictor(self, model, frames, contrast_limits):
+        self.threads.add(threading.get_ident())
+        self.limits.append(contrast_limits)
+        self.predictors.append(ThresholdPredictor(frames, self.gate))
+        return self.predictors[-1]
+
+
+def discs(frames=6, size=64):
+    """Two bright discs on a dark ground, drifting from plane to plane; uint8 (Z, Y, X)."""
+    rows, columns = np.mgrid[:size, :size]
+    stack = np.zeros((frames, size, size), dtype=np.uint8)
+    for frame in range(frames):
+        for row, column in ((20, 18 + frame), (44, 46 - frame)):
+            stack[frame][(rows - row) ** 2 + (columns - column) ** 2 <= 64] = 200
+    return stack
+
+
+@pytest.fixture
+def stack():
+    return discs()
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine()
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """The notifications of a test, as (severity, message)."""
+    found = []
+    monkeypatch.setattr(
+        notification_manager,
+        "dispatch",
+        lambda notification: found.append((str(notification.severity), notification.message)),
+    )
+    return found
+
+
+@pytest.fixture
+def open_dock(make_napari_viewer, qtbot, engine, messages):
+    """Open a real viewer with the dock; gives viewer, dock, controller and helpers."""
+    docks = []
+
+    def open_with(*images, show=False, engine=engine, **arguments):
+        viewer = make_napari_viewer(show=show)
+        for image in images:
+            viewer.add_image(image, **arguments)
+        # napari opens a stack in its middle.
+        viewer.dims.current_step = (0,) * viewer.dims.ndim
+        dock = Sam2Widget(viewer, engine)
+        viewer.window.add_dock_widget(dock, name="SAM 2")
+        docks.append(dock)
+
+        def wait_idle(timeout=5000):
+            controller = dock.controller
+            qtbot.waitUntil(
+                lambda: not controller.runs.is_busy and not controller._settle.isActive(),
+                timeout=timeout,
+            )
+
+        def labels():
+            return np.asarray(viewer.layers["SAM 2 labels"].data)
+
+        return SimpleNamespace(
+            viewer=viewer,
+            dock=dock,
+            controller=dock.controller,
+            workspace=dock.controller.workspace,
+            session=dock.controller.session,
+            wait_idle=wait_idle,
+            labels=labels,
+            points=viewer.layers["SAM 2 points"] if images else None,
+            boxes=viewer.layers["SAM 2 boxes"] if images else None,
+        )
+
+    yield open_with
+    for dock in docks:
+        qtbot.waitUntil(lambda dock=dock: not dock.controller.runs.is_busy, timeout=5000)

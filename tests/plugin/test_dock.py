@@ -1,0 +1,488 @@
+"""The dock in a real viewer, driven by mouse and keys."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from napari.layers import Labels, Points, Shapes
+from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import QPoint, Qt
+
+from napari_sam2.plugin import keys
+
+
+def canvas_of(dock):
+    return dock.viewer.window._qt_viewer.canvas.native
+
+
+def click(dock, qtbot, row, column, button=Qt.MouseButton.LeftButton):
+    """Click where the canvas shows a position of the 2D view, in world units."""
+    qtbot.wait(50)  # until the canvas has its size
+    view = dock.viewer.window._qt_viewer.canvas.view
+    x, y = (view.transform * view.scene.transform).map([column, row])[:2]
+    position = QPoint(round(x), round(y))
+    qtbot.mouseMove(canvas_of(dock), position)
+    qtbot.mouseClick(canvas_of(dock), button, pos=position)
+
+
+def press(dock, qtbot, key):
+    *modifiers, letter = key.split("-")
+    modifier = Qt.KeyboardModifier.ShiftModifier if modifiers else Qt.KeyboardModifier.NoModifier
+    qtbot.keyClick(canvas_of(dock), getattr(Qt.Key, f"Key_{letter}"), modifier)
+
+
+def sizes(labels, object_id):
+    return [int((plane == object_id).sum()) for plane in labels]
+
+
+def test_opens_ready_and_the_first_click_gives_a_mask(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack, show=True)
+    assert opened.viewer.layers.selection.active is opened.points
+    opened.viewer.dims.set_current_step(0, 2)
+    qtbot.wait(100)
+    click(opened, qtbot, 20, 20)
+    qtbot.waitUntil(lambda: "SAM 2 labels" in opened.viewer.layers, timeout=3000)
+    opened.wait_idle()
+    np.testing.assert_allclose(opened.points.data, [[2, 20, 20]], atol=0.5)
+    np.testing.assert_array_equal(opened.labels()[2] == 1, (stack[2] > 0) & (np.arange(64) < 32))
+    assert sizes(opened.labels(), 1)[3] == 0
+    assert opened.viewer.layers.selection.active is opened.points
+    assert messages == []
+
+
+def test_a_second_object_a_negative_click_and_both_ways(open_dock, stack, qtbot, engine):
+    opened = open_dock(stack, show=True)
+    opened.viewer.dims.set_current_step(0, 2)
+    qtbot.wait(100)
+    click(opened, qtbot, 20, 20)
+    press(opened, qtbot, keys.NEW_OBJECT)
+    click(opened, qtbot, 44, 44)
+    press(opened, qtbot, keys.TOGGLE_SIGN)
+    click(opened, qtbot, 5, 5)
+    opened.wait_idle()
+    assert opened.points.features["object"].tolist() == [1, 2, 2]
+    assert opened.points.features["sign"].tolist() == ["positive", "positive", "negative"]
+    assert sizes(opened.labels(), 2)[2] == 197
+    press(opened, qtbot, keys.PROPAGATE)
+    qtbot.waitUntil(lambda: opened.controller.runs.is_busy, timeout=1000)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == sizes(opened.labels(), 2) == [197] * 6
+    assert opened.dock.propagate.progress.text() == "6 of 6 planes"
+    assert opened.dock.propagate.status.text() == "Done: 6 planes"
+    assert len(engine.predictors) == 1
+
+
+def test_a_rectangle_is_a_box(open_dock, stack):
+    opened = open_dock(stack)
+    opened.viewer.dims.set_current_step(0, 3)
+    opened.boxes.add_rectangles([[3, 10, 10], [3, 10, 32], [3, 32, 32], [3, 32, 10]])
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [0, 0, 0, 197, 0, 0]
+
+
+def test_a_fast_second_change_replaces_the_first(open_dock, stack, engine):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.points.data = [[0, 44, 46]]
+    opened.wait_idle()
+    assert [call[0] for call in engine.predictors[0].calls] == ["add"]
+    assert (opened.labels()[0, 40:50, 40:50] == 1).any()
+
+
+def test_without_auto_run_the_button_runs(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.dock.prompts.auto_run.click()
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert "SAM 2 labels" not in opened.viewer.layers
+    qtbot.mouseClick(opened.dock.prompts.run, Qt.MouseButton.LeftButton)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] == 197
+
+
+def test_a_deleted_prompt_takes_its_mask_along(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    opened.points.selected_data = {0}
+    opened.points.remove_selected()
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] == 0
+    assert sizes(opened.labels(), 2)[0] == 197
+
+
+@pytest.mark.parametrize(("direction", "reached"), [("forward", (2, 5)), ("backward", (0, 2))])
+def test_directions(open_dock, stack, qtbot, direction, reached):
+    opened = open_dock(stack)
+    opened.points.add([2, 20, 20])
+    section = opened.dock.propagate
+    section.direction.setCurrentIndex(section.direction.findData(direction))
+    qtbot.mouseClick(section.run, Qt.MouseButton.LeftButton)
+    opened.wait_idle()
+    expected = [197 if reached[0] <= frame <= reached[1] else 0 for frame in range(6)]
+    assert sizes(opened.labels(), 1) == expected
+
+
+def test_a_range(open_dock, stack, qtbot, engine):
+    opened = open_dock(stack)
+    opened.points.add([2, 20, 20])
+    section = opened.dock.propagate
+    assert section.limits == (0, 5)
+    section.first.setValue(1)
+    section.last.setValue(4)
+    section.stop_when_absent.setChecked(False)
+    qtbot.mouseClick(section.run, Qt.MouseButton.LeftButton)
+    opened.wait_idle()
+    assert engine.predictors[0].calls[-1] == ("propagate", "both", 1, 4, None)
+
+
+def test_cancel_acts_within_one_frame_and_keeps_what_was_found(open_dock, stack, qtbot, engine):
+    engine.gate = threading.Semaphore(0)
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    qtbot.mouseClick(opened.dock.propagate.run, Qt.MouseButton.LeftButton)
+    engine.gate.release(3)
+    qtbot.waitUntil(lambda: sizes(opened.labels(), 1)[2] == 197, timeout=3000)
+    assert opened.dock.propagate.cancel.isEnabled()
+    assert not opened.dock.propagate.run.isEnabled()
+    qtbot.mouseClick(opened.dock.propagate.cancel, Qt.MouseButton.LeftButton)
+    engine.gate.release()
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] * 4 + [0] * 2
+    assert opened.dock.propagate.status.text() == "Cancelled: 4 planes"
+    assert opened.dock.propagate.run.isEnabled()
+    engine.gate.release(20)
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] * 6
+
+
+def test_a_click_while_propagating_waits_for_its_turn(open_dock, stack, qtbot, engine):
+    engine.gate = threading.Semaphore(0)
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.propagate()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    assert opened.controller.runs.is_busy
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] * 6
+    assert sizes(opened.labels(), 2) == [197] + [0] * 5
+
+
+def test_models_work_in_a_worker(open_dock, stack, engine):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert engine.threads
+    assert threading.get_ident() not in engine.threads
+
+
+def test_a_model_is_loaded_once_and_again_for_another_device(open_dock, stack, engine):
+    opened = open_dock(stack)
+    for column in (18, 46):
+        opened.points.add([0, 20 if column == 18 else 44, column])
+        opened.wait_idle()
+    assert [choice.device for choice in engine.loaded] == ["auto"]
+    opened.dock.model.device.setCurrentText("cpu")
+    opened.dock.model.device.activated.emit(1)
+    opened.points.add([0, 21, 18])
+    opened.wait_idle()
+    assert [choice.device for choice in engine.loaded] == ["auto", "cpu"]
+
+
+def test_an_own_checkpoint_file(open_dock, stack, engine, tmp_path):
+    opened = open_dock(stack)
+    opened.dock.model.add_file(str(tmp_path / "mine.pt"))
+    assert opened.dock.model.model.currentText() == "mine.pt"
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert engine.loaded[0].name == str(tmp_path / "mine.pt")
+
+
+def test_contrast_limits_are_those_of_the_layer(open_dock, stack, engine):
+    opened = open_dock(stack, contrast_limits=(10, 150))
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.layers["image"].contrast_limits = (10, 220)
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    assert engine.limits == [(10, 150), (10, 220)]
+
+
+def test_auto_contrast_does_not_change_what_the_model_sees(open_dock, engine, stack):
+    stack[1] //= 2
+    opened = open_dock(stack)
+    opened.viewer.layers["image"].auto_contrast = True
+    for frame in (0, 1):
+        opened.viewer.dims.set_current_step(0, frame)
+        opened.points.add([frame, 20, 18 + frame])
+        opened.wait_idle()
+    assert len(engine.limits) == 1
+
+
+def test_an_image_added_later_is_taken(open_dock, stack, qtbot):
+    opened = open_dock()
+    assert opened.dock.image.image.currentText() == "no image"
+    opened.viewer.add_image(stack, name="late")
+    qtbot.waitUntil(lambda: "SAM 2 points" in opened.viewer.layers, timeout=1000)
+    assert opened.dock.image.image.currentText() == "late"
+    assert opened.viewer.layers.selection.active.name == "SAM 2 points"
+    assert opened.dock.propagate.limits == (0, 5)
+
+
+def test_scaled_and_moved_layers(open_dock, stack):
+    opened = open_dock(stack, scale=(3, 0.5, 0.5), translate=(7, -4, 2))
+    mine = Points([[3 * 4 + 7, 20 * 0.5 - 4, 22 * 0.5 + 2]], name="mine")
+    opened.viewer.add_layer(mine)
+    opened.viewer.dims.set_point(0, 3 * 4 + 7)
+    opened.dock.prompts.points.chosen.emit(mine)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [0, 0, 0, 0, 197, 0]
+    np.testing.assert_array_equal(opened.viewer.layers["SAM 2 labels"].scale, (3, 0.5, 0.5))
+    assert mine.features.empty
+
+
+def test_a_turned_stack_has_frames_along_another_axis(open_dock, stack):
+    opened = open_dock(stack)
+    opened.viewer.dims.order = (1, 0, 2)  # rows as frames; planes of z and columns
+    opened.viewer.dims.set_current_step(1, 20)
+    assert opened.dock.propagate.limits == (0, 63)
+    opened.points.add([2, 20, 20])
+    opened.wait_idle()
+    expected = np.zeros_like(stack, dtype=bool)
+    expected[:, 20] = (stack[:, 20] > 0) & (np.arange(64) < 34)
+    np.testing.assert_array_equal(opened.labels() == 1, expected)
+
+
+def test_time_stays_where_its_slider_is(open_dock, stack):
+    opened = open_dock(np.stack([stack, stack[:, ::-1, ::-1]]))
+    assert opened.dock.image.axis.currentText() == "axis 1"
+    opened.viewer.dims.current_step = (1, 2, 0, 0)
+    opened.points.add([1, 2, 63 - 20, 63 - 20])
+    opened.points.add([0, 2, 20, 20])
+    opened.wait_idle()
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert sizes(opened.labels()[1], 1) == [197] * 6
+    assert not opened.labels()[0].any()
+    opened.viewer.dims.set_current_step(0, 0)
+    opened.controller.run_plane()
+    opened.wait_idle()
+    assert sizes(opened.labels()[0], 1) == [0, 0, 197, 0, 0, 0]
+    assert sizes(opened.labels()[1], 1) == [197] * 6
+
+
+def test_time_as_frame_axis(open_dock, stack):
+    opened = open_dock(np.stack([stack] * 3), axis_labels=("t", "z", "y", "x"))
+    section = opened.dock.image
+    assert [section.axis.itemText(index) for index in range(2)] == ["t", "z"]
+    assert opened.dock.propagate.stop_when_absent.isChecked()
+    section.axis_chosen.emit(0)
+    assert opened.dock.propagate.limits == (0, 2)
+    assert not opened.dock.propagate.stop_when_absent.isChecked()
+    opened.viewer.dims.current_step = (1, 4, 0, 0)
+    opened.points.add([1, 4, 20, 22])
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert [sizes(volume, 1)[4] for volume in opened.labels()] == [197] * 3
+
+
+def test_a_labels_layer_of_the_user_as_target(open_dock, stack):
+    opened = open_dock(stack)
+    taken = np.zeros(stack.shape, np.uint8)
+    taken[:, :22] = 4
+    mine = opened.viewer.add_labels(taken, name="mine")
+    opened.viewer.add_labels(np.zeros((3, 3), int), name="too small")
+    listed = [opened.dock.image.target.itemText(index) for index in range(2)]
+    assert listed == ["mine", "new labels layer"]
+    opened.dock.image.target.chosen.emit(mine)
+    assert opened.controller.prompting.active == (5, True)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert (mine.data[:, :22] == 4).all()
+    np.testing.assert_array_equal(
+        mine.data[0, 22:] == 5, (stack[0, 22:] > 0) & (np.arange(64) < 32)
+    )
+    assert "SAM 2 labels" not in opened.viewer.layers
+
+
+def test_another_target_gets_everything_that_was_found(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate()
+    opened.wait_idle()
+    mine = opened.viewer.add_labels(np.zeros(stack.shape, np.uint8), name="mine")
+    opened.dock.image.target.chosen.emit(mine)
+    np.testing.assert_array_equal(mine.data, opened.labels())
+
+
+def test_selecting_a_point_makes_its_object_active(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.points.selected_data = {0}
+    assert opened.controller.prompting.active == (1, True)
+    assert opened.dock.prompts.object.value() == 1
+    assert opened.boxes.feature_defaults["object"].item() == 1
+
+
+def test_object_and_sign_of_the_dock_are_those_of_the_next_click(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.dock.prompts.object.setValue(4)
+    qtbot.mouseClick(opened.dock.prompts.negative, Qt.MouseButton.LeftButton)
+    opened.points.add([0, 1, 1])
+    assert opened.points.features.iloc[0].tolist() == [4, "negative"]
+    assert str(opened.points.symbol[0]) == "x"
+
+
+def test_combos_follow_the_viewer(open_dock, stack):
+    opened = open_dock(stack)
+    combo = opened.dock.image.image
+    opened.viewer.add_image(stack, name="second")
+    assert [combo.itemText(index) for index in range(3)] == ["second", "image", "no image"]
+    assert combo.currentText() == "image"
+    opened.viewer.layers["image"].name = "first"
+    assert combo.currentText() == "first"
+    opened.viewer.layers.remove("second")
+    assert combo.count() == 2
+
+
+def test_keys_do_not_clash_with_napari():
+    taken = {str(binding) for bindings in default_shortcuts.values() for binding in bindings}
+    for layer in (Points, Shapes, Labels):
+        taken |= {str(binding) for binding in layer.class_keymap}
+    ours = {str(coerce_keybinding(key)) for key in keys.ALL}
+    assert len(ours) == len(keys.ALL)
+    assert "P" in taken
+    assert not ours & taken
+
+
+def test_every_key_is_in_a_tooltip(open_dock):
+    dock = open_dock().dock
+    tips = " ".join(
+        child.toolTip()
+        for section in (dock.prompts, dock.propagate)
+        for child in section.children()
+        if hasattr(child, "toolTip")
+    )
+    for key in keys.ALL:
+        assert f": {key}" in tips
+
+
+def test_opening_the_dock_does_not_import_torch():
+    code = "import sys; from napari_sam2.plugin.widgets import dock; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_closed_dock_lets_go(open_dock, stack, qtbot, engine):
+    engine.gate = threading.Semaphore(0)
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.propagate()
+    engine.gate.release(2)
+    qtbot.waitUntil(lambda: sizes(opened.labels(), 1)[1] == 197, timeout=3000)
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    engine.gate.release(20)
+    qtbot.wait(250)
+    assert sizes(opened.labels(), 1) == [197] * 2 + [0] * 4
+    assert coerce_keybinding(keys.NEW_OBJECT) not in opened.viewer.keymap
+    opened.points.add([0, 44, 46])
+    opened.viewer.add_image(stack)
+    qtbot.wait(250)
+    assert sizes(opened.labels(), 1)[0] == 197
+    assert not opened.controller.runs.is_busy
+
+
+def test_a_dock_opened_again_takes_the_prompts_over(open_dock, stack, make_napari_viewer):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    again = type(opened.dock)(opened.viewer, opened.controller.runs._engine)
+    opened.viewer.window.add_dock_widget(again, name="SAM 2 again")
+    assert [layer.name for layer in opened.viewer.layers].count("SAM 2 points") == 1
+    assert again.controller.workspace.points is opened.points
+    again._let_go()
+
+
+def test_closing_the_viewer_while_propagating(open_dock, stack, qtbot, engine):
+    engine.gate = threading.Semaphore(0)
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.propagate()
+    engine.gate.release(2)
+    qtbot.waitUntil(lambda: sizes(opened.labels(), 1)[1] == 197, timeout=3000)
+    opened.viewer.close()
+    qtbot.waitUntil(lambda: not opened.controller.runs.is_busy, timeout=3000)
+    engine.gate.release(20)
+    qtbot.wait(200)
+
+
+def test_a_new_object_right_after_a_click_does_not_lose_the_click(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.new_object()
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] == 197
+
+
+def test_another_image_takes_the_place_of_a_deleted_one(open_dock, stack, qtbot):
+    opened = open_dock(stack, stack[:4])
+    assert opened.workspace.image.name == "image [1]"
+    opened.viewer.layers.remove("image [1]")
+    qtbot.waitUntil(lambda: opened.workspace.image is not None, timeout=1000)
+    assert opened.dock.image.image.currentText() == "image"
+    assert opened.dock.propagate.limits == (0, 5)
+
+
+def test_going_back_to_an_image_finds_its_labels(open_dock, stack):
+    opened = open_dock(stack, stack[:, ::-1])
+    second, first = opened.viewer.layers["image [1]"], opened.viewer.layers["image"]
+    opened.points.add([0, 43, 18])
+    opened.wait_idle()
+    opened.dock.image.image.chosen.emit(first)
+    assert opened.workspace.target is None
+    opened.points.data = [[0, 20, 18]]
+    opened.wait_idle()
+    assert opened.workspace.target.name == "SAM 2 labels [1]"
+    opened.dock.image.image.chosen.emit(second)
+    assert opened.workspace.target.name == "SAM 2 labels"
+    assert sizes(opened.labels(), 1)[0] == 197
+
+
+def test_an_edited_range_survives_what_does_not_change_the_stack(open_dock, stack):
+    opened = open_dock(stack)
+    opened.dock.propagate.first.setValue(2)
+    opened.viewer.dims.axis_labels = ("z", "y", "x")
+    opened.viewer.dims.transpose()
+    assert opened.dock.propagate.limits == (2, 5)
+    assert opened.dock.image.axis.currentText() == "z"
+
+
+def test_what_an_earlier_run_found_beyond_the_end_of_an_object_goes(open_dock, stack, engine):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[5] == 197
+    changed = stack.copy()
+    changed[3:] = 0
+    changed[3:, 60:, 60:] = 200
+    opened.viewer.layers["image"].data = changed
+    opened.controller.propagate("forward")
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] * 3 + [0] * 3

@@ -1,0 +1,112 @@
+"""The dock around real models."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam2.checkpoints.registry import NANO_FILE
+from napari_sam2.cli.demo import one_click_each
+from napari_sam2.inference.masks import intersection_over_union
+from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.video_predictor import VideoPredictor
+from napari_sam2.session.engine import Engine
+
+needs_nano = pytest.mark.skipif(not NANO_FILE.exists(), reason=f"{NANO_FILE.name} is not there")
+needs_cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+
+
+def test_the_dock_gives_what_the_predictor_gives(open_dock, tiny_model, discs, messages):
+    stack, _ = discs
+    opened = open_dock(stack, engine=Engine(load_model=lambda choice: tiny_model))
+    opened.viewer.dims.set_current_step(0, 3)
+    clicks = {1: (30, 33), 2: (67, 65)}
+    for object_id, position in clicks.items():
+        opened.controller.prompting.set_active(object_id, True)
+        opened.points.add([3, *position])
+        opened.wait_idle()
+    opened.controller.propagate()
+    opened.wait_idle(60_000)
+    limits = tuple(opened.viewer.layers["image"].contrast_limits)
+    video = VideoPredictor(tiny_model, stack, contrast_limits=limits)
+    for object_id, position in clicks.items():
+        video.add_prompts(object_id, 3, [PointPrompt(position)])
+    expected = {result.frame: result.labels() for result in video.propagate()}
+    assert any(plane.any() for plane in expected.values())
+    for frame, plane in expected.items():
+        np.testing.assert_array_equal(opened.labels()[frame], plane)
+    assert messages == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut off.pt", b"PK\x03\x04 and nothing more"),
+        ("cut off.safetensors", b"\x08\x00\x00"),
+        ("a picture.pt", b"\x89PNG\r\n\x1a\n" + bytes(64)),
+        ("missing.pt", None),
+    ],
+)
+def test_a_file_that_is_no_checkpoint(open_dock, stack, messages, tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    opened = open_dock(stack, engine=Engine())
+    opened.dock.model.add_file(str(tmp_path / name))
+    opened.points.add([0, 20, 18])
+    opened.wait_idle(60_000)
+    assert [severity for severity, _ in messages] == ["error"]
+    assert name in messages[0][1]
+    assert len(opened.points.data) == 1
+
+
+def test_a_checkpoint_of_another_model(open_dock, stack, messages, tmp_path):
+    torch.save({"model": {"fc.weight": torch.ones(3, 3)}}, tmp_path / "foreign.pt")
+    opened = open_dock(stack, engine=Engine())
+    opened.dock.model.add_file(str(tmp_path / "foreign.pt"))
+    opened.points.add([0, 20, 18])
+    opened.wait_idle(60_000)
+    assert [severity for severity, _ in messages] == ["error"]
+    assert "foreign.pt" in messages[0][1]
+
+
+@needs_cpu_only
+def test_a_device_that_is_not_there(open_dock, stack, messages):
+    opened = open_dock(stack, engine=Engine())
+    opened.dock.model.model_chosen.emit("nano", "cuda")
+    opened.points.add([0, 20, 18])
+    opened.wait_idle(60_000)
+    assert [severity for severity, _ in messages] == ["error"]
+    assert "'cuda' is not available" in messages[0][1]
+
+
+@needs_nano
+def test_nano_gives_a_mask_for_a_click(open_dock, discs, messages):
+    stack, truth = discs
+    opened = open_dock(stack, engine=Engine())
+    opened.viewer.dims.set_current_step(0, 4)
+    opened.points.add([4, 34, 30])
+    opened.wait_idle(60_000)
+    assert messages == []
+    assert intersection_over_union(opened.labels()[4] == 1, truth[4] == 1) > 0.5
+
+
+@needs_nano
+@pytest.mark.parametrize("embryo", ["Emb10_t351", "Emb10_t501", "Emb11_t351"])
+# Embryos that nano was not trained on.
+def test_one_click_for_each_nucleus(open_dock, real_data, messages, embryo):
+    tifffile = pytest.importorskip("tifffile")
+    folder = real_data / "bbbc050"
+    image = tifffile.imread(folder / "images" / f"{embryo}.tif")
+    truth = tifffile.imread(folder / "labels" / f"{embryo}.tif")
+    labels, sizes = np.unique(truth[truth > 0], return_counts=True)
+    truth = np.where(np.isin(truth, labels[sizes >= 100]), truth, 0)
+    opened = open_dock(image, engine=Engine())
+    opened.controller.set_auto_run(False)
+    clicks = one_click_each(truth)
+    for object_id, click in clicks.items():
+        opened.controller.prompting.set_active(object_id, True)
+        opened.points.add(click)
+    opened.dock.propagate.run.click()
+    opened.wait_idle(600_000)
+    assert messages == []
+    scores = [intersection_over_union(opened.labels() == i, truth == i) for i in clicks]
+    assert np.mean(scores) >= 0.5
