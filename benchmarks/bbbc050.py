@@ -19,7 +19,7 @@ from napari_sam2.training.evaluation import (
     segment_stack,
 )
 
-VOLUMES = ("Emb10_t401", "Emb11_t351", "Emb11_t451")
+VOLUMES = ("Emb10_t351", "Emb10_t501", "Emb11_t351")
 SMALLEST = 100  # voxels; the source says that anything below is a speck
 
 

@@ -20,7 +20,7 @@ class BlobPredictor:
     def add_prompts(self, *, object_id, frame, prompts):
         self.prompts.setdefault(object_id, {})[frame] = prompts
 
-    def propagate(self, direction="both", start=None, stop=None):
+    def propagate(self, direction="both", start=None, stop=None, stop_when_absent=None):
         prompted = [frame for each in self.prompts.values() for frame in each]
         first = {"backward": stop or 0}.get(direction, start or 0)
         last = {"backward": start if start is not None else max(prompted)}.get(

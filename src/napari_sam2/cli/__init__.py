@@ -85,6 +85,12 @@ def _segment(
     ] = "both",
     start: Annotated[int | None, typer.Option(help="First plane to propagate from.")] = None,
     stop: Annotated[int | None, typer.Option(help="Last plane, included.")] = None,
+    stop_when_absent: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Leave an object after so many planes without it. [default: never]"
+        ),
+    ] = None,
 ) -> None:
     """Segment objects in IMAGE from clicks and boxes, through every plane of a stack."""
     with _errors_on_one_line():
@@ -102,6 +108,7 @@ def _segment(
                 direction=direction,
                 start=start,
                 stop=stop,
+                stop_when_absent=stop_when_absent,
             )
         )
     for line in lines:

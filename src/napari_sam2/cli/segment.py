@@ -41,6 +41,8 @@ class Request:
         Which way to propagate.
     start, stop : int or None
         The first plane and the last, included.
+    stop_when_absent : int or None
+        Leave an object after so many planes without it.
     """
 
     image: Path
@@ -53,6 +55,7 @@ class Request:
     direction: Literal["forward", "backward", "both"] = "both"
     start: int | None = None
     stop: int | None = None
+    stop_when_absent: int | None = None
 
 
 def run(request: Request) -> list[str]:
@@ -116,7 +119,9 @@ def _propagated(
         video = VideoPredictor(model, frames)
         for (object_id, frame), prompts in placement.prompts.items():
             video.add_prompts(object_id=object_id, frame=frame, prompts=prompts)
-        results = video.propagate(request.direction, start=request.start, stop=request.stop)
+        results = video.propagate(
+            request.direction, request.start, request.stop, request.stop_when_absent
+        )
     done: set[int] = set()
     with progress_bar(planes) as show:
         for result in results:

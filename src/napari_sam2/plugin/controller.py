@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Points, Shapes
 
+    from napari_sam2.inference.video_predictor import Direction
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.session.engine import Direction
     from napari_sam2.session.session import FrameChange, StackKey
 
 SETTLE_MS = 150

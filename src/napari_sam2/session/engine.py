@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
+    from napari_sam2.inference.video_predictor import Direction
     from napari_sam2.session.session import StackKey
-
-Direction = Literal["both", "forward", "backward"]
 
 
 class Predictor(Protocol):

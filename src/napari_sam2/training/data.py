@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 from skimage.io import imread
-from skimage.measure import label as connected_components
 
 from napari_sam2.inference.transforms import contrast_limits_of, rescale
 
@@ -135,14 +134,3 @@ def objects_on_plane(labels: NDArray[np.integer], smallest: int) -> list[int]:
     counts = np.bincount(labels.ravel())
     counts[0] = 0
     return [int(value) for value in np.flatnonzero(counts >= smallest)]
-
-
-def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest connected component of a mask of shape (Y, X)."""
-    parts = connected_components(mask)
-    if parts.max() <= 1:
-        return mask
-    counts = np.bincount(parts.ravel())
-    counts[0] = 0
-    largest: NDArray[np.bool_] = parts == counts.argmax()
-    return largest
