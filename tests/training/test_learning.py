@@ -11,6 +11,7 @@ from tests.conftest import TINY
 
 from napari_sam2.model.config import VARIANTS
 from napari_sam2.model.mask_decoder import Decoded
+from napari_sam2.model.position import rotary_table, rotate
 from napari_sam2.model.sam2 import Sam2
 from napari_sam2.training import trainer
 from napari_sam2.training.augment import Window, apply_look, random_look, render, window_on
@@ -18,7 +19,7 @@ from napari_sam2.training.config import Stage, TrainingConfig
 from napari_sam2.training.data import LabelledStack
 from napari_sam2.training.dense import DenseHead, dense_loss, dense_targets
 from napari_sam2.training.losses import decoded_loss, overlap
-from napari_sam2.training.prime import prime_for_prompts
+from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.simulate import boxes, corrections, first_clicks
 from napari_sam2.training.steps import coverage, run_step
@@ -208,3 +209,21 @@ def test_priming_makes_clicks_heard_and_changes_no_dense_target(stack):
             model.without_memory(one), one, clicks, torch.ones(2, 1).long()
         ).logits
     assert (logits[0] - logits[1]).std() > 0.05 * logits.std()
+
+
+def test_a_primed_memory_looks_at_the_same_place(stack):
+    torch.manual_seed(0)
+    model = Sam2(TINY)
+    with torch.no_grad():
+        features = model.encode_image(torch.randn(1, 3, 128, 128))
+        prime_for_memory(model, features)
+        layer = model.memory_attention.layers[0].cross_attention
+        table = rotary_table(TINY.width, 8, 8, torch.zeros(1))
+        x = torch.randn(1, 64, TINY.width)
+        memory = torch.randn(1, 64, TINY.memory_width)
+        weights = rotate(layer.query(x), table) @ rotate(layer.key(memory), table).mT
+        nearest = weights[0].argmax(dim=-1)
+    distance = (nearest % 8 - torch.arange(64) % 8).abs() + (
+        nearest // 8 - torch.arange(64) // 8
+    ).abs()
+    assert (distance <= 2).float().mean() > 0.9

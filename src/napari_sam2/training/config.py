@@ -66,7 +66,7 @@ class TrainingConfig:
     seed: int = 0
     weights: dict[str, float] = field(
         default_factory=lambda: {
-            "dsb2018": 0.3, "usiigaci_phase": 0.15, "bbbc050": 0.4, "fib25": 0.15
+            "dsb2018": 0.25, "usiigaci_phase": 0.1, "bbbc050": 0.5, "fib25": 0.15
         }
     )  # fmt: skip
 
@@ -86,16 +86,16 @@ NANO_RUN = TrainingConfig(
             diameters=(20.0, 128.0),
         ),
         Stage("prompts", steps=900, learning_rate=5e-4),
-        Stage("memory", steps=1200, learning_rate=4e-4, objects=10, video_share=0.6),
+        Stage("memory", steps=850, learning_rate=4e-4, objects=10, video_share=0.7),
         Stage(
             "full_size",
-            steps=200,
+            steps=160,
             learning_rate=1.5e-4,
             size=512,
             images=2,
             videos=1,
             frames=3,
-            objects=12,
+            objects=6,
             video_share=0.5,
             diameters=(16.0, 240.0),
         ),

@@ -1,4 +1,4 @@
-"""Weights for the decoder to start from: one that sees where a prompt points.
+"""Weights to start from: a decoder that sees where a prompt points, a memory that knows where.
 
 Two things keep a decoder with random weights from ever using its prompts. Dense targets leave
 the image embedding twenty times as large as the encoding of positions, which drowns in it; and
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 POSITION_DEVIATION = 0.7  # of sines and cosines
 GAIN = 2.0  # of queries and keys: a prompt's own place gets most of its attention
+NEAR_PAIRS = 10  # channel pairs an axis that turn fast enough to tell near places apart
+NEARNESS = 2.0
 LABEL_SCALE = 0.3  # what a prompt is must not outweigh where it is
 
 
@@ -63,3 +65,29 @@ def prime_for_prompts(model: Sam2, head: DenseHead, features: ImageFeatures) -> 
             prompts.no_mask_embedding,
         ):
             embedding.mul_(LABEL_SCALE)
+
+
+def prime_for_memory(model: Sam2, features: ImageFeatures) -> None:
+    """Prepare a model that answers prompts to learn to remember.
+
+    Equal biases of queries and keys, turned by the rotary encoding, are most alike where the
+    places are the same: a frame first looks at what was at the same place, which is where an
+    object mostly still is.
+
+    Parameters
+    ----------
+    model : Sam2
+        Its memory attention is changed: the biases, and the size of what comes out.
+    features : ImageFeatures
+        Of typical images: what comes out shall be as large as an embedding without memory.
+    """
+    quarter = model.config.width // 4  # channel pairs that turn with one axis
+    bias = torch.zeros(model.config.width)
+    bias[: 2 * NEAR_PAIRS : 2] = NEARNESS
+    bias[2 * quarter : 2 * (quarter + NEAR_PAIRS) : 2] = NEARNESS
+    with torch.no_grad():
+        for name, attention in model.memory_attention.named_modules():
+            if isinstance(attention, Attention) and name.endswith("cross_attention"):
+                attention.query.bias.copy_(bias)
+                attention.key.bias.copy_(bias)
+        model.memory_attention.norm.weight.fill_(features.embedding.float().std())

@@ -17,7 +17,7 @@ from napari_sam2.model.config import VARIANTS
 from napari_sam2.model.sam2 import Sam2
 from napari_sam2.training.data import load_split
 from napari_sam2.training.dense import DenseHead
-from napari_sam2.training.prime import prime_for_prompts
+from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.steps import run_step
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_sam2.model.neck import ImageFeatures
     from napari_sam2.training.config import Stage, TrainingConfig
     from napari_sam2.training.data import LabelledStack
     from napari_sam2.training.samples import Batch
@@ -91,22 +92,32 @@ class Trainer:
         """Write the running mean of the weights as a checkpoint that `load_model` reads."""
         write_checkpoint(path, self.config.model, self.average.module.state_dict())
 
-    def _prime(self, samples: Samples) -> None:
+    def _prime(self, stage: Stage, samples: Samples) -> None:
+        """Before the first prompts and the first videos: weights from which they are learned.
+
+        The running mean starts anew where the weights were changed.
+        """
+        before = self.config.stages[: self.stage]
+        if stage.prompts and before and not any(other.prompts for other in before):
+            prime_for_prompts(self.model, self.head, self._features(samples))
+            self.average.module.load_state_dict(self.model.state_dict())
+            self.average.n_averaged.zero_()
+        if stage.video_share and not any(other.video_share for other in before):
+            prime_for_memory(self.model, self._features(samples))
+            average = self.average.get_submodule("module.memory_attention")
+            average.load_state_dict(self.model.memory_attention.state_dict())
+
+    def _features(self, samples: Samples) -> ImageFeatures:
         count = min(3, len(samples))
         images = torch.cat([samples[index].images.flatten(0, 1) for index in range(count)])
         with torch.no_grad():
-            features = self.model.encode_image(normalise(images))
-        prime_for_prompts(self.model, self.head, features)
-        # the mean of the weights so far belongs to features of another size
-        self.average.module.load_state_dict(self.model.state_dict())
-        self.average.n_averaged.zero_()
+            return self.model.encode_image(normalise(images))
 
     def _run_stage(self, stage: Stage, stacks: Sequence[LabelledStack]) -> None:
         self.model.train()
         samples = Samples(stacks, self.config.weights, stage, self.config.seed + self.stage)
-        before = self.config.stages[self.stage - 1] if self.stage else None
-        if self.step == 0 and stage.prompts and before is not None and not before.prompts:
-            self._prime(samples)
+        if self.step == 0:
+            self._prime(stage, samples)
         loader: DataLoader[Batch] = DataLoader(
             samples,
             batch_size=None,
