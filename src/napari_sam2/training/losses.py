@@ -52,4 +52,4 @@ def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tens
     with torch.no_grad():
         achieved = overlap(logits, target)
     scores = (decoded.scores[present].float() - achieved).square().mean()
-    return (masks[:, 0] + masks[:, 1:].amin(dim=1)).mean() + scores + 0.2 * presence
+    return (masks[:, 0] + masks[:, 1:].amin(dim=1)).mean() + scores + presence

@@ -105,8 +105,9 @@ class Samples(Dataset[Batch]):
         stacks = self.by_source[source]
         stack = stacks[random.integers(len(stacks))]
         length = len(stack.labels)
-        stride = int(random.integers(1, 3))
-        neighbours = length > frames * stride and random.random() < 0.7
+        # long strides leave an object behind: that is how its absence is learned
+        stride = int(random.integers(1, 5))
+        neighbours = length > frames * stride and random.random() < 0.8
         if neighbours:
             first = int(random.integers(length - (frames - 1) * stride))
             indices = [first + index * stride for index in range(frames)]

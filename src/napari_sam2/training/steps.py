@@ -135,6 +135,7 @@ def _video(
     memories = [_remember(model, features[0], tracked, prompted=True)]
     pointers = [tracked.pointers]
     achieved = []
+    right = []
     for frame in range(1, len(features)):
         # the conditioning frame has the last time index, the frame before this one the first
         times = [model.config.memories - 1, *(frame - 1 - k for k in range(1, frame))]
@@ -151,6 +152,7 @@ def _video(
         decoded = model.decode(embedding, features[frame], None, None)
         step.loss = step.loss + decoded_loss(decoded, targets[frame], stage.object_weight)
         present = targets[frame].flatten(1).amax(dim=1) > 0.5
+        right.append(((decoded.presence > 0) == present).float().mean().item())
         if present.any():
             shown = _chosen(decoded, None)[present]
             achieved.append(overlap(shown[:, None], targets[frame][present]).mean().item())
@@ -160,6 +162,7 @@ def _video(
         memories.append(_remember(model, features[frame], tracked, prompted=False))
         pointers.append(tracked.pointers)
     step.loss = step.loss / (len(features) / 2)
+    step.figures["presence"] = sum(right) / len(right)
     if achieved:
         step.figures["tracked"] = sum(achieved) / len(achieved)
 
