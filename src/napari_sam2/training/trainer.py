@@ -12,9 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from napari_sam2.checkpoints.read import write_checkpoint
+from napari_sam2.inference.load import Model
 from napari_sam2.inference.transforms import normalise
 from napari_sam2.model.config import VARIANTS
 from napari_sam2.model.sam2 import Sam2
+from napari_sam2.training.calibrate import calibrate_presence
 from napari_sam2.training.data import load_split
 from napari_sam2.training.dense import DenseHead
 from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from napari_sam2.training.data import LabelledStack
     from napari_sam2.training.samples import Batch
 
-AVERAGE_DECAY = 0.999  # of the running mean of the weights, which is what is kept in the end
+CALIBRATION_SOURCE, CALIBRATION_STACKS = "bbbc050", 1
 WARM_UP_STEPS = 100
 WEIGHT_DECAY = 0.02
 GRADIENT_LIMIT = 1.0
@@ -54,9 +56,6 @@ class Trainer:
         self.config, self.folder, self.save_every = config, folder, save_every
         self.model = Sam2(VARIANTS[config.model])
         self.head = DenseHead(self.model.config.width)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY)
-        )
         self.stage, self.step = 0, 0
         self.optimizer = self._new_optimizer()
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,23 +88,20 @@ class Trainer:
         )  # fmt: skip
 
     def export(self, path: Path) -> None:
-        """Write the running mean of the weights as a checkpoint that `load_model` reads."""
-        write_checkpoint(path, self.config.model, self.average.module.state_dict())
+        """Calibrate presence on the first training stacks; write what `load_model` reads."""
+        device = torch.device("cpu")
+        model = Model(self.model.eval().requires_grad_(False), device, torch.float32)
+        stacks = [s for s in load_split(validation=False) if s.source == CALIBRATION_SOURCE]
+        calibrate_presence(model, stacks[:CALIBRATION_STACKS])
+        write_checkpoint(path, self.config.model, self.model.state_dict())
 
     def _prime(self, stage: Stage, samples: Samples) -> None:
-        """Before the first prompts and the first videos: weights from which they are learned.
-
-        The running mean starts anew where the weights were changed.
-        """
+        """Before the first prompts and the first videos: weights from which they are learned."""
         before = self.config.stages[: self.stage]
         if stage.prompts and before and not any(other.prompts for other in before):
             prime_for_prompts(self.model, self.head, self._features(samples))
-            self.average.module.load_state_dict(self.model.state_dict())
-            self.average.n_averaged.zero_()
         if stage.video_share and not any(other.video_share for other in before):
             prime_for_memory(self.model, self._features(samples))
-            average = self.average.get_submodule("module.memory_attention")
-            average.load_state_dict(self.model.memory_attention.state_dict())
 
     def _features(self, samples: Samples) -> ImageFeatures:
         count = min(3, len(samples))
@@ -154,7 +150,6 @@ class Trainer:
         )
         if torch.isfinite(norm):
             self.optimizer.step()
-            self.average.update_parameters(self.model)
         return {"loss": step.loss.item(), **step.figures}
 
     def _report(self, stage: Stage, figures: dict[str, list[float]], pace: float) -> None:
@@ -176,7 +171,6 @@ class Trainer:
             "step": self.step,
             "model": self.model.state_dict(),
             "head": self.head.state_dict(),
-            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         partial = self.checkpoint.with_suffix(".partial")
@@ -188,7 +182,6 @@ class Trainer:
         self.stage, self.step = state["stage"], state["step"]
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
-        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
