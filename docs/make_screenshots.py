@@ -1,0 +1,109 @@
+"""Take the pictures of the documentation from the real window.
+
+    xvfb-run -a -s "-screen 0 1600x1200x24" python docs/make_screenshots.py
+
+opens napari with a volume of real nuclei, from ``$NAPARI_SAM2_DATA`` or ``../shared/data``, or else
+the generated sample stack; clicks every nucleus once, on its largest plane; propagates; and saves
+``docs/window.png``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+import numpy as np
+import tifffile
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_sam2.plugin.widgets.dock import Sam2Widget
+from napari_sam2.sample_data import generated_zstack
+from napari_sam2.training.evaluation import clicks_on_largest_planes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_sam2.session.engine import Engine
+
+REPOSITORY = Path(__file__).parents[1]
+VOLUME = "Emb11_t401"  # of an embryo that the bundled model was not trained on
+VOXEL = (1.75, 0.8, 0.8)  # µm
+SMALLEST = 100  # voxels; what is labelled smaller is debris
+WINDOW = (1500, 950)
+PATIENCE_MS = 600_000
+
+
+def load() -> tuple[str, NDArray, NDArray, tuple[float, ...]]:
+    """Name, image, labels and voxel size of the stack in the picture."""
+    folder = Path(os.environ.get("NAPARI_SAM2_DATA", REPOSITORY / "../shared/data")) / "bbbc050"
+    if not folder.is_dir():
+        (image, layer, _), (truth, _, _) = generated_zstack()
+        return str(layer["name"]), image, truth, layer["scale"]
+    image = tifffile.imread(folder / "images" / f"{VOLUME}.tif")
+    truth = tifffile.imread(folder / "labels" / f"{VOLUME}.tif")
+    labels, sizes = np.unique(truth, return_counts=True)
+    truth = np.where(np.isin(truth, labels[sizes >= SMALLEST]), truth, 0)
+    return "mouse embryo", image, truth, VOXEL
+
+
+def wait(dock: Sam2Widget) -> None:
+    """Let the window work until the model is done."""
+    QTest.qWait(300)
+    waited = 0
+    while dock.controller.runs.is_busy:
+        QTest.qWait(100)
+        waited += 100
+        if waited > PATIENCE_MS:
+            raise TimeoutError("The model has not finished. Is this machine busy?")
+
+
+def take(path: Path, theme: str = "dark", engine: Engine | None = None) -> None:
+    """Segment a stack in the window and save a picture of it.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file.
+    theme : str
+        A theme of napari.
+    engine : Engine, optional
+        Runs the model; by default the bundled one.
+    """
+    name, image, truth, scale = load()
+    viewer = napari.Viewer(show=True)
+    viewer.theme = theme
+    viewer.window.resize(*WINDOW)
+    viewer.add_image(
+        image,
+        name=name,
+        scale=scale,
+        axis_labels=("z", "y", "x"),
+        contrast_limits=tuple(np.percentile(image, (1, 99.7))),
+        interpolation2d="linear",
+    )
+    dock = Sam2Widget(viewer, engine)
+    viewer.window.add_dock_widget(dock, name="SAM 2")
+    points = viewer.layers["SAM 2 points"]
+    for object_id, (z, click) in clicks_on_largest_planes(truth).items():
+        viewer.dims.set_current_step(0, z)
+        dock.controller.prompting.set_active(object_id, True)
+        points.add([z, *click.position])
+        wait(dock)
+    dock.propagate.run.click()
+    wait(dock)
+    labels = viewer.layers["SAM 2 labels"].data
+    fullest = max(range(len(labels)), key=lambda z: len(np.unique(labels[z])))
+    viewer.dims.set_current_step(0, fullest)
+    points.selected_data = set()
+    viewer.reset_view()
+    QTest.qWait(500)
+    viewer.screenshot(str(path), canvas_only=False, flash=False)
+    viewer.close()
+    QApplication.processEvents()
+
+
+if __name__ == "__main__":
+    take(REPOSITORY / "docs" / "window.png")
