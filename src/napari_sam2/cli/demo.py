@@ -102,7 +102,7 @@ def _segmented(
     labels = np.zeros(image.shape, np.uint16)
     done: set[int] = set()
     with progress_bar(len(image)) as show:
-        for result in video.propagate(direction="both"):
+        for result in video.propagate(direction="both", stop_when_absent=2):
             labels[result.frame] = result.labels()
             done.add(result.frame)
             show(len(done))
