@@ -229,3 +229,20 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
     yield open_with
     for dock in docks:
         qtbot.waitUntil(lambda dock=dock: not dock.controller.runs.is_busy, timeout=5000)
+
+
+@pytest.fixture
+def propagating(open_dock, stack, qtbot, engine):
+    """Open a dock that has propagated to frame 1 and waits there for `FakeEngine.gate`."""
+
+    def begin():
+        engine.gate = threading.Semaphore(0)
+        opened = open_dock(stack)
+        opened.points.add([0, 20, 18])
+        opened.wait_idle()
+        opened.controller.propagate()
+        engine.gate.release(2)
+        qtbot.waitUntil(lambda: (opened.labels()[1] == 1).any(), timeout=3000)
+        return opened
+
+    return begin

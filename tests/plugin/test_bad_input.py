@@ -116,21 +116,9 @@ def test_rgb(open_dock, engine, messages, dtype, limits):
     assert messages == []
 
 
-def propagating(open_dock, stack, qtbot, engine):
-    """A dock that has propagated to frame 1 and waits there."""
-    engine.gate = threading.Semaphore(0)
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.controller.propagate()
-    engine.gate.release(2)
-    qtbot.waitUntil(lambda: (opened.labels()[1] == 1).any(), timeout=3000)
-    return opened
-
-
 @pytest.mark.parametrize("name", ["image", "SAM 2 points", "SAM 2 boxes"])
-def test_a_layer_deleted_while_propagating(open_dock, stack, qtbot, engine, messages, name):
-    opened = propagating(open_dock, stack, qtbot, engine)
+def test_a_layer_deleted_while_propagating(propagating, engine, messages, name):
+    opened = propagating()
     opened.viewer.layers.remove(name)
     engine.gate.release(20)
     opened.wait_idle()
@@ -142,8 +130,8 @@ def test_a_layer_deleted_while_propagating(open_dock, stack, qtbot, engine, mess
     assert opened.dock.propagate.status.text().startswith("Stopped")
 
 
-def test_the_labels_layer_deleted_while_propagating(open_dock, stack, qtbot, engine, messages):
-    opened = propagating(open_dock, stack, qtbot, engine)
+def test_the_labels_layer_deleted_while_propagating(propagating, engine, messages):
+    opened = propagating()
     opened.viewer.layers.remove("SAM 2 labels")
     engine.gate.release(20)
     opened.wait_idle()
@@ -156,8 +144,8 @@ def test_the_labels_layer_deleted_while_propagating(open_dock, stack, qtbot, eng
     assert (opened.labels()[1] == 1).sum() == 197
 
 
-def test_every_layer_deleted_while_propagating(open_dock, stack, qtbot, engine, messages):
-    opened = propagating(open_dock, stack, qtbot, engine)
+def test_every_layer_deleted_while_propagating(propagating, engine, messages):
+    opened = propagating()
     opened.viewer.layers.clear()
     engine.gate.release(20)
     opened.wait_idle()
@@ -167,8 +155,8 @@ def test_every_layer_deleted_while_propagating(open_dock, stack, qtbot, engine, 
     assert told(messages, "There is no image layer")
 
 
-def test_layers_changed_while_propagating(open_dock, stack, qtbot, engine, messages):
-    opened = propagating(open_dock, stack, qtbot, engine)
+def test_layers_changed_while_propagating(propagating, qtbot, engine, messages):
+    opened = propagating()
     viewer = opened.viewer
     viewer.dims.transpose()
     viewer.layers["SAM 2 labels"].visible = False
@@ -185,8 +173,8 @@ def test_layers_changed_while_propagating(open_dock, stack, qtbot, engine, messa
     assert messages == []
 
 
-def test_labels_that_no_longer_fit(open_dock, stack, qtbot, engine, messages):
-    opened = propagating(open_dock, stack, qtbot, engine)
+def test_labels_that_no_longer_fit(propagating, engine, messages):
+    opened = propagating()
     opened.viewer.layers["SAM 2 labels"].data = np.zeros((1, 64, 64), np.uint16)
     engine.gate.release(20)
     opened.wait_idle()

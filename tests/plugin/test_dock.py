@@ -386,14 +386,8 @@ def test_opening_the_dock_does_not_import_torch():
     assert done.stdout.strip() == "False"
 
 
-def test_a_closed_dock_lets_go(open_dock, stack, qtbot, engine):
-    engine.gate = threading.Semaphore(0)
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.controller.propagate()
-    engine.gate.release(2)
-    qtbot.waitUntil(lambda: sizes(opened.labels(), 1)[1] == 197, timeout=3000)
+def test_a_closed_dock_lets_go(propagating, stack, qtbot, engine):
+    opened = propagating()
     opened.viewer.window.remove_dock_widget(opened.dock)
     engine.gate.release(20)
     qtbot.wait(250)
@@ -418,14 +412,8 @@ def test_a_dock_opened_again_takes_the_prompts_over(open_dock, stack, make_napar
     again._let_go()
 
 
-def test_closing_the_viewer_while_propagating(open_dock, stack, qtbot, engine):
-    engine.gate = threading.Semaphore(0)
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.controller.propagate()
-    engine.gate.release(2)
-    qtbot.waitUntil(lambda: sizes(opened.labels(), 1)[1] == 197, timeout=3000)
+def test_closing_the_viewer_while_propagating(propagating, qtbot, engine):
+    opened = propagating()
     opened.viewer.close()
     qtbot.waitUntil(lambda: not opened.controller.runs.is_busy, timeout=3000)
     engine.gate.release(20)

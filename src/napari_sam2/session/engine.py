@@ -7,45 +7,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam2.inference.frames import FrameSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
-    from napari_sam2.inference.video_predictor import Direction
+    from napari_sam2.inference.video_predictor import Direction, VideoPredictor
     from napari_sam2.session.session import StackKey
-
-
-class Predictor(Protocol):
-    """The part of `VideoPredictor` that is used here."""
-
-    def add_prompts(self, object_id: int, frame: int, prompts: Sequence[Prompt]) -> FrameResult:
-        """Replace the prompts of an object on a frame."""
-        ...
-
-    def remove_prompts(self, object_id: int, frame: int) -> None:
-        """Take the prompts of an object on a frame away."""
-        ...
-
-    def remove_object(self, object_id: int) -> None:
-        """Forget an object."""
-        ...
-
-    def propagate(
-        self,
-        direction: Direction = "both",
-        start: int | None = None,
-        stop: int | None = None,
-        stop_when_absent: int | None = None,
-    ) -> Iterator[FrameResult]:
-        """Carry objects to other frames."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -111,7 +85,7 @@ def _load_model(choice: ModelChoice) -> Any:
 
 def _make_predictor(
     model: Any, frames: FrameSource, contrast_limits: tuple[float, float] | None
-) -> Predictor:
+) -> VideoPredictor:
     from napari_sam2.inference.video_predictor import VideoPredictor
 
     return VideoPredictor(model, frames, contrast_limits=contrast_limits)
@@ -132,7 +106,7 @@ class Engine:
         self,
         load_model: Callable[[ModelChoice], Any] = _load_model,
         make_predictor: Callable[
-            [Any, FrameSource, tuple[float, float] | None], Predictor
+            [Any, FrameSource, tuple[float, float] | None], VideoPredictor
         ] = _make_predictor,
     ) -> None:
         self._load_model = load_model
@@ -140,7 +114,7 @@ class Engine:
         self._choice: ModelChoice | None = None
         self._model: Any = None
         self._source: StackSource | None = None
-        self._predictor: Predictor | None = None
+        self._predictor: VideoPredictor | None = None
         self._sent: dict[tuple[int, int], tuple[Prompt, ...]] = {}
 
     def is_loaded(self, choice: ModelChoice) -> bool:
@@ -236,7 +210,7 @@ class Engine:
             )
 
     @contextmanager
-    def _prepared(self, choice: ModelChoice, source: StackSource) -> Iterator[Predictor]:
+    def _prepared(self, choice: ModelChoice, source: StackSource) -> Iterator[VideoPredictor]:
         self.load(choice)
         if self._predictor is None or not source.same_pixels(self._source):
             self._forget_predictor()
@@ -257,7 +231,7 @@ class Engine:
 
     def _send(
         self,
-        predictor: Predictor,
+        predictor: VideoPredictor,
         prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
         frames: Collection[int],
     ) -> Iterator[FrameResult]:
