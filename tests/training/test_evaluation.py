@@ -3,10 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_sam2 import ImagePredictor, PointPrompt
 from napari_sam2.training.evaluation import (
     clicks_on_largest_planes,
     label_overlaps,
     middle_of,
+    next_click,
+    overlap_of_box,
+    overlaps_by_clicks,
     segment_stack,
 )
 
@@ -47,3 +51,27 @@ def test_nano_follows_the_discs(nano, discs):
     found = segment_stack(nano, image, clicks_on_largest_planes(labels))
     overlaps = label_overlaps(labels, found)
     assert min(overlaps.values()) > 0.7
+
+
+def test_the_next_click_lies_in_the_middle_of_the_largest_error():
+    truth = np.zeros((30, 30), bool)
+    truth[5:15, 5:15] = True
+    assert next_click(truth, truth) is None
+    found = np.zeros_like(truth)
+    found[5:15, 5:13] = True  # a strip of 10 x 2 missed ...
+    found[20:27, 20:27] = True  # ... and a square of 7 x 7 taken
+    assert next_click(truth, found) == PointPrompt((23, 23), positive=False)
+    found[20:27, 20:27] = False
+    click = next_click(truth, found)
+    assert click.positive
+    assert click.position[1] in (13, 14)
+
+
+def test_clicks_and_boxes_on_a_disc(nano, discs):
+    image, labels = discs
+    predictor = ImagePredictor(nano)
+    predictor.set_image(image[0])
+    overlaps = overlaps_by_clicks(predictor, labels[0] == 1, clicks=3)
+    assert len(overlaps) == 3
+    assert overlaps[0] > 0.7
+    assert 0 < overlap_of_box(predictor, labels[0] == 1) <= 1

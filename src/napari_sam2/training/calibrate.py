@@ -41,7 +41,7 @@ def calibrate_presence(model: Model, stacks: Sequence[LabelledStack]) -> dict[fl
     dict of float to float
         The mean IoU of the objects, each carried through its stack from one click, per shift.
     """
-    bias = model.network.mask_decoder.presence_head.get_parameter("layers.2.bias")
+    bias = model.network.get_parameter("mask_decoder.presence_head.layers.2.bias")
     trained = bias.clone()
     scores = {}
     for shift in SHIFTS:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from napari_sam2.inference.masks import bounding_box
-from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.masks import bounding_box, intersection_over_union
+from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
 from napari_sam2.inference.video_predictor import VideoPredictor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_sam2.inference.image_predictor import ImagePredictor
     from napari_sam2.inference.load import Model
 
 
@@ -30,13 +31,20 @@ def middle_of(mask: NDArray[np.bool_]) -> tuple[float, float]:
     tuple of float
         (row, column) in pixels.
     """
-    box = bounding_box(mask)
-    if box is None:
+    if not mask.any():
         raise ValueError("The mask is empty, so it has no middle.")
+    return _deepest(mask)[1]
+
+
+def _deepest(mask: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
+    """The pixel farthest from the edge: how far, and where."""
+    box = bounding_box(mask)
+    assert box is not None
     # a border of background: the image's edge is an edge of the object, too
     depth = distance_transform_edt(np.pad(mask[box], 1))
     row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    return float(row - 1 + box[0].start), float(column - 1 + box[1].start)
+    place = float(row - 1 + box[0].start), float(column - 1 + box[1].start)
+    return float(depth.max()), place
 
 
 def clicks_on_largest_planes(
@@ -95,3 +103,68 @@ def label_overlaps(
         for value in values[values > 0]
     }
     return {value: shared / union for value, (shared, union) in counts.items()}
+
+
+def next_click(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PointPrompt | None:
+    """Find where a person would correct a mask: the middle of the largest error.
+
+    Parameters
+    ----------
+    truth, found : array of bool, shape (Y, X)
+        The object, and its mask so far.
+
+    Returns
+    -------
+    PointPrompt or None
+        Positive where the object was missed, negative where background was taken; None where
+        nothing is wrong.
+    """
+    errors = [(truth & ~found, True), (found & ~truth, False)]
+    regions = [(region, positive) for region, positive in errors if region.any()]
+    if not regions:
+        return None
+    clicks = [(*_deepest(region), positive) for region, positive in regions]
+    _, place, positive = max(clicks, key=lambda click: click[0])
+    return PointPrompt(place, positive)
+
+
+def overlaps_by_clicks(
+    predictor: ImagePredictor, truth: NDArray[np.bool_], clicks: int
+) -> list[float]:
+    """IoU of an object's mask after each click.
+
+    Parameters
+    ----------
+    predictor : ImagePredictor
+        With the image set.
+    truth : array of bool, shape (Y, X)
+        The object.
+    clicks : int
+        How many. The first takes the best-scored of three masks, each further one corrects the
+        largest error and feeds the previous logits back.
+
+    Returns
+    -------
+    list of float
+        One a click.
+    """
+    prompts = [PointPrompt(middle_of(truth))]
+    prediction = predictor.predict(prompts, multimask=True)
+    overlaps = [intersection_over_union(prediction.best, truth)]
+    while len(overlaps) < clicks:
+        click = next_click(truth, prediction.best)
+        if click is not None:
+            prompts.append(click)
+            prediction = predictor.predict(prompts, previous=prediction)
+        overlaps.append(intersection_over_union(prediction.best, truth))
+    return overlaps
+
+
+def overlap_of_box(predictor: ImagePredictor, truth: NDArray[np.bool_]) -> float:
+    """IoU of an object's mask from the box around it; the predictor has the image set."""
+    box = bounding_box(truth)
+    if box is None:
+        raise ValueError("The mask is empty, so there is no box around it.")
+    rows, columns = box
+    around = BoxPrompt((rows.start, columns.start, rows.stop - 1, columns.stop - 1))
+    return intersection_over_union(predictor.predict([around]).best, truth)

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from napari_sam2.training.augment import apply_look, random_look, render, window_on
 from napari_sam2.training.data import objects_on_plane
+from napari_sam2.training.generated import generated_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from napari_sam2.training.config import Stage
     from napari_sam2.training.data import LabelledStack
+
+
+GENERATED = "generated"  # the source whose sequences are drawn anew each time
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,9 @@ class Samples(Dataset[Batch]):
         self.by_source = {
             source: [stack for stack in stacks if stack.source == source] for source in weights
         }
-        self.sources = [source for source, found in self.by_source.items() if found]
+        self.sources = [
+            source for source, found in self.by_source.items() if found or source == GENERATED
+        ]
         total = np.array([weights[source] for source in self.sources])
         self.probabilities = total / total.sum()
         self.stage = stage
@@ -102,6 +108,8 @@ class Samples(Dataset[Batch]):
 
     def _sequence(self, random: Generator, frames: int) -> tuple[Tensor, Tensor]:
         source = self.sources[random.choice(len(self.sources), p=self.probabilities)]
+        if source == GENERATED:
+            return self._generated(random, frames)
         stacks = self.by_source[source]
         stack = stacks[random.integers(len(stacks))]
         length = len(stack.labels)
@@ -128,6 +136,14 @@ class Samples(Dataset[Batch]):
             image, ids = render(stack.image[index], stack.labels[index], window, self.stage.size)
             drawn.append((apply_look(image, look, random), ids))
         return torch.stack([image for image, _ in drawn]), torch.stack([ids for _, ids in drawn])
+
+    def _generated(self, random: Generator, frames: int) -> tuple[Tensor, Tensor]:
+        image, labels = generated_sequence(random, frames, self.stage.size)
+        look = random_look(random)
+        drawn = [
+            apply_look(torch.from_numpy(plane).expand(3, -1, -1), look, random) for plane in image
+        ]
+        return torch.stack(drawn), torch.from_numpy(labels.astype(np.int32))
 
 
 def _choose_objects(ids: Tensor, count: int, size: int, random: Generator) -> list[int]:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
 from napari_sam2.checkpoints.read import write_checkpoint
@@ -141,7 +142,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(hash((self.config.seed, self.stage, self.step)))
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * _schedule(self.step, stage.steps)
-        with torch.autocast("cpu", torch.bfloat16):
+        # plain attention: the fused kernels' backward pass is slower on a CPU
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             step = run_step(self.model, self.head, batch, stage, generator)
         self.optimizer.zero_grad()
         step.loss.backward()
