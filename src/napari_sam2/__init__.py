@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import BoxPrompt as BoxPrompt
     from napari_sam2.inference.prompts import MaskPrompt as MaskPrompt
     from napari_sam2.inference.prompts import PointPrompt as PointPrompt
+    from napari_sam2.inference.prompts import PolygonPrompt as PolygonPrompt
+    from napari_sam2.inference.prompts import ScribblePrompt as ScribblePrompt
     from napari_sam2.inference.video_predictor import VideoPredictor as VideoPredictor
 
     __version__: str
@@ -24,6 +26,8 @@ _HOME = {
     "ImagePredictor": "napari_sam2.inference.image_predictor",
     "MaskPrompt": "napari_sam2.inference.prompts",
     "PointPrompt": "napari_sam2.inference.prompts",
+    "PolygonPrompt": "napari_sam2.inference.prompts",
+    "ScribblePrompt": "napari_sam2.inference.prompts",
     "VideoPredictor": "napari_sam2.inference.video_predictor",
     "load_model": "napari_sam2.inference.load",
 }
@@ -33,6 +37,8 @@ __all__ = [
     "ImagePredictor",
     "MaskPrompt",
     "PointPrompt",
+    "PolygonPrompt",
+    "ScribblePrompt",
     "VideoPredictor",
     "__version__",
     "load_model",

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam2 import BoxPrompt, ImagePredictor, MaskPrompt, PointPrompt
+from napari_sam2 import (
+    BoxPrompt,
+    ImagePredictor,
+    MaskPrompt,
+    PointPrompt,
+    PolygonPrompt,
+    ScribblePrompt,
+)
 
 
 @pytest.fixture
@@ -28,6 +35,18 @@ def test_previous_logits_and_masks_matter(predictor, discs):
     masked = predictor.predict([MaskPrompt(discs[1][0] == 1)])
     assert (first.logits != again.logits).any()
     assert (first.logits != masked.logits).any()
+
+
+def test_a_polygon_is_its_mask_and_a_scribble_its_points(predictor):
+    square = np.zeros((96, 96), dtype=bool)
+    square[20:41, 20:41] = True
+    corners = ((19.5, 19.5), (19.5, 40.5), (40.5, 40.5), (40.5, 19.5))
+    clicks = [PointPrompt((30.0, 32.0)), PointPrompt((30.0, 36.0))]
+    drawn = predictor.predict([PolygonPrompt(corners), ScribblePrompt(((30, 30), (30, 38)))])
+    given = predictor.predict([*clicks, MaskPrompt(square)])
+    np.testing.assert_array_equal(drawn.logits, given.logits)
+    assert (given.logits != predictor.predict(clicks).logits).any()
+    assert (given.logits != predictor.predict([MaskPrompt(square)]).logits).any()
 
 
 def test_the_order_of_calls_does_not_matter(predictor):

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+import shutil
+
 import pytest
 import torch
 
 from napari_sam2 import load_model
+from napari_sam2.checkpoints.read import CheckpointError
+from napari_sam2.checkpoints.registry import BASE, CHECKPOINTS, NANO_FILE, Checkpoint
 from napari_sam2.inference.device import choose_device, choose_dtype
 from napari_sam2.model.config import NANO
 
@@ -22,7 +27,30 @@ def test_another_input_size(nano):
         load_model("nano", device="cpu", image_size=500)
 
 
-def test_mistakes_are_named(tmp_path):
+def test_a_downloaded_model_loads_by_name(monkeypatch, tmp_path):
+    sha256 = hashlib.sha256(NANO_FILE.read_bytes()).hexdigest()
+    entry = Checkpoint("mine", "sam2.1", f"{BASE}/mine.safetensors", sha256)
+    monkeypatch.setitem(CHECKPOINTS, "mine", entry)
+    monkeypatch.setenv("NAPARI_SAM2_MODELS", str(tmp_path))
+    shutil.copy(NANO_FILE, tmp_path / "mine.safetensors")
+    assert load_model("mine", device="cpu").config == NANO
+    (tmp_path / "mine.safetensors").write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match=r"has the SHA-256.*napari-sam2 models download mine"):
+        load_model("mine", device="cpu")
+
+
+def test_a_model_that_is_not_downloaded_is_explained(monkeypatch, tmp_path):
+    monkeypatch.setenv("NAPARI_SAM2_MODELS", str(tmp_path))
+    monkeypatch.delenv("NAPARI_SAM2_MIRROR", raising=False)
+    with pytest.raises(ValueError, match=r"napari-sam2 models download sam2\.1_small") as caught:
+        load_model("sam2.1_small", device="cpu")
+    small = CHECKPOINTS["sam2.1_small"]
+    for part in ("184 MB", small.url, small.file, str(tmp_path)):
+        assert part in str(caught.value)
+
+
+def test_mistakes_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_SAM2_MODELS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         load_model(tmp_path / "nothing.pt", device="cpu")
     with pytest.raises(ValueError, match=r"sam2\.1_hiera_tiny\.pt"):

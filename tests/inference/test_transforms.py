@@ -9,13 +9,23 @@ from hypothesis.extra import numpy as hnp
 from napari_sam2.inference.transforms import (
     MEAN,
     STD,
+    Fit,
     contrast_limits_of,
     rescale,
     to_model_image,
+    to_model_mask,
     to_model_points,
+    to_plane_logits,
 )
+from napari_sam2.model.config import NANO, SAM1_VARIANTS
 
 CPU = torch.device("cpu")
+
+
+def stretched(shape, size):
+    return Fit.of(NANO.with_image_size(size), shape)
+
+
 DTYPES = hnp.unsigned_integer_dtypes() | hnp.integer_dtypes() | hnp.floating_dtypes(
     sizes=(32, 64)
 ) | hnp.boolean_dtypes()  # fmt: skip
@@ -63,21 +73,39 @@ def test_a_sparse_plane_still_shows_its_spot():
 
 
 def test_points_are_x_first_and_half_a_pixel_on():
-    points = to_model_points([(10, 40)], (20, 80), 512, CPU)
+    points = to_model_points([(10, 40)], stretched((20, 80), 512), CPU)
     assert points.tolist() == [[256.5, 256.5]]
-    points = to_model_points([(5, 40)], (20, 80), 512, CPU)
+    points = to_model_points([(5, 40)], stretched((20, 80), 512), CPU)
     assert points.tolist() == [[256.5, 128.5]]
 
 
 def test_grey_is_three_equal_channels_normalised():
-    image = to_model_image(np.full((7, 9), 255, np.uint8), (0, 255), 32, CPU)
-    assert image.shape == (1, 3, 32, 32)
+    image = to_model_image(np.full((7, 9), 255, np.uint8), (0, 255), stretched((7, 9), 64), CPU)
+    assert image.shape == (1, 3, 64, 64)
     for channel, mean, std in zip(image[0], MEAN, STD, strict=True):
-        torch.testing.assert_close(channel, torch.full((32, 32), (1 - mean) / std))
+        torch.testing.assert_close(channel, torch.full((64, 64), (1 - mean) / std))
 
 
 def test_colours_keep_their_order():
     plane = np.zeros((8, 8, 3), np.uint8)
     plane[..., 0] = 255
-    red, green, _ = to_model_image(plane, (0, 255), 32, CPU)[0]
+    red, green, _ = to_model_image(plane, (0, 255), stretched(plane.shape[:2], 64), CPU)[0]
     assert red.min() > green.max()
+
+
+def test_sam1_keeps_the_aspect_and_pads():
+    fit = Fit.of(SAM1_VARIANTS["sam_vit_b"].with_image_size(64), (20, 80))
+    assert fit.extent == (16, 64)
+    image = to_model_image(np.full((20, 80), 255, np.uint8), (0, 255), fit, CPU)
+    assert image.shape == (1, 3, 64, 64)
+    assert (image[..., :16, :] != 0).all()
+    assert (image[..., 16:, :] == 0).all()
+    assert to_model_points([(10, 40)], fit, CPU).tolist() == [[32.5, 8.5]]
+    mask = to_model_mask(np.ones((20, 80), bool), fit, CPU)
+    assert mask.sum() == 16 * 64
+    logits = torch.full((1, 1, 16, 16), -1.0)
+    logits[..., :4, :8] = 1  # the left half of what the plane takes up
+    plane = to_plane_logits(logits, fit)[0, 0] > 0
+    assert plane.shape == (20, 80)
+    assert plane[:15, :38].all()
+    assert not plane[:, 42:].any()

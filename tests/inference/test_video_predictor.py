@@ -4,7 +4,14 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_sam2 import BoxPrompt, MaskPrompt, PointPrompt, VideoPredictor
+from napari_sam2 import (
+    BoxPrompt,
+    MaskPrompt,
+    PointPrompt,
+    PolygonPrompt,
+    ScribblePrompt,
+    VideoPredictor,
+)
 from napari_sam2.inference.masks import intersection_over_union
 
 
@@ -122,6 +129,139 @@ def test_a_mask_prompt_is_the_answer(video, discs):
     # a decoder cell is six pixels wide
     assert intersection_over_union(result.masks[0], mask) > 0.85
     assert result.scores[0] == 1
+
+
+SQUARE = ((19.5, 19.5), (19.5, 40.5), (40.5, 40.5), (40.5, 19.5))
+
+
+def square():
+    mask = np.zeros((96, 96), dtype=bool)
+    mask[20:41, 20:41] = True
+    return mask
+
+
+def test_a_polygon_is_its_mask(video):
+    drawn = video.add_prompts(1, 2, [PolygonPrompt(SQUARE)])
+    given = video.add_prompts(2, 2, [MaskPrompt(square())])
+    np.testing.assert_array_equal(drawn.masks[0], given.masks[1])
+
+
+def test_several_masks_of_one_object_are_one(video):
+    other = np.roll(square(), 40, axis=1)
+    video.add_prompts(1, 2, [PolygonPrompt(SQUARE), MaskPrompt(other)])
+    both = video.add_prompts(2, 2, [MaskPrompt(square() | other)])
+    np.testing.assert_array_equal(both.masks[0], both.masks[1])
+
+
+def test_a_scribble_is_clicks(video):
+    video.add_prompts(1, 2, [ScribblePrompt(((30, 20), (30, 36)))])
+    clicks = [PointPrompt((30, column)) for column in (22, 26, 30, 34)]
+    both = video.add_prompts(2, 2, clicks)
+    np.testing.assert_array_equal(both.masks[0], both.masks[1])
+
+
+def test_clicks_refine_a_mask_the_same_way_each_time(video):
+    clicks = [PointPrompt((30, 30)), PointPrompt((80, 80), positive=False)]
+    given = video.add_prompts(1, 2, [MaskPrompt(square())]).masks[0]
+    refined = video.add_prompts(1, 2, [MaskPrompt(square()), *clicks])
+    again = video.add_prompts(1, 2, [*clicks, MaskPrompt(square())])
+    np.testing.assert_array_equal(refined.masks, again.masks)
+    clicked = video.add_prompts(2, 2, clicks).masks[1]
+    assert (refined.masks[0] != given).any()
+    assert (refined.masks[0] != clicked).any()
+    list(video.propagate("forward"))
+    np.testing.assert_array_equal(video.result(2).masks[0], refined.masks[0])
+
+
+def test_a_mask_taken_away_leaves_no_trace(video):
+    video.add_prompts(1, 2, [PolygonPrompt(SQUARE), PointPrompt((32, 30))])
+    video.add_prompts(1, 2, [PointPrompt((32, 30))])
+    both = video.add_prompts(2, 2, [PointPrompt((32, 30))])
+    np.testing.assert_array_equal(both.masks[0], both.masks[1])
+
+
+CLICK, BOX = PointPrompt((32, 30)), BoxPrompt((18, 18, 46, 44))
+
+
+@pytest.mark.parametrize("prompts", [[CLICK], [CLICK, BOX], [CLICK, MaskPrompt(square())]])
+def test_three_candidates_best_first(video, prompts):
+    video.add_prompts(1, 2, prompts)
+    found = video.candidates(1, 2)
+    assert found.masks.shape == (3, 96, 96)
+    assert found.logits.shape == (3, 16, 16)
+    assert sorted(found.scores, reverse=True) == list(found.scores)
+    assert video.features.encoded == 1
+
+
+def test_a_single_click_gets_the_best_candidate(video):
+    result = video.add_prompts(1, 2, [CLICK])
+    np.testing.assert_array_equal(result.masks[0], video.candidates(1, 2).masks[0])
+    own, best, *_ = video._tracks[1].answers[2]
+    np.testing.assert_allclose(own.pointer, best.pointer, atol=1e-5)
+
+
+def test_a_click_in_a_mask_is_not_ambiguous(video):
+    video.add_prompts(1, 2, [CLICK, MaskPrompt(square())])
+    own, best, *_ = video._tracks[1].answers[2]
+    assert not np.allclose(own.pointer, best.pointer, atol=1e-5)
+
+
+def test_a_chosen_candidate_is_carried_on_and_can_be_taken_back(video):
+    video.add_prompts(1, 2, [CLICK])
+    found = video.candidates(1, 2)
+    list(video.propagate("forward"))
+    before = masks_of(video, 1)
+    chosen = video.choose_candidate(1, 2, 2)
+    np.testing.assert_array_equal(chosen.masks[0], found.masks[2])
+    assert chosen.scores[0] == found.scores[2]
+    list(video.propagate("forward"))
+    after = masks_of(video, 1)
+    np.testing.assert_array_equal(after[2], found.masks[2])
+    assert any((before[frame] != after[frame]).any() for frame in range(3, 8))
+    video.choose_candidate(1, 2, None)
+    list(video.propagate("forward"))
+    assert_same(masks_of(video, 1), before)
+
+
+def test_further_prompts_refine_the_chosen_candidate(video):
+    for object_id in (1, 2):
+        video.add_prompts(object_id, 2, [CLICK])
+    video.choose_candidate(2, 2, 2)
+    for object_id in (1, 2):
+        refined = video.add_prompts(object_id, 2, [CLICK, PointPrompt((60, 60))])
+    assert (refined.masks[0] != refined.masks[1]).any()
+
+
+def test_choosing_a_candidate_says_that_the_object_is_there(video, tiny_model):
+    bias = tiny_model.network.mask_decoder.presence_head.layers[-1].bias
+    try:
+        bias.fill_(-10.0)
+        absent = video.add_prompts(1, 2, [CLICK])
+    finally:
+        bias.fill_(10.0)
+    assert not absent.masks.any()
+    chosen = video.choose_candidate(1, 2, 0)
+    assert chosen.present.all()
+    np.testing.assert_array_equal(chosen.masks[0], video.candidates(1, 2).masks[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda v: v.candidates(1, 3), KeyError, "no prompts on frame 3"),
+        (lambda v: v.candidates(9, 2), KeyError, "Object 9 has no prompts"),
+        (lambda v: v.choose_candidate(1, 2, 3), IndexError, "no candidate 3: there are 3"),
+        (lambda v: v.choose_candidate(1, 2, -1), IndexError, "no candidate -1"),
+        (lambda v: v.candidates(2, 2), ValueError, "was given"),
+    ],
+)
+def test_candidates_that_are_not_there(video, call, error, message):
+    video.add_prompts(1, 2, [CLICK])
+    video.add_prompts(2, 2, [PolygonPrompt(SQUARE)])
+    before = video.result(2)
+    with pytest.raises(error, match=message):
+        call(video)
+    np.testing.assert_array_equal(video.result(2).masks, before.masks)
 
 
 def test_removing_prompts_and_objects(video):

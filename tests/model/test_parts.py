@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam2.model.hiera import _from_windows, _to_windows
+from napari_sam2.model.layers import from_windows, to_windows
 from napari_sam2.model.layers import LayerNorm2d
 from napari_sam2.model.mask_decoder import Decoded
 from napari_sam2.model.position import rotary_table, rotate, sine_grid, sine_time
@@ -14,9 +14,9 @@ from napari_sam2.model.prompt_encoder import PADDING, POSITIVE
 @pytest.mark.parametrize(("height", "width", "size"), [(8, 8, 4), (7, 9, 4), (3, 5, 8)])
 def test_windows_are_put_together_again(height, width, size):
     x = torch.randn(2, height, width, 5)
-    windows = _to_windows(x, size)
+    windows = to_windows(x, size)
     assert windows.shape[1:] == (size, size, 5)
-    torch.testing.assert_close(_from_windows(windows, height, width), x)
+    torch.testing.assert_close(from_windows(windows, height, width), x)
 
 
 def test_channel_norm_is_the_norm_of_each_place():

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from napari_sam2.checkpoints.keys import META_SAM2, convert
-from napari_sam2.model.config import VARIANTS, Sam2Config
+from napari_sam2.checkpoints.convert import convert, translate
+from napari_sam2.checkpoints.keys import (
+    HUGGING_FACE_SAM1,
+    HUGGING_FACE_SAM2,
+    META_SAM1,
+    META_SAM2,
+)
+from napari_sam2.model.config import SAM1_VARIANTS, VARIANTS, Sam1Config, Sam2Config
+from napari_sam2.model.sam1 import Sam1
 from napari_sam2.model.sam2 import Sam2
 
 if TYPE_CHECKING:
@@ -20,26 +29,44 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_sam2.checkpoints.keys import Table
+
 # Marks our own safetensors files, which hold our names and the variant's.
 VARIANT_KEY = "napari_sam2_variant"
+
+
+# Fine-tuned files wrap the weights under one of these keys, and prefix their names with one of
+# these words: DataParallel, Lightning and micro-sam each do it in their own way.
+WRAPPINGS = ("model", "state_dict", "model_state", "model_state_dict", "params", "ema")
+PREFIXES = ("module.", "model.", "sam2.", "sam.", "_orig_mod.")
+
+Config = Sam1Config | Sam2Config
+
+FORMATS: tuple[tuple[Table, tuple[Config, ...]], ...] = (
+    (META_SAM2, tuple(VARIANTS.values())),
+    (HUGGING_FACE_SAM2, tuple(VARIANTS.values())),
+    (META_SAM1, tuple(SAM1_VARIANTS.values())),
+    (HUGGING_FACE_SAM1, tuple(SAM1_VARIANTS.values())),
+)
 
 
 class CheckpointError(ValueError):
     """A file that does not hold the weights of a model we know."""
 
 
-def read_checkpoint(path: Path) -> tuple[Sam2Config, dict[str, Tensor]]:
-    """Read the weights of a SAM 2 model.
+def read_checkpoint(path: Path) -> tuple[Config, dict[str, Tensor]]:
+    """Read the weights of a SAM or SAM 2 model.
 
     Parameters
     ----------
     path : Path
-        A ``.pt`` file as Meta publishes it, or a ``.safetensors`` file that this project wrote.
-        The variant is found from the tensors.
+        A ``.pt`` or ``.pth`` file as Meta publishes it, the ``model.safetensors`` of the
+        transformers package, a fine-tuned file with either's names, or a ``.safetensors`` file
+        that this project wrote. The variant is found from the tensors.
 
     Returns
     -------
-    config : Sam2Config
+    config : Sam1Config or Sam2Config
         The variant.
     state : dict of str to Tensor
         Under our names, every tensor there and of the right shape.
@@ -53,10 +80,20 @@ def read_checkpoint(path: Path) -> tuple[Sam2Config, dict[str, Tensor]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}. Check the path.")
-    if path.suffix == ".safetensors":
-        return _read_own(path)
-    state = _read_pickle(path)
-    return _identify(path, state)
+    if path.suffix != ".safetensors":
+        return _identify(path, _read_pickle(path))
+    variant, state = _read_safetensors(path)
+    if variant is None:
+        return _identify(path, state)
+    if variant not in VARIANTS:
+        raise CheckpointError(
+            f"{path.name} was written by a later version of napari-sam2: it names the variant "
+            f"{variant!r}. Known are {', '.join(VARIANTS)}. Update napari-sam2."
+        )
+    config = VARIANTS[variant]
+    state = {name: tensor.float() for name, tensor in state.items()}
+    _check(path, state, config, unknown=[])
+    return config, state
 
 
 def write_checkpoint(
@@ -83,29 +120,28 @@ def write_checkpoint(
     os.replace(partial, path)
 
 
-def expected_shapes(config: Sam2Config) -> dict[str, tuple[int, ...]]:
+def make_network(config: Config) -> Sam1 | Sam2:
+    """The network of a configuration, with random weights."""
+    return Sam1(config) if isinstance(config, Sam1Config) else Sam2(config)
+
+
+@cache
+def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Shapes of a variant's tensors under our names."""
     with torch.device("meta"):
-        return {name: tuple(t.shape) for name, t in Sam2(config).state_dict().items()}
+        return {name: tuple(t.shape) for name, t in make_network(config).state_dict().items()}
 
 
-def _read_own(path: Path) -> tuple[Sam2Config, dict[str, Tensor]]:
+def _read_safetensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
+    """The variant, where this project wrote the file, and the tensors."""
     try:
         with safe_open(path, framework="pt") as file:
             variant = (file.metadata() or {}).get(VARIANT_KEY)
-            state = {name: file.get_tensor(name).float() for name in file.keys()}
+            return variant, {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path.name} is not a readable safetensors file ({error}). Copy or download it again."
         ) from error
-    if variant not in VARIANTS:
-        raise CheckpointError(
-            f"{path.name} was not written by napari-sam2, or by a later version: it names the "
-            f"variant {variant!r}. Known are {', '.join(VARIANTS)}."
-        )
-    config = VARIANTS[variant]
-    _check(path, state, expected_shapes(config), unknown=[])
-    return config, state
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
@@ -122,20 +158,46 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path.name} is not a checkpoint, or is damaged. Copy or download it again. "
             f"({_first_line(error)})"
         ) from error
-    state = loaded.get("model") if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
+    state = _unwrapped(loaded)
+    if state is None:
         raise CheckpointError(
-            f"{path.name} holds no weights under the key 'model', as SAM 2's published files do."
+            f"{path.name} holds no weights: neither at its top nor under one of the keys "
+            f"{', '.join(map(repr, WRAPPINGS))} are there tensors alone. It holds "
+            f"{_content(loaded)}."
         )
     return state
 
 
-def _identify(path: Path, state: dict[str, Tensor]) -> tuple[Sam2Config, dict[str, Tensor]]:
+def _unwrapped(loaded: Any) -> dict[str, Tensor] | None:
+    if not isinstance(loaded, dict) or not loaded:
+        return None
+    if all(torch.is_tensor(value) for value in loaded.values()):
+        return loaded
+    for key in WRAPPINGS:
+        if (found := _unwrapped(loaded.get(key))) is not None:
+            return found
+    return None
+
+
+def _content(loaded: Any) -> str:
+    if isinstance(loaded, dict):
+        return "the keys " + ", ".join(repr(key) for key in list(loaded)[:5])
+    return f"a {type(loaded).__name__}"
+
+
+def _identify(path: Path, state: dict[str, Tensor]) -> tuple[Config, dict[str, Tensor]]:
+    """The format whose names fit best, and of its variants the one whose shapes do."""
+    state = _without_prefix(state)
+    table, variants = max(
+        FORMATS,
+        key=lambda known: sum(translate(name, known[0]) is not None for name in state),
+    )
     # the variant that fits best, so that the message about one that fits nearly is of use
-    best: tuple[int, Sam2Config, dict[str, Tensor], list[str]] | None = None
-    for config in VARIANTS.values():
+    best: tuple[int, Config, dict[str, Tensor], list[str]] | None = None
+    for variant in variants:
+        config = _trained_on(variant, state, table)
         expected = expected_shapes(config)
-        converted, unknown = convert(state, META_SAM2, expected)
+        converted, unknown = convert(state, table, expected)
         fitting = sum(
             tuple(tensor.shape) == expected.get(name) for name, tensor in converted.items()
         )
@@ -144,16 +206,35 @@ def _identify(path: Path, state: dict[str, Tensor]) -> tuple[Sam2Config, dict[st
             best = wrong, config, converted, unknown
     assert best is not None
     _, config, converted, unknown = best
-    _check(path, converted, expected_shapes(config), unknown)
+    _check(path, converted, config, unknown)
     return config, {name: tensor.float() for name, tensor in converted.items()}
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            return _without_prefix({name[len(prefix) :]: state[name] for name in state})
+    return state
+
+
+def _trained_on(config: Config, state: dict[str, Tensor], table: Table) -> Config:
+    """SAM 1 for the image size that its position embedding, (1, S / 16, S / 16, C), is for."""
+    if isinstance(config, Sam2Config):
+        return config
+    for name, tensor in state.items():
+        if translate(name, table) == "image_encoder.position" and tensor.ndim == 4:
+            size = 16 * tensor.shape[1]
+            return replace(config, image_size=size, trained_size=size)
+    return config
 
 
 def _check(
     path: Path,
     state: Mapping[str, Tensor],
-    expected: Mapping[str, tuple[int, ...]],
+    config: Config,
     unknown: list[str],
 ) -> None:
+    expected = expected_shapes(config)
     missing = sorted(expected.keys() - state.keys())
     extra = sorted({*unknown, *(state.keys() - expected.keys())})
     misshaped = sorted(
@@ -168,8 +249,8 @@ def _check(
     ]
     if problems:
         raise CheckpointError(
-            f"{path.name} does not hold a SAM 2 model that is known here. Compared with the "
-            f"nearest variant its tensors are: {'; '.join(problems)}."
+            f"{path.name} does not hold a SAM or SAM 2 model that is known here. Compared with the "
+            f"nearest variant, {config.name}, its tensors are: {'; '.join(problems)}."
         )
 
 

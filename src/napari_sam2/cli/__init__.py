@@ -1,20 +1,17 @@
-"""The commands: ``napari-sam2 segment`` and ``napari-sam2 demo``.
+"""The commands: ``napari-sam2 segment``, ``napari-sam2 demo`` and ``napari-sam2 models``.
 
 What needs torch, numpy or napari is imported when a command runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from napari_sam2.cli.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from napari_sam2.cli.errors import errors_on_one_line
+from napari_sam2.cli.models import models_app
 
 app = typer.Typer(
     help="Segment Anything Model 2 for microscopy, without a window.",
@@ -22,16 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@contextmanager
-def _errors_on_one_line() -> Iterator[None]:
-    """Bad input ends with exit code 2, a disk or a display that fails with 1; no traceback."""
-    try:
-        yield
-    except (InputError, OSError) as error:
-        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+app.add_typer(models_app, name="models")
 
 
 def _show_version(wanted: bool) -> None:
@@ -93,7 +81,7 @@ def _segment(
     ] = None,
 ) -> None:
     """Segment objects in IMAGE from clicks and boxes, through every plane of a stack."""
-    with _errors_on_one_line():
+    with errors_on_one_line():
         from napari_sam2.cli.segment import Request, run
 
         lines = run(
@@ -129,7 +117,7 @@ def _demo(
     ] = None,
 ) -> None:
     """Open napari with a sample stack and the dock ready; without a display, segment it."""
-    with _errors_on_one_line():
+    with errors_on_one_line():
         from napari_sam2.cli.demo import has_display, open_window, run_headless
 
         if has_display() if window is None else window:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from napari_sam2.inference.transforms import to_model_image, to_model_points
+from napari_sam2.inference.transforms import to_model_image, to_model_mask, to_model_points
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN, NEGATIVE, POSITIVE
+from napari_sam2.model.sam2 import MASK_BIAS, MASK_SCALE
+
+LOGIT_LIMIT = 32.0  # logits fed back are clamped to this, as in the sam2 package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_sam2.inference.load import Model
-    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.inference.prompts import ModelPrompt
     from napari_sam2.model.neck import ImageFeatures
 
 
@@ -27,13 +29,14 @@ def encode_plane(
     model: Model, plane: NDArray[Any], contrast_limits: tuple[float, float]
 ) -> ImageFeatures:
     """Encode one plane of shape (Y, X) or (Y, X, 3)."""
-    image = to_model_image(plane, contrast_limits, model.config.image_size, model.device)
+    height, width = plane.shape[:2]
+    image = to_model_image(plane, contrast_limits, model.fit((height, width)), model.device)
     with torch.inference_mode(), model.precision():
         return model.network.encode_image(image)
 
 
 def point_tensors(
-    model: Model, prompts: Sequence[Prompt], shape: tuple[int, int]
+    model: Model, prompts: Sequence[ModelPrompt], shape: tuple[int, int]
 ) -> tuple[Tensor | None, Tensor | None]:
     """Points and box of one object: (1, P, 2) in model pixels and (1, P) labels, or None.
 
@@ -50,16 +53,27 @@ def point_tensors(
             labels.append(POSITIVE if prompt.positive else NEGATIVE)
     if not points:
         return None, None
-    points_xy_model = to_model_points(points, shape, model.config.image_size, model.device)
+    points_xy_model = to_model_points(points, model.fit(shape), model.device)
     return points_xy_model[None], torch.tensor([labels], device=model.device)
 
 
-def mask_tensor(model: Model, prompts: Sequence[Prompt]) -> Tensor | None:
-    """The mask prompt stretched to the model's input, (1, 1, S, S) of 0 and 1; None without one."""
+def mask_tensor(
+    model: Model, prompts: Sequence[ModelPrompt], shape: tuple[int, int]
+) -> Tensor | None:
+    """The mask prompt in the model's input, (1, 1, S, S) of 0 and 1; None without one."""
     masks = [prompt.mask for prompt in prompts if isinstance(prompt, MaskPrompt)]
-    if not masks:
-        return None
-    mask = torch.from_numpy(masks[0].astype(np.float32)).to(model.device)[None, None]
-    size = (model.config.image_size,) * 2
-    stretched = F.interpolate(mask, size=size, mode="bilinear", antialias=True)
-    return (stretched >= 0.5).float()
+    return to_model_mask(masks[0], model.fit(shape), model.device) if masks else None
+
+
+def mask_logits(mask: Tensor) -> Tensor:
+    """Logits that a given mask, (1, 1, S, S), is fed back as: (1, 1, S / 4, S / 4)."""
+    return F.interpolate(
+        mask * MASK_SCALE + MASK_BIAS, scale_factor=0.25, mode="bilinear", antialias=True
+    )
+
+
+def previous_logits(model: Model, logits: Tensor) -> Tensor:
+    """Logits of a mask so far, (1, 1, S / 4, S / 4), as they are fed back."""
+    logits = logits.float().to(model.device)
+    # SAM 1's predictor feeds them back as they are
+    return logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) if model.config.family == "sam2" else logits

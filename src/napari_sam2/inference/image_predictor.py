@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from napari_sam2.inference.encode import encode_plane, mask_tensor, point_tensors
+from napari_sam2.inference.encode import (
+    encode_plane,
+    mask_logits,
+    mask_tensor,
+    point_tensors,
+    previous_logits,
+)
 from napari_sam2.inference.frames import FrameSource
-from napari_sam2.inference.prompts import check_prompts
+from napari_sam2.inference.prompts import check_prompts, expand_prompts
 from napari_sam2.inference.results import Prediction
 from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
-from napari_sam2.model.sam2 import MASK_BIAS, MASK_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.model.neck import ImageFeatures
-
-LOGIT_LIMIT = 32.0  # logits fed back are clamped to this, as in the sam2 package
 
 
 class ImagePredictor:
@@ -77,11 +79,12 @@ class ImagePredictor:
         Parameters
         ----------
         prompts : sequence of Prompt
-            Points, at most one box, or one mask; (row, column) in pixels of the plane.
+            Any kinds together, at most one box; (row, column) in pixels of the plane.
         multimask : bool
             Return three candidates, which suits a single click; else one mask.
         previous : Prediction, optional
-            An earlier answer to refine: its best logits are fed back.
+            An earlier answer to refine: its best logits are fed back. A mask or a polygon among
+            the prompts takes its place.
 
         Returns
         -------
@@ -97,28 +100,23 @@ class ImagePredictor:
         """
         if self._features is None:
             raise RuntimeError("There is no image yet. Call set_image first.")
-        checked = check_prompts(prompts, self._shape)
-        points, labels = point_tensors(self.model, checked, self._shape)
+        expanded = expand_prompts(check_prompts(prompts, self._shape), self._shape)
+        points, labels = point_tensors(self.model, expanded, self._shape)
         network = self.model.network
         with torch.inference_mode(), self.model.precision():
-            mask = mask_tensor(self.model, checked)
+            mask = mask_tensor(self.model, expanded, self._shape)
             if mask is not None:
-                fed_back = F.interpolate(
-                    mask * MASK_SCALE + MASK_BIAS,
-                    scale_factor=0.25,
-                    mode="bilinear",
-                    antialias=True,
-                )
+                fed_back = mask_logits(mask)
             elif previous is not None:
                 best = previous.logits[int(np.argmax(previous.scores))]
-                fed_back = torch.from_numpy(best).to(self.model.device)[None, None]
-                fed_back = fed_back.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+                fed_back = previous_logits(self.model, torch.from_numpy(best)[None, None])
             else:
                 fed_back = None
             embedding = network.without_memory(self._features)
             decoded = network.decode(embedding, self._features, points, labels, fed_back)
-            chosen = decoded.candidates() if multimask else decoded.single(stability_fallback=True)
-            plane_logits = to_plane_logits(chosen.logits, self._shape)
+            newer = self.model.config.family == "sam2"  # SAM 1 knows no fallback
+            chosen = decoded.candidates() if multimask else decoded.single(newer)
+            plane_logits = to_plane_logits(chosen.logits, self.model.fit(self._shape))
         return Prediction(
             masks=(plane_logits[0] > 0).cpu().numpy(),
             scores=chosen.scores[0].float().cpu().numpy(),

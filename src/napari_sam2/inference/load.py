@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam2.checkpoints.read import read_checkpoint
+from napari_sam2.checkpoints.download import address_of, path_of
+from napari_sam2.checkpoints.read import CheckpointError, make_network, read_checkpoint
 from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE
+from napari_sam2.checkpoints.verify import check_bytes
 from napari_sam2.inference.device import choose_device, choose_dtype, precision
-from napari_sam2.model.sam2 import Sam2
+from napari_sam2.inference.transforms import Fit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import torch
 
-    from napari_sam2.model.config import Sam2Config
+    from napari_sam2.model.config import Sam1Config, Sam2Config
+    from napari_sam2.model.sam1 import Sam1
+    from napari_sam2.model.sam2 import Sam2
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +29,7 @@ class Model:
 
     Attributes
     ----------
-    network : Sam2
+    network : Sam1 or Sam2
         In evaluation mode, on its device, weights in float32.
     device : torch.device
         Where it runs.
@@ -33,14 +37,23 @@ class Model:
         Precision it computes in.
     """
 
-    network: Sam2
+    network: Sam1 | Sam2
     device: torch.device
     dtype: torch.dtype
 
     @property
-    def config(self) -> Sam2Config:
+    def config(self) -> Sam1Config | Sam2Config:
         """Sizes of the network."""
         return self.network.config
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether it tracks with memory; SAM 1 is prompted anew on each frame instead."""
+        return self.config.family == "sam2"
+
+    def fit(self, shape: tuple[int, int]) -> Fit:
+        """How a plane of a shape (Y, X) lies in the model's input."""
+        return Fit.of(self.config, shape)
 
     def precision(self) -> AbstractContextManager[object]:
         """Context in which the network is called."""
@@ -58,8 +71,9 @@ def load_model(
     Parameters
     ----------
     name_or_path : str or Path
-        ``"nano"``, the bundled model, or the path of a checkpoint: a published SAM 2 or 2.1
-        ``.pt`` file, or a ``.safetensors`` file of this project.
+        ``"nano"``, the bundled model; the name of a downloaded one, such as ``"sam2.1_tiny"``;
+        or the path of a checkpoint: a published SAM 2 or 2.1 ``.pt`` file, or a
+        ``.safetensors`` file of this project.
     device : str
         ``"auto"`` (CUDA, else MPS, else CPU) or a name that torch knows.
     dtype : str
@@ -85,7 +99,7 @@ def load_model(
     config, state = read_checkpoint(_find(name_or_path))
     if image_size is not None:
         config = config.with_image_size(image_size)
-    network = Sam2(config)
+    network = make_network(config)
     network.load_state_dict(state)
     network.to(chosen_device).eval().requires_grad_(False)
     return Model(network, chosen_device, chosen_dtype)
@@ -95,9 +109,20 @@ def _find(name_or_path: str | Path) -> Path:
     if name_or_path == "nano":
         return NANO_FILE
     known = CHECKPOINTS.get(str(name_or_path))
-    if known is not None and not Path(name_or_path).exists():
+    if known is None or Path(name_or_path).is_file():
+        return Path(name_or_path)
+    path = path_of(known)
+    if not path.is_file():
         raise ValueError(
-            f"The weights of {known.name} are not bundled. Download {known.url} and give the "
-            f"path of the file {known.file} instead of the name."
+            f"{known.name} is not downloaded. Run: napari-sam2 models download {known.name} "
+            f"({known.size_text} from {address_of(known)}), or put the file {path.name} into "
+            f"{path.parent} by hand."
         )
-    return Path(name_or_path)
+    try:
+        check_bytes(known, path)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{error}. Remove {path} and run: napari-sam2 models download {known.name}. To use "
+            "the file as it is, give its path instead of the name."
+        ) from error
+    return path

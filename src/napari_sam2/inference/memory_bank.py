@@ -35,11 +35,20 @@ class Track:
     prompts: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
     conditioning: dict[int, FrameMemory] = field(default_factory=dict)  # prompted frames
     tracked: dict[int, FrameMemory] = field(default_factory=dict)  # the others
+    # what may condition a prompted frame: the prompts' own mask, then the candidates, best first
+    answers: dict[int, tuple[FrameMemory, ...]] = field(default_factory=dict)
     passed: dict[int, bool] = field(default_factory=dict)  # frame -> whether the pass was reversed
 
     def get(self, frame: int) -> FrameMemory | None:
         """What is known on a frame, prompted or tracked."""
         return self.conditioning.get(frame) or self.tracked.get(frame)
+
+    def forget_beyond(self, frame: int, reverse: bool) -> None:
+        """Drop what was found further on in the direction of travel."""
+        for known in list(self.tracked):
+            if known < frame if reverse else known > frame:
+                del self.tracked[known]
+                self.passed.pop(known, None)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam2.inference.shapes import covers_a_pixel, points_along, polygon_mask
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -57,8 +59,42 @@ class MaskPrompt:
 
     mask: NDArray[np.bool_]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MaskPrompt) and np.array_equal(self.mask, other.mask)
 
-Prompt = PointPrompt | BoxPrompt | MaskPrompt
+
+@dataclass(frozen=True)
+class PolygonPrompt:
+    """An outline of the object; what is inside is a mask prompt.
+
+    Parameters
+    ----------
+    vertices : tuple of (float, float)
+        (row, column) of each corner, in pixels of the plane; the last one is joined to the first.
+        What lies outside the plane is cut off.
+    """
+
+    vertices: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class ScribblePrompt:
+    """A stroke: up to eight clicks, spread evenly along it.
+
+    Parameters
+    ----------
+    path : tuple of (float, float)
+        (row, column) of each corner, in pixels of the plane.
+    positive : bool
+        True for "this belongs to the object", False for "this does not".
+    """
+
+    path: tuple[tuple[float, float], ...]
+    positive: bool = True
+
+
+ModelPrompt = PointPrompt | BoxPrompt | MaskPrompt  # what a network takes
+Prompt = ModelPrompt | PolygonPrompt | ScribblePrompt
 
 
 def check_prompts(prompts: Sequence[Prompt], shape: tuple[int, int]) -> tuple[Prompt, ...]:
@@ -67,7 +103,7 @@ def check_prompts(prompts: Sequence[Prompt], shape: tuple[int, int]) -> tuple[Pr
     Parameters
     ----------
     prompts : sequence of Prompt
-        At least one; one box or one mask at most, and a mask stands alone.
+        All prompts of one object on this plane: at least one, and at most one box.
     shape : tuple of int
         (Y, X) of the plane.
 
@@ -88,44 +124,115 @@ def check_prompts(prompts: Sequence[Prompt], shape: tuple[int, int]) -> tuple[Pr
         raise ValueError("There is no prompt. Add a point, a box or a mask first.")
     checked = tuple(_checked(prompt, shape) for prompt in prompts)
     boxes = sum(isinstance(prompt, BoxPrompt) for prompt in checked)
-    masks = sum(isinstance(prompt, MaskPrompt) for prompt in checked)
     if boxes > 1:
         raise ValueError(
             f"One object has {boxes} boxes on one plane, but it can have one. "
             "Remove the others, or give them to other objects."
         )
-    if masks and len(checked) > 1:
-        raise ValueError(
-            "A mask prompt stands alone on its plane. Remove the other prompts or the mask."
-        )
     return checked
+
+
+def expand_prompts(prompts: Sequence[Prompt], shape: tuple[int, int]) -> tuple[ModelPrompt, ...]:
+    """Turn prompts into what a network takes.
+
+    Parameters
+    ----------
+    prompts : sequence of Prompt
+        As `check_prompts` returned them.
+    shape : tuple of int
+        (Y, X) of the plane.
+
+    Returns
+    -------
+    tuple of ModelPrompt
+        Scribbles as points, and at most one mask: everything that masks and polygons cover.
+    """
+    expanded: list[ModelPrompt] = []
+    masks: list[NDArray[np.bool_]] = []
+    for prompt in prompts:
+        if isinstance(prompt, PolygonPrompt):
+            masks.append(polygon_mask(prompt.vertices, shape))
+        elif isinstance(prompt, MaskPrompt):
+            masks.append(prompt.mask)
+        elif isinstance(prompt, ScribblePrompt):
+            along = points_along(prompt.path, shape)
+            expanded += [PointPrompt(position, prompt.positive) for position in along]
+        else:
+            expanded.append(prompt)
+    if masks:
+        expanded.append(MaskPrompt(np.logical_or.reduce(masks)))
+    return tuple(expanded)
 
 
 def _checked(prompt: Prompt, shape: tuple[int, int]) -> Prompt:
     if isinstance(prompt, PointPrompt):
-        row, column = (float(value) for value in prompt.position)
-        if not np.isfinite((row, column)).all():
-            raise ValueError(f"The point {prompt.position} is not finite.")
-        if not (-0.5 <= row <= shape[0] - 0.5 and -0.5 <= column <= shape[1] - 0.5):
-            raise ValueError(
-                f"The point ({row:g}, {column:g}) lies outside the plane of {shape[0]} x "
-                f"{shape[1]} pixels. Click inside the image."
-            )
-        return PointPrompt((row, column), bool(prompt.positive))
+        return _checked_point(prompt, shape)
     if isinstance(prompt, BoxPrompt):
         return _checked_box(prompt, shape)
     if isinstance(prompt, MaskPrompt):
-        mask = np.asarray(prompt.mask)
-        if mask.shape != tuple(shape):
-            raise ValueError(
-                f"The mask has shape {mask.shape}, the plane {tuple(shape)}. They must be equal."
-            )
-        if not mask.any():
-            raise ValueError("The mask prompt is empty. Paint the object, or click it instead.")
-        return MaskPrompt(mask.astype(bool))
+        return _checked_mask(prompt, shape)
+    if isinstance(prompt, PolygonPrompt):
+        return _checked_polygon(prompt, shape)
+    if isinstance(prompt, ScribblePrompt):
+        return _checked_scribble(prompt, shape)
     raise TypeError(
-        f"{type(prompt).__name__} is not a prompt. Use PointPrompt, BoxPrompt or MaskPrompt."
+        f"{type(prompt).__name__} is not a prompt. Use PointPrompt, BoxPrompt, MaskPrompt, "
+        "PolygonPrompt or ScribblePrompt."
     )
+
+
+def _checked_point(prompt: PointPrompt, shape: tuple[int, int]) -> PointPrompt:
+    row, column = (float(value) for value in prompt.position)
+    if not np.isfinite((row, column)).all():
+        raise ValueError(f"The point {prompt.position} is not finite.")
+    if not (-0.5 <= row <= shape[0] - 0.5 and -0.5 <= column <= shape[1] - 0.5):
+        raise ValueError(
+            f"The point ({row:g}, {column:g}) lies outside the plane of {shape[0]} x "
+            f"{shape[1]} pixels. Click inside the image."
+        )
+    return PointPrompt((row, column), bool(prompt.positive))
+
+
+def _checked_mask(prompt: MaskPrompt, shape: tuple[int, int]) -> MaskPrompt:
+    mask = np.asarray(prompt.mask)
+    if mask.shape != tuple(shape):
+        raise ValueError(
+            f"The mask has shape {mask.shape}, the plane {tuple(shape)}. They must be equal."
+        )
+    if not mask.any():
+        raise ValueError("The mask prompt is empty. Paint the object, or click it instead.")
+    return MaskPrompt(mask.astype(bool))
+
+
+def _checked_polygon(prompt: PolygonPrompt, shape: tuple[int, int]) -> PolygonPrompt:
+    vertices = _positions("polygon", prompt.vertices)
+    if not covers_a_pixel(vertices, shape):
+        raise ValueError(
+            f"The polygon around ({vertices[0][0]:g}, {vertices[0][1]:g}) covers no pixel of the "
+            f"plane of {shape[0]} x {shape[1]} pixels. Draw it around the object, in the image."
+        )
+    return PolygonPrompt(vertices)
+
+
+def _checked_scribble(prompt: ScribblePrompt, shape: tuple[int, int]) -> ScribblePrompt:
+    path = _positions("scribble", prompt.path)
+    if not points_along(path, shape):
+        raise ValueError(
+            f"The scribble from ({path[0][0]:g}, {path[0][1]:g}) lies outside the plane of "
+            f"{shape[0]} x {shape[1]} pixels. Draw it inside the image."
+        )
+    return ScribblePrompt(path, bool(prompt.positive))
+
+
+def _positions(
+    kind: str, positions: Sequence[tuple[float, float]]
+) -> tuple[tuple[float, float], ...]:
+    array = np.asarray(positions, dtype=float)
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0 or not np.isfinite(array).all():
+        raise ValueError(
+            f"The {kind} is not a sequence of (row, column) in finite numbers. Give its corners."
+        )
+    return tuple((float(row), float(column)) for row, column in array)
 
 
 def _checked_box(prompt: BoxPrompt, shape: tuple[int, int]) -> BoxPrompt:

@@ -1,11 +1,13 @@
 """Intensities and coordinates between the plane and the model.
 
 One of the two places that convert coordinates: a plane's (row, column), pixel centres at
-integers, to the model's (x, y). The model sees the plane stretched to a square.
+integers, to the model's (x, y). SAM 2 sees the plane stretched to a square; SAM 1 sees its
+longest side resized to the square's, with zeros below or to the right.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +15,53 @@ import torch
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
+
+    from napari_sam2.model.config import Sam1Config, Sam2Config
 
 # Mean and standard deviation of ImageNet's channels, which the published models were trained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 PERCENTILES = (0.1, 99.9)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a plane lies in the model's square input.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (Y, X) of the plane.
+    extent : tuple of int
+        (height, width) that it takes up in the input, from the top left, in model pixels.
+    size : int
+        Side of the input.
+    padded : bool
+        Whether the rest of the input is zeros, as in SAM 1; else the plane is stretched.
+    """
+
+    shape: tuple[int, int]
+    extent: tuple[int, int]
+    size: int
+    padded: bool
+
+    @classmethod
+    def of(cls, config: Sam1Config | Sam2Config, shape: tuple[int, int]) -> Fit:
+        """Fit a plane of a shape (Y, X) into the input of a model."""
+        size = config.image_size
+        if config.family == "sam2":
+            return cls(shape, (size, size), size, padded=False)
+        scale = size / max(shape)
+        height, width = (max(1, int(side * scale + 0.5)) for side in shape)
+        return cls(shape, (height, width), size, padded=True)
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Add zeros below and to the right, to the whole input."""
+        height, width = self.extent
+        return F.pad(image, (0, self.size - width, 0, self.size - height))
 
 
 def contrast_limits_of(plane: NDArray[Any]) -> tuple[float, float]:
@@ -82,7 +121,7 @@ def rescale(plane: NDArray[Any], contrast_limits: tuple[float, float]) -> NDArra
 
 
 def to_model_image(
-    plane: NDArray[Any], contrast_limits: tuple[float, float], size: int, device: torch.device
+    plane: NDArray[Any], contrast_limits: tuple[float, float], fit: Fit, device: torch.device
 ) -> Tensor:
     """The model's input for one plane.
 
@@ -92,22 +131,22 @@ def to_model_image(
         Any real dtype.
     contrast_limits : tuple of float
         (low, high), mapped to black and white.
-    size : int
-        Side of the model's input in pixels.
+    fit : Fit
+        How the plane lies in the input.
     device : torch.device
         Where the tensor goes.
 
     Returns
     -------
     Tensor of float32, shape (1, 3, size, size)
-        Resized with antialiasing, normalised.
+        Resized with antialiasing, normalised, padded.
     """
     image = torch.from_numpy(rescale(plane, contrast_limits)).to(device)
     image = image.permute(2, 0, 1) if image.ndim == 3 else image[None]
     image = F.interpolate(
-        image[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
+        image[None], size=fit.extent, mode="bilinear", antialias=True, align_corners=False
     )
-    return normalise(image)
+    return fit.pad(normalise(image))
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -117,32 +156,44 @@ def normalise(image: Tensor) -> Tensor:
     return (image - mean) / std
 
 
-def to_model_points(
-    points_yx: ArrayLike, shape: Sequence[int], size: int, device: torch.device
-) -> Tensor:
+def to_model_points(points_yx: ArrayLike, fit: Fit, device: torch.device) -> Tensor:
     """Points of a plane in the model's input.
 
     Parameters
     ----------
     points_yx : array-like, shape (P, 2)
         (row, column) in pixels of the plane.
-    shape : sequence of int
-        (Y, X) of the plane.
-    size : int
-        Side of the model's input in pixels.
+    fit : Fit
+        How the plane lies in the input.
     device : torch.device
         Where the tensor goes.
 
     Returns
     -------
     Tensor of float32, shape (P, 2)
-        x / width x size + 0.5 and the same for y, as in the ``sam2`` package.
+        x / width x extent + 0.5 and the same for y, as in the published packages.
     """
     points = np.asarray(points_yx, dtype=np.float64).reshape(-1, 2)
-    points_xy_model = (points / np.asarray(shape[:2]) * size + 0.5)[:, ::-1]
+    scale = np.asarray(fit.extent) / np.asarray(fit.shape)
+    points_xy_model = (points * scale + 0.5)[:, ::-1]
     return torch.from_numpy(np.ascontiguousarray(points_xy_model, dtype=np.float32)).to(device)
 
 
-def to_plane_logits(logits: Tensor, shape: tuple[int, int]) -> Tensor:
+def to_model_mask(mask: NDArray[Any], fit: Fit, device: torch.device) -> Tensor:
+    """A mask of a plane, (Y, X), in the model's input: (1, 1, size, size) of 0 and 1."""
+    given = torch.from_numpy(mask.astype(np.float32)).to(device)[None, None]
+    resized = F.interpolate(given, size=fit.extent, mode="bilinear", antialias=True)
+    return fit.pad((resized >= 0.5).float())
+
+
+def to_plane_logits(logits: Tensor, fit: Fit) -> Tensor:
     """Mask logits (B, M, h, w) stretched to the plane, (B, M, Y, X) float32."""
-    return F.interpolate(logits.float(), size=shape, mode="bilinear", align_corners=False)
+    logits = logits.float()
+    height, width = fit.extent
+    if fit.padded:  # first to the input, where the padding is cut off, as SAM 1 does
+        logits = _stretched(logits, (fit.size, fit.size))[..., :height, :width]
+    return _stretched(logits, fit.shape)
+
+
+def _stretched(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

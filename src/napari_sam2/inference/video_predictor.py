@@ -5,34 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
-from napari_sam2.inference.encode import encode_plane, mask_tensor, point_tensors
+from napari_sam2.inference import answers
+from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.features import FeatureCache
 from napari_sam2.inference.frames import FrameSource
-from napari_sam2.inference.image_predictor import LOGIT_LIMIT
 from napari_sam2.inference.masks import crop_of
-from napari_sam2.inference.memory_bank import Attended, FrameMemory, Track, attended
+from napari_sam2.inference.memory_bank import Track
 from napari_sam2.inference.passes import plan_passes
-from napari_sam2.inference.prompts import MaskPrompt, check_prompts
+from napari_sam2.inference.prompts import check_prompts
 from napari_sam2.inference.results import FrameResult
+from napari_sam2.inference.trackers import tracker_for
 from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
-from napari_sam2.model.sam2 import Memories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from torch import Tensor
-
     from napari_sam2.inference.frames import ArrayLike
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.inference.results import Prediction
     from napari_sam2.model.neck import ImageFeatures
-    from napari_sam2.model.sam2 import Tracked
 
 Direction = Literal["forward", "backward", "both"]
-
-OBJECT_BATCH = 16  # objects tracked at a time
 
 
 class VideoPredictor:
@@ -64,6 +59,8 @@ class VideoPredictor:
         self.source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
         self.contrast_limits = contrast_limits
         self.features = FeatureCache(self._encode)
+        self._fit = model.fit(self.source.plane_shape)
+        self._tracker = tracker_for(model, self.source, self.features)
         self._tracks: dict[int, Track] = {}
 
     @property
@@ -102,14 +99,60 @@ class VideoPredictor:
             raise ValueError(f"object_id is {object_id}, but labels start at 1; 0 is background.")
         self._check_frame(frame)
         checked = check_prompts(prompts, self.source.plane_shape)
-        features = self.features[frame]
         known = self._tracks.get(object_id, Track())
-        with torch.inference_mode(), self.model.precision():
-            answer = self._answer(known, frame, checked, features)
+        known.answers[frame] = self._tracker.answers(known, frame, checked)
         known.prompts[frame] = checked
-        known.conditioning[frame] = answer
+        known.conditioning[frame] = known.answers[frame][0]
         known.tracked.pop(frame, None)
         self._tracks[object_id] = known
+        return self.result(frame)
+
+    def candidates(self, object_id: int, frame: int) -> Prediction:
+        """What else the prompts of an object on a frame may mean; decoded with them already.
+
+        Returns
+        -------
+        Prediction
+            Three masks, the highest score first. The first one is the object's mask after a
+            single click; several prompts have a mask of their own.
+
+        Raises
+        ------
+        KeyError
+            When the object has no prompts there.
+        ValueError
+            When its mask was given, so that there are no others.
+        """
+        known = self._prompted(object_id, frame)
+        return answers.prediction(answers.candidates_on(known, frame), self._fit)
+
+    def choose_candidate(self, object_id: int, frame: int, index: int | None) -> FrameResult:
+        """Make a candidate the object's mask on a frame, so that propagation carries it.
+
+        Parameters
+        ----------
+        object_id, frame : int
+            As for `candidates`.
+        index : int or None
+            Which of the `candidates`, from 0; None goes back to the mask before any choice.
+
+        Returns
+        -------
+        FrameResult
+            Every object known on this frame.
+
+        Raises
+        ------
+        KeyError, ValueError
+            As for `candidates`.
+        IndexError
+            When there is no such candidate.
+        """
+        known = self._prompted(object_id, frame)
+        found = answers.candidates_on(known, frame)
+        if index is not None and not 0 <= index < len(found):
+            raise IndexError(f"There is no candidate {index}: there are {len(found)}, from 0.")
+        known.conditioning[frame] = known.answers[frame][0] if index is None else found[index]
         return self.result(frame)
 
     def remove_prompts(self, object_id: int, frame: int) -> None:
@@ -120,10 +163,8 @@ class VideoPredictor:
         KeyError
             When the object has no prompts there.
         """
-        track = self._tracks.get(object_id)
-        if track is None or frame not in track.prompts:
-            raise KeyError(f"Object {object_id} has no prompts on frame {frame}.")
-        del track.prompts[frame]
+        track = self._prompted(object_id, frame)
+        del track.prompts[frame], track.answers[frame]
         answer = track.conditioning.pop(frame)
         if not track.prompts:
             del self._tracks[object_id]
@@ -194,18 +235,23 @@ class VideoPredictor:
             for object_id, track in self._tracks.items()
             if (found := track.get(frame)) is not None
         ]
-        shape = self.source.plane_shape
         return FrameResult(
             frame=frame,
-            shape=shape,
+            shape=self.source.plane_shape,
             object_ids=tuple(object_id for object_id, _ in known),
             crops=tuple(
-                crop_of(to_plane_logits(found.logits[None], shape)[0, 0].cpu().numpy())
+                crop_of(to_plane_logits(found.logits[None], self._fit)[0, 0].cpu().numpy())
                 for _, found in known
             ),
             scores=np.array([found.score for _, found in known], dtype=np.float32),
             present=np.array([found.present for _, found in known], dtype=bool),
         )
+
+    def _prompted(self, object_id: int, frame: int) -> Track:
+        track = self._tracks.get(object_id)
+        if track is None or frame not in track.prompts:
+            raise KeyError(f"Object {object_id} has no prompts on frame {frame}.")
+        return track
 
     def _check_frame(self, frame: int) -> None:
         if not 0 <= frame < len(self.source):
@@ -218,35 +264,6 @@ class VideoPredictor:
         if self.contrast_limits is None:
             self.contrast_limits = contrast_limits_of(plane)
         return encode_plane(self.model, plane, self.contrast_limits)
-
-    def _answer(
-        self, track: Track, frame: int, prompts: tuple[Prompt, ...], features: ImageFeatures
-    ) -> FrameMemory:
-        network = self.model.network
-        mask = mask_tensor(self.model, prompts)
-        if mask is not None:
-            return _split(network.track_mask(features, mask))[0]
-        reverse = track.passed.get(frame)
-        if reverse is None:
-            embedding = network.without_memory(features)
-        else:
-            seen = self._attended(track, frame, reverse)
-            embedding = network.with_memory(features, self._memories([track], [seen]))
-        points, labels = point_tensors(self.model, prompts, self.source.plane_shape)
-        before = self._mask_to_refine(track, frame, prompts)
-        return _split(network.track(embedding, features, points, labels, before))[0]
-
-    def _mask_to_refine(
-        self, track: Track, frame: int, prompts: tuple[Prompt, ...]
-    ) -> Tensor | None:
-        known = track.get(frame)
-        earlier = track.prompts.get(frame, ())
-        if known is None or any(isinstance(prompt, MaskPrompt) for prompt in earlier):
-            return None
-        # a prompt that was taken away or moved must leave no trace in the mask
-        if any(prompt not in prompts for prompt in earlier):
-            return None
-        return known.logits[None].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
     def _run(
         self, passes: list[tuple[bool, dict[int, range]]], stop_when_absent: int | None
@@ -262,7 +279,7 @@ class VideoPredictor:
                 ]
                 if not active:
                     continue
-                self._track_frame(frame, [self._tracks[i] for i in active], reverse)
+                self._tracker.follow(frame, [self._tracks[i] for i in active], reverse)
                 yield self.result(frame)
                 for object_id in active:
                     known = (
@@ -272,104 +289,5 @@ class VideoPredictor:
                         continue
                     absent[object_id] = 0 if known.present else absent[object_id] + 1
                     if absent[object_id] == stop_when_absent:
-                        self._forget_beyond(self._tracks[object_id], frame, reverse)
+                        self._tracks[object_id].forget_beyond(frame, reverse)
                         del ranges[object_id]
-
-    @staticmethod
-    def _forget_beyond(track: Track, frame: int, reverse: bool) -> None:
-        for known in list(track.tracked):
-            if known < frame if reverse else known > frame:
-                del track.tracked[known]
-                track.passed.pop(known, None)
-
-    def _track_frame(self, frame: int, tracks: list[Track], reverse: bool) -> None:
-        """Track objects on one frame, those that attend to equally much as one batch."""
-        groups: dict[tuple[int, int], list[tuple[Track, Attended]]] = {}
-        for track in tracks:
-            track.passed[frame] = reverse
-            if frame not in track.conditioning:
-                seen = self._attended(track, frame, reverse)
-                groups.setdefault(seen.lengths, []).append((track, seen))
-        if not groups:
-            return
-        features = self.features[frame]
-        network = self.model.network
-        with torch.inference_mode(), self.model.precision():
-            for group in groups.values():
-                for first in range(0, len(group), OBJECT_BATCH):
-                    batch = group[first : first + OBJECT_BATCH]
-                    batch_tracks = [track for track, _ in batch]
-                    memories = self._memories(batch_tracks, [seen for _, seen in batch])
-                    embedding = network.with_memory(features, memories)
-                    tracked = network.track(embedding, features)
-                    maps = network.encode_memory(
-                        features, tracked.logits, tracked.present, prompted=False
-                    )
-                    for track, found, memory in zip(
-                        batch_tracks, _split(tracked), maps, strict=True
-                    ):
-                        found.map = memory
-                        track.tracked[frame] = found
-
-    def _attended(self, track: Track, frame: int, reverse: bool) -> Attended:
-        config = self.model.config
-        return attended(
-            frame,
-            track.conditioning.keys(),
-            track.tracked.keys(),
-            len(self.source),
-            reverse,
-            config.memories,
-            config.pointers,
-        )
-
-    def _memories(self, tracks: list[Track], seen: list[Attended]) -> Memories:
-        def known(track: Track, frame: int) -> FrameMemory:
-            found = track.get(frame)
-            assert found is not None
-            return found
-
-        pairs = list(zip(tracks, seen, strict=True))
-        longest = max(min(len(self.source), self.model.config.pointers) - 1, 1)
-        device = self.model.device
-        offsets = [[back for _, back in attention.pointers] for attention in seen]
-        times = [[time for _, time in attention.maps] for attention in seen]
-        return Memories(
-            maps=torch.stack(
-                [
-                    torch.stack([self._map(known(t, frame), frame) for frame, _ in a.maps])
-                    for t, a in pairs
-                ]
-            ),
-            map_times=torch.tensor(times, device=device),
-            pointers=torch.stack(
-                [self._pointers([known(t, frame) for frame, _ in a.pointers]) for t, a in pairs]
-            ),
-            pointer_offsets=torch.tensor(offsets, device=device, dtype=torch.float32) / longest,
-        )
-
-    def _pointers(self, found: list[FrameMemory]) -> Tensor:
-        if not found:  # prompted in the future only
-            return torch.zeros(0, self.model.config.width, device=self.model.device)
-        return torch.stack([memory.pointer for memory in found])
-
-    def _map(self, found: FrameMemory, frame: int) -> Tensor:
-        if found.map is None:
-            present = torch.tensor([found.present], device=self.model.device)
-            found.map = self.model.network.encode_memory(
-                self.features[frame], found.logits[None], present, prompted=True
-            )[0]
-        return found.map
-
-
-def _split(tracked: Tracked) -> list[FrameMemory]:
-    """One entry an object."""
-    return [
-        FrameMemory(
-            logits=tracked.logits[index].float(),
-            score=float(tracked.scores[index]),
-            present=bool(tracked.present[index]),
-            pointer=tracked.pointers[index],
-        )
-        for index in range(len(tracked.logits))
-    ]

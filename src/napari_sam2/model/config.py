@@ -6,6 +6,7 @@ The numbers are those of the SAM 2 paper (arXiv 2408.00714) and its published co
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,57 @@ class HieraConfig:
     def widths(self) -> tuple[int, ...]:
         """Channels of each stage, fine to coarse."""
         return tuple(self.width * 2**stage for stage in range(len(self.depths)))
+
+
+@dataclass(frozen=True)
+class VitConfig:
+    """Shape of SAM 1's image encoder.
+
+    Attributes
+    ----------
+    width, depth, heads : int
+        Channels, blocks, and attention heads of each block.
+    global_blocks : tuple of int
+        Indices of the blocks that attend to the whole image.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sam1Config:
+    """Shape of a SAM 1 model.
+
+    Attributes
+    ----------
+    name : str
+        Short name, such as ``"sam_vit_b"``.
+    vit : VitConfig
+        The image encoder.
+    image_size : int
+        Side of the square input in pixels; the image's longest side is resized to it.
+    trained_size : int
+        Side that the position embeddings were learned at.
+    width : int
+        Channels of the image embedding, prompts and tokens.
+    decoder_feedforward : int
+        Hidden width of the decoder's feed-forward parts.
+    """
+
+    name: str
+    vit: VitConfig
+    image_size: int = 1024
+    trained_size: int = 1024
+    width: int = 256
+    decoder_feedforward: int = 2048
+    family: ClassVar[str] = "sam1"
+
+    def with_image_size(self, image_size: int) -> Sam1Config:
+        """The same weights for another input size, a multiple of 32 pixels."""
+        return replace(self, image_size=_checked_size(image_size))
 
 
 @dataclass(frozen=True)
@@ -81,6 +133,7 @@ class Sam2Config:
     memories: int = 7
     pointers: int = 16
     version: str = "2.1"
+    family: ClassVar[str] = "sam2"
 
     @property
     def grid(self) -> int:
@@ -89,12 +142,16 @@ class Sam2Config:
 
     def with_image_size(self, image_size: int) -> Sam2Config:
         """The same weights for another input size, a multiple of 32 pixels."""
-        if image_size < 64 or image_size % 32:
-            raise ValueError(
-                f"image_size is {image_size}, but it must be a multiple of 32, 64 at least; "
-                "512 is four times as fast as 1024."
-            )
-        return replace(self, image_size=image_size)
+        return replace(self, image_size=_checked_size(image_size))
+
+
+def _checked_size(image_size: int) -> int:
+    if image_size < 64 or image_size % 32:
+        raise ValueError(
+            f"image_size is {image_size}, but it must be a multiple of 32, 64 at least; "
+            "512 is four times as fast as 1024."
+        )
+    return image_size
 
 
 HIERA = {
@@ -125,5 +182,14 @@ VARIANTS = {
             for size, hiera in HIERA.items()
         ),
         NANO,
+    )
+}
+
+SAM1_VARIANTS = {
+    config.name: config
+    for config in (
+        Sam1Config("sam_vit_b", VitConfig(768, 12, 12, (2, 5, 8, 11))),
+        Sam1Config("sam_vit_l", VitConfig(1024, 24, 16, (5, 11, 17, 23))),
+        Sam1Config("sam_vit_h", VitConfig(1280, 32, 16, (7, 15, 23, 31))),
     )
 }

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_sam2.model.layers import from_windows, to_windows
+
 if TYPE_CHECKING:
     from napari_sam2.model.config import HieraConfig
 
@@ -15,22 +17,6 @@ if TYPE_CHECKING:
 def _pool(x: Tensor) -> Tensor:
     # (B, H, W, C) -> (B, H / 2, W / 2, C)
     return F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-
-
-def _to_windows(x: Tensor, size: int) -> Tensor:
-    # (B, H, W, C) -> (B * windows, size, size, C), zero-padded at the bottom and right
-    _, height, width, channels = x.shape
-    x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
-    x = x.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, h, size, w, size, C)
-    return x.transpose(2, 3).reshape(-1, size, size, channels)
-
-
-def _from_windows(x: Tensor, height: int, width: int) -> Tensor:
-    # (B * windows, size, size, C) -> (B, H, W, C)
-    size = x.shape[1]
-    rows, columns = -(-height // size), -(-width // size)
-    x = x.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (B, rows, size, columns, size, C)
-    return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
 
 
 class Block(nn.Module):
@@ -57,10 +43,10 @@ class Block(nn.Module):
             x = _pool(self.shortcut(normed)) if self.pool else self.shortcut(normed)
         height, width = x.shape[1:3]
         if self.window:
-            normed = _to_windows(normed, self.window)
+            normed = to_windows(normed, self.window)
         mixed = self._attend(normed)
         if self.window:
-            mixed = _from_windows(mixed, height, width)
+            mixed = from_windows(mixed, height, width)
         x = x + mixed
         hidden = F.gelu(self.expand(self.norm2(x)))
         x = x + self.contract(hidden)

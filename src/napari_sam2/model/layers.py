@@ -65,3 +65,21 @@ class Attention(nn.Module):
         )
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return output
+
+
+def to_windows(x: Tensor, size: int) -> Tensor:
+    """Cut a grid into square windows."""
+    # (B, H, W, C) -> (B * windows, size, size, C), zero-padded at the bottom and right
+    _, height, width, channels = x.shape
+    x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
+    x = x.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, h, size, w, size, C)
+    return x.transpose(2, 3).reshape(-1, size, size, channels)
+
+
+def from_windows(x: Tensor, height: int, width: int) -> Tensor:
+    """Put the windows of a grid together again."""
+    # (B * windows, size, size, C) -> (B, H, W, C)
+    size = x.shape[1]
+    rows, columns = -(-height // size), -(-width // size)
+    x = x.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (B, rows, size, columns, size, C)
+    return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]

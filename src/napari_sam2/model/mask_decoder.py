@@ -13,7 +13,7 @@ from napari_sam2.model.layers import LayerNorm2d, Mlp
 from napari_sam2.model.two_way_transformer import TwoWayTransformer
 
 if TYPE_CHECKING:
-    from napari_sam2.model.config import Sam2Config
+    from napari_sam2.model.config import Sam1Config, Sam2Config
 
 MASK_TOKENS = 4  # one for an unambiguous prompt, three candidates for an ambiguous one
 
@@ -30,7 +30,7 @@ class Decoded:
     logits: Tensor  # (B, m, 4 h, 4 w)
     scores: Tensor  # (B, m), predicted IoU
     tokens: Tensor  # (B, m, C)
-    presence: Tensor  # (B,), logit of "the object is on this image"
+    presence: Tensor  # (B,), logit of "the object is on this image"; infinite in SAM 1
 
     def candidates(self) -> Decoded:
         """The three masks of an ambiguous prompt."""
@@ -67,12 +67,17 @@ class Decoded:
 
 
 class MaskDecoder(nn.Module):
-    """Two-way transformer, upsampling with the encoder's finer maps, one small network a mask."""
+    """Two-way transformer, upsampling, one small network a mask.
 
-    def __init__(self, config: Sam2Config) -> None:
+    SAM 2 adds to SAM 1's the encoder's finer maps, a token for the object's presence, and a sigmoid
+    that keeps scores between 0 and 1.
+    """
+
+    def __init__(self, config: Sam1Config | Sam2Config) -> None:
         super().__init__()
         width = config.width
-        self.presence_token = nn.Parameter(torch.randn(1, width))
+        newer = config.family == "sam2"
+        self.presence_token = nn.Parameter(torch.randn(1, width)) if newer else None
         self.score_token = nn.Parameter(torch.randn(1, width))
         self.mask_tokens = nn.Parameter(torch.randn(MASK_TOKENS, width))
         self.transformer = TwoWayTransformer(config)
@@ -83,7 +88,7 @@ class MaskDecoder(nn.Module):
             Mlp(width, width, width, width // 8) for _ in range(MASK_TOKENS)
         )
         self.score_head = Mlp(width, width, width, MASK_TOKENS)
-        self.presence_head = Mlp(width, width, width, 1)
+        self.presence_head = Mlp(width, width, width, 1) if newer else None
 
     def forward(
         self,
@@ -93,21 +98,30 @@ class MaskDecoder(nn.Module):
         position: Tensor,  # (1, C, h, w)
         prompts: Tensor,  # (B, P, C)
     ) -> Decoded:
-        own = torch.cat([self.presence_token, self.score_token, self.mask_tokens])
+        own = torch.cat([self.score_token, self.mask_tokens])
+        if self.presence_token is not None:
+            own = torch.cat([self.presence_token, own])
         tokens = torch.cat([own.expand(len(prompts), -1, -1).to(prompts.dtype), prompts], dim=1)
         tokens, image = self.transformer(embedding, position, tokens)
         image = image.transpose(1, 2).unflatten(2, embedding.shape[-2:])
 
-        upsampled = F.gelu(self.upsample_norm(self.upsample1(image) + skip8))
-        upsampled = F.gelu(self.upsample2(upsampled) + skip4)  # (B, C / 8, 4 h, 4 w)
-        mask_tokens = tokens[:, 2 : 2 + MASK_TOKENS]
+        upsampled = self.upsample1(image)
+        if self.presence_token is not None:
+            upsampled = upsampled + skip8
+        upsampled = self.upsample2(F.gelu(self.upsample_norm(upsampled)))
+        if self.presence_token is not None:
+            upsampled = upsampled + skip4
+        upsampled = F.gelu(upsampled)  # (B, C / 8, 4 h, 4 w)
+        presence = torch.full((len(prompts),), torch.inf, device=prompts.device)
+        if self.presence_head is not None:
+            presence = self.presence_head(tokens[:, 0])[:, 0]
+            tokens = tokens[:, 1:]
+        mask_tokens = tokens[:, 1 : 1 + MASK_TOKENS]
         weights = torch.stack(
             [head(mask_tokens[:, index]) for index, head in enumerate(self.mask_heads)], dim=1
         )  # (B, 4, C / 8)
         logits = (weights @ upsampled.flatten(2)).unflatten(2, upsampled.shape[-2:])
-        return Decoded(
-            logits,
-            self.score_head(tokens[:, 1]).sigmoid(),
-            mask_tokens,
-            self.presence_head(tokens[:, 0])[:, 0],
-        )
+        scores = self.score_head(tokens[:, 0])
+        if self.presence_head is not None:
+            scores = scores.sigmoid()
+        return Decoded(logits, scores, mask_tokens, presence)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ImageFeatures:
-    """An encoded batch of images; h and w are a sixteenth of the input."""
+    """An encoded batch of images; h and w are a sixteenth of the input.
+
+    SAM 1 has no finer maps: its skips are empty.
+    """
 
     embedding: Tensor  # (B, C, h, w)
     skip8: Tensor  # (B, C / 4, 2 h, 2 w)

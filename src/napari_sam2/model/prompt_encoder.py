@@ -11,7 +11,7 @@ from napari_sam2.model.layers import LayerNorm2d
 from napari_sam2.model.position import RandomFourier
 
 if TYPE_CHECKING:
-    from napari_sam2.model.config import Sam2Config
+    from napari_sam2.model.config import Sam1Config, Sam2Config
 
 # Labels of points. A box is its two corners, first in the list.
 PADDING, NEGATIVE, POSITIVE, BOX_MIN, BOX_MAX = -1, 0, 1, 2, 3
@@ -20,9 +20,10 @@ PADDING, NEGATIVE, POSITIVE, BOX_MIN, BOX_MAX = -1, 0, 1, 2, 3
 class PromptEncoder(nn.Module):
     """Encodes points with labels, and the logits of a mask."""
 
-    def __init__(self, config: Sam2Config) -> None:
+    def __init__(self, config: Sam1Config | Sam2Config) -> None:
         super().__init__()
         width = config.width
+        self.always_pads = config.family == "sam2"
         self.fourier = RandomFourier(width)
         self.label_embedding = nn.Parameter(torch.randn(4, width))  # negative, positive, corners
         self.padding_embedding = nn.Parameter(torch.randn(width))
@@ -38,15 +39,17 @@ class PromptEncoder(nn.Module):
         )
 
     def points(self, points_xy: Tensor, labels: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Tokens of points (B, P, 2) in input pixels with labels (B, P): (B, P + 1, C).
+        """Tokens of points (B, P, 2) in input pixels with labels (B, P): (B, P [+ 1], C).
 
-        One padding token is always appended.
+        SAM 2 always appends one padding token, SAM 1 where there are points and no box.
         """
         height, width = grid  # of the image embedding, 16 pixels a step
         encoded = self.fourier(points_xy / points_xy.new_tensor([16 * width, 16 * height]))
         labelled = encoded + self.label_embedding[labels.clamp(min=0)]
         padding = labels[..., None] == PADDING
         tokens = torch.where(padding, self.padding_embedding, labelled)
+        if not self.always_pads and (labels.shape[1] == 0 or (labels == BOX_MIN).any()):
+            return tokens
         last = self.padding_embedding.expand(len(tokens), 1, -1)
         return torch.cat([tokens, last], dim=1)
 

@@ -158,7 +158,9 @@ class Sam2(nn.Module):
         return Tracked(
             torch.where(present[:, None, None, None], chosen.logits, ABSENT_LOGIT),
             chosen.scores[:, 0],
-            self._pointer(chosen.tokens[:, 0], present),
+            torch.where(
+                present[:, None], self.pointers(chosen.tokens[:, 0]), self.no_object_pointer
+            ),
             decoded.presence,
         )
 
@@ -167,15 +169,18 @@ class Sam2(nn.Module):
         logits = F.interpolate(
             mask * MASK_SCALE + MASK_BIAS, scale_factor=0.25, mode="bilinear", antialias=True
         )
-        prompted = self.track(features.embedding, features, mask_logits=self.mask_downsample(mask))
+        fed = self.mask_downsample(mask)
+        # a given mask is not ambiguous: its pointer is that of the single mask
+        prompted = self.settle(self.decode(features.embedding, features, None, None, fed), False)
         present = mask.flatten(1).any(dim=1)
         pointers = torch.where(present[:, None], prompted.pointers, self.no_object_pointer)
         presence = present * MASK_SCALE + MASK_BIAS
         return Tracked(logits, torch.ones_like(presence), pointers, presence)
 
-    def _pointer(self, token: Tensor, present: Tensor) -> Tensor:
-        pointer: Tensor = self.pointer_projection(token)
-        return torch.where(present[:, None], pointer, self.no_object_pointer)
+    def pointers(self, tokens: Tensor) -> Tensor:
+        """Pointers (..., C) of the mask tokens of objects that are present."""
+        pointers: Tensor = self.pointer_projection(tokens)
+        return pointers
 
     def encode_memory(
         self, features: ImageFeatures, logits: Tensor, present: Tensor, prompted: bool

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from napari_sam2.model.layers import Attention
 
 if TYPE_CHECKING:
-    from napari_sam2.model.config import Sam2Config
+    from napari_sam2.model.config import Sam1Config, Sam2Config
 
 HEADS = 8
 
@@ -51,7 +51,7 @@ class TwoWayBlock(nn.Module):
 class TwoWayTransformer(nn.Module):
     """Two blocks and a last look of the tokens at the image."""
 
-    def __init__(self, config: Sam2Config) -> None:
+    def __init__(self, config: Sam1Config | Sam2Config) -> None:
         super().__init__()
         width = config.width
         self.blocks = nn.ModuleList(

@@ -60,7 +60,8 @@ def _smooth(random: Generator, size: int, grain: float) -> Image:
     noise = random.standard_normal((coarse, coarse), dtype=np.float32)
     field: Image = zoom(noise, size / coarse, order=3)[:size, :size]
     field = np.pad(field, [(0, size - n) for n in field.shape], mode="edge")
-    return field / field.std()
+    scaled: Image = field / field.std()
+    return scaled
 
 
 def _blobs(random: Generator, frames: int, size: int) -> Labels:

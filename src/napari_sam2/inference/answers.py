@@ -1,0 +1,80 @@
+"""What is kept of an object that was decoded on a frame: its mask, and the candidates for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_sam2.inference.memory_bank import FrameMemory
+from napari_sam2.inference.results import Prediction
+from napari_sam2.inference.transforms import to_plane_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_sam2.inference.memory_bank import Track
+    from napari_sam2.inference.transforms import Fit
+    from napari_sam2.model.mask_decoder import Decoded
+    from napari_sam2.model.sam1 import Sam1
+    from napari_sam2.model.sam2 import Sam2, Tracked
+
+
+def split(tracked: Tracked) -> list[FrameMemory]:
+    """One entry an object of the batch."""
+    return [
+        FrameMemory(
+            logits=tracked.logits[index].float(),
+            score=float(tracked.scores[index]),
+            present=bool(tracked.present[index]),
+            pointer=tracked.pointers[index],
+        )
+        for index in range(len(tracked.logits))
+    ]
+
+
+def decoded_candidates(network: Sam1 | Sam2, decoded: Decoded) -> tuple[FrameMemory, ...]:
+    """The three candidates for one object, best first.
+
+    Each counts as present: it is used only where a person chose it.
+    """
+    three = decoded.candidates()
+    pointers = network.pointers(three.tokens[0])
+    best_first = three.scores[0].argsort(descending=True, stable=True)
+    return tuple(
+        FrameMemory(
+            logits=three.logits[0, index, None].float(),
+            score=float(three.scores[0, index]),
+            present=True,
+            pointer=pointers[index],
+        )
+        for index in best_first.tolist()
+    )
+
+
+def candidates_on(track: Track, frame: int) -> tuple[FrameMemory, ...]:
+    """The candidates of a prompted frame, best first.
+
+    Raises
+    ------
+    ValueError
+        When the mask was given, so that there are none.
+    """
+    found = track.answers[frame][1:]
+    if not found:
+        raise ValueError(
+            f"The mask on frame {frame} was given, so there is no candidate beside it. "
+            "Add a point or a box to it first."
+        )
+    return found
+
+
+def prediction(found: Sequence[FrameMemory], fit: Fit) -> Prediction:
+    """Candidates as what an image predictor returns."""
+    logits = torch.stack([memory.logits for memory in found], dim=1)  # (1, N, h, w)
+    return Prediction(
+        masks=(to_plane_logits(logits, fit)[0] > 0).cpu().numpy(),
+        scores=np.array([memory.score for memory in found], dtype=np.float32),
+        logits=logits[0].cpu().numpy(),
+    )

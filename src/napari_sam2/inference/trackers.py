@@ -1,0 +1,199 @@
+"""How an object gets its mask on a frame: from prompts, or from what is known of other frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_sam2.inference import answers
+from napari_sam2.inference.encode import mask_logits, mask_tensor, point_tensors, previous_logits
+from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
+from napari_sam2.inference.prompts import expand_prompts
+from napari_sam2.inference.recall import recall
+from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
+from napari_sam2.model.sam2 import ABSENT_LOGIT, Sam2
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_sam2.inference.features import FeatureCache
+    from napari_sam2.inference.frames import FrameSource
+    from napari_sam2.inference.load import Model
+    from napari_sam2.inference.memory_bank import Track
+    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.model.sam2 import Memories
+
+OBJECT_BATCH = 16  # objects tracked at a time
+
+
+class Tracker:
+    """Segments the objects of one stack frame by frame.
+
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+    source : FrameSource
+        The stack.
+    features : FeatureCache
+        Its encoded frames.
+    """
+
+    def __init__(self, model: Model, source: FrameSource, features: FeatureCache) -> None:
+        self.model, self.source, self.features = model, source, features
+
+    def answers(
+        self, track: Track, frame: int, prompts: tuple[Prompt, ...]
+    ) -> tuple[FrameMemory, ...]:
+        """The mask of an object's prompts on a frame and, unless it was given, the candidates."""
+        with torch.inference_mode(), self.model.precision():
+            return self._answers(track, frame, prompts)
+
+    def follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
+        """Carry objects to a frame in a pass, all but those prompted there."""
+        for track in tracks:
+            track.passed[frame] = reverse
+        tracks = [track for track in tracks if frame not in track.conditioning]
+        if tracks:
+            with torch.inference_mode(), self.model.precision():
+                self._follow(frame, tracks, reverse)
+
+    def _answers(
+        self, track: Track, frame: int, prompts: tuple[Prompt, ...]
+    ) -> tuple[FrameMemory, ...]:
+        network, features = self.model.network, self.features[frame]
+        shape = self.source.plane_shape
+        expanded = expand_prompts(prompts, shape)
+        points, labels = point_tensors(self.model, expanded, shape)
+        mask = mask_tensor(self.model, expanded, shape)
+        if points is None:
+            assert mask is not None
+            return tuple(answers.split(network.track_mask(features, mask)))
+        before = mask_logits(mask) if mask is not None else self._refined(track, frame, prompts)
+        embedding = self._embedding(track, frame)
+        decoded = network.decode(embedding, features, points, labels, before)
+        # one click may mean several things, but not inside a mask
+        own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
+        return *answers.split(own), *answers.decoded_candidates(network, decoded)
+
+    def _refined(self, track: Track, frame: int, prompts: tuple[Prompt, ...]) -> Tensor | None:
+        """The logits that prompts refine, where there are any."""
+        known = track.get(frame)
+        earlier = track.prompts.get(frame, ())
+        # a prompt that was taken away or moved must leave no trace in the mask
+        if known is None or any(prompt not in prompts for prompt in earlier):
+            return None
+        return previous_logits(self.model, known.logits[None])
+
+    def _embedding(self, track: Track, frame: int) -> Tensor:
+        return self.model.network.without_memory(self.features[frame])
+
+    def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
+        raise NotImplementedError
+
+
+class MemoryTracker(Tracker):
+    """SAM 2: a frame attends to what is remembered of others."""
+
+    def _embedding(self, track: Track, frame: int) -> Tensor:
+        reverse = track.passed.get(frame)
+        if reverse is None:
+            return super()._embedding(track, frame)
+        memories = self._recall([track], [self._attended(track, frame, reverse)])
+        return self._network.with_memory(self.features[frame], memories)
+
+    def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
+        # objects that attend to equally much are one batch
+        groups: dict[tuple[int, int], list[tuple[Track, Attended]]] = {}
+        for track in tracks:
+            seen = self._attended(track, frame, reverse)
+            groups.setdefault(seen.lengths, []).append((track, seen))
+        for group in groups.values():
+            for first in range(0, len(group), OBJECT_BATCH):
+                self._follow_batch(frame, group[first : first + OBJECT_BATCH])
+
+    def _follow_batch(self, frame: int, batch: list[tuple[Track, Attended]]) -> None:
+        network, features = self._network, self.features[frame]
+        tracks = [track for track, _ in batch]
+        embedding = network.with_memory(features, self._recall(tracks, [seen for _, seen in batch]))
+        tracked = network.track(embedding, features)
+        maps = network.encode_memory(features, tracked.logits, tracked.present, prompted=False)
+        for track, found, memory in zip(tracks, answers.split(tracked), maps, strict=True):
+            found.map = memory
+            track.tracked[frame] = found
+
+    @property
+    def _network(self) -> Sam2:
+        network = self.model.network
+        assert isinstance(network, Sam2)
+        return network
+
+    def _attended(self, track: Track, frame: int, reverse: bool) -> Attended:
+        config = self._network.config
+        return attended(
+            frame,
+            track.conditioning.keys(),
+            track.tracked.keys(),
+            len(self.source),
+            reverse,
+            config.memories,
+            config.pointers,
+        )
+
+    def _recall(self, tracks: list[Track], seen: list[Attended]) -> Memories:
+        return recall(self._network, self.features, len(self.source), tracks, seen)
+
+
+class MaskTracker(Tracker):
+    """SAM 1, which has no memory: the mask on one frame, and its box, prompt the next."""
+
+    def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
+        network, features = self.model.network, self.features[frame]
+        before = [track.get(frame + 1 if reverse else frame - 1) for track in tracks]
+        for track, known in zip(tracks, before, strict=True):
+            if known is None or not known.present:
+                # nothing to go by: once lost, an object is not found again
+                track.tracked[frame] = _absent(features.embedding)
+        carried = [
+            (track, known)
+            for track, known in zip(tracks, before, strict=True)
+            if known is not None and known.present
+        ]
+        for first in range(0, len(carried), OBJECT_BATCH):
+            batch = carried[first : first + OBJECT_BATCH]
+            logits = torch.stack([known.logits for _, known in batch])
+            corners = torch.stack([_corners(known.logits[0]) for _, known in batch])
+            labels = torch.tensor([[BOX_MIN, BOX_MAX]], device=corners.device)
+            decoded = network.decode(
+                network.without_memory(features),
+                features,
+                corners,
+                labels.expand(len(batch), -1),
+                previous_logits(self.model, logits),
+            )
+            found = answers.split(network.settle(decoded, ambiguous=False))
+            for (track, known), memory in zip(batch, found, strict=True):
+                # a mask elsewhere is not this object
+                kept = bool(((memory.logits > 0) & (known.logits > 0)).any())
+                track.tracked[frame] = memory if kept else _absent(features.embedding)
+
+
+def _corners(logits: Tensor) -> Tensor:
+    """Corners (2, 2) of the box around a mask (h, w), x before y, in model pixels."""
+    rows, columns = torch.nonzero(logits > 0, as_tuple=True)
+    # a cell of the mask is four pixels wide
+    low = torch.stack([columns.min(), rows.min()]) * 4
+    high = torch.stack([columns.max(), rows.max()]) * 4 + 4
+    return torch.stack([low, high]).float()
+
+
+def _absent(embedding: Tensor) -> FrameMemory:
+    height, width = embedding.shape[-2:]
+    logits = embedding.new_full((1, 4 * height, 4 * width), ABSENT_LOGIT, dtype=torch.float32)
+    return FrameMemory(logits, score=0.0, present=False, pointer=embedding.new_empty(0))
+
+
+def tracker_for(model: Model, source: FrameSource, features: FeatureCache) -> Tracker:
+    """The tracker for a model: with memory, or from mask to mask."""
+    return (MemoryTracker if model.has_memory else MaskTracker)(model, source, features)
