@@ -227,3 +227,17 @@ def test_a_primed_memory_looks_at_the_same_place(stack):
         nearest // 8 - torch.arange(64) // 8
     ).abs()
     assert (distance <= 2).float().mean() > 0.9
+
+
+def test_positions_stay_as_fine_per_pixel_when_the_size_changes(stack, tmp_path, monkeypatch):
+    monkeypatch.setitem(VARIANTS, "random", TINY)
+    monkeypatch.setattr(trainer, "load_split", lambda validation: [stack])
+    config = TrainingConfig(
+        stages=(replace(SMALL, steps=1), replace(SMALL, steps=1, size=128)),
+        model="random",
+        weights={"discs": 1.0},
+    )
+    run = trainer.Trainer(config, tmp_path)
+    matrix = run.model.prompt_encoder.fourier.matrix.clone()
+    run.run()
+    torch.testing.assert_close(run.model.prompt_encoder.fourier.matrix, 2 * matrix)

@@ -97,8 +97,12 @@ class Trainer:
         write_checkpoint(path, self.config.model, self.model.state_dict())
 
     def _prime(self, stage: Stage, samples: Samples) -> None:
-        """Before the first prompts and the first videos: weights from which they are learned."""
+        """Weights to begin a stage with: other sizes, the first prompts, the first videos."""
         before = self.config.stages[: self.stage]
+        if before:
+            # Positions are shares of the side: as fine per pixel as they were, or a click on a
+            # larger plane could not be told from one beside it.
+            self.model.prompt_encoder.fourier.matrix *= stage.size / before[-1].size
         if stage.prompts and before and not any(other.prompts for other in before):
             prime_for_prompts(self.model, self.head, self._features(samples))
         if stage.video_share and not any(other.video_share for other in before):
