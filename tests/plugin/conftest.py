@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.masks import bounding_box
-from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
+from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt, expand_prompts
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.plugin.widgets.dock import Sam2Widget
 from napari_sam2.session.engine import Engine
@@ -20,6 +20,9 @@ from napari_sam2.session.engine import Engine
 
 class ThresholdPredictor:
     """Takes the bright spot under a point or in a box, and follows it from plane to plane.
+
+    A mask is taken as it is. The candidates are the whole, its upper and its lower half, with
+    scores of 1, 0.9 and 0.8.
 
     Parameters
     ----------
@@ -35,11 +38,24 @@ class ThresholdPredictor:
         self._gate = gate
         self._prompts = {}
         self._masks = {}
+        self._scores = {}
 
     def add_prompts(self, object_id, frame, prompts):
         self.calls.append(("add", object_id, frame, tuple(prompts)))
         self._prompts[object_id, frame] = prompts
+        self._scores.pop((object_id, frame), None)
         self._masks.setdefault(frame, {})[object_id] = self._segment(frame, prompts)
+        return self._result(frame)
+
+    def choose_candidate(self, object_id, frame, index):
+        self.calls.append(("choose", object_id, frame, index))
+        mask = self._segment(frame, self._prompts[object_id, frame])
+        rows = np.flatnonzero(mask.any(axis=1))
+        middle = rows[len(rows) // 2] if index else 0
+        if index:
+            mask[slice(middle, None) if index == 1 else slice(None, middle)] = False
+        self._masks[frame][object_id] = mask
+        self._scores[object_id, frame] = 1 - 0.1 * (index or 0)
         return self._result(frame)
 
     def remove_prompts(self, object_id, frame):
@@ -80,7 +96,7 @@ class ThresholdPredictor:
     def _segment(self, frame, prompts):
         spots = self._spots(frame)
         mask = np.zeros(spots.shape, dtype=bool)
-        for prompt in prompts:
+        for prompt in expand_prompts(prompts, spots.shape):
             if isinstance(prompt, BoxPrompt):
                 low_row, low_column, high_row, high_column = (round(v) for v in prompt.box)
                 inside = np.zeros_like(mask)
@@ -89,6 +105,8 @@ class ThresholdPredictor:
             elif isinstance(prompt, PointPrompt):
                 spot = spots == spots[tuple(round(value) for value in prompt.position)]
                 mask = mask | spot if prompt.positive else mask & ~spot
+            elif isinstance(prompt, MaskPrompt):
+                mask |= prompt.mask
         return mask
 
     def _follow(self, object_id, frame, step):
@@ -117,7 +135,7 @@ class ThresholdPredictor:
             shape=self.frames.plane_shape,
             object_ids=tuple(masks),
             crops=tuple(crops),
-            scores=present.astype(np.float32),
+            scores=np.array([self._scores.get((i, frame), 1) for i in masks], np.float32),
             present=present,
         )
 
@@ -223,7 +241,7 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
             wait_idle=wait_idle,
             labels=labels,
             points=viewer.layers["SAM 2 points"] if images else None,
-            boxes=viewer.layers["SAM 2 boxes"] if images else None,
+            shapes=viewer.layers["SAM 2 shapes"] if images else None,
         )
 
     yield open_with

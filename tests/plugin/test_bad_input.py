@@ -116,7 +116,7 @@ def test_rgb(open_dock, engine, messages, dtype, limits):
     assert messages == []
 
 
-@pytest.mark.parametrize("name", ["image", "SAM 2 points", "SAM 2 boxes"])
+@pytest.mark.parametrize("name", ["image", "SAM 2 points", "SAM 2 shapes"])
 def test_a_layer_deleted_while_propagating(propagating, engine, messages, name):
     opened = propagating()
     opened.viewer.layers.remove(name)
@@ -191,7 +191,7 @@ def test_masks_stay_when_their_points_layer_is_deleted(open_dock, stack, message
     opened.points.add([0, 20, 18])
     opened.wait_idle()
     opened.viewer.layers.remove(opened.points)
-    opened.boxes.add_rectangles([[0, 36, 36], [0, 36, 56], [0, 56, 56], [0, 56, 36]])
+    opened.shapes.add_rectangles([[0, 36, 36], [0, 36, 56], [0, 56, 56], [0, 56, 36]])
     opened.wait_idle()
     assert (opened.labels()[0] == 1).any()
     assert messages == []
@@ -204,10 +204,10 @@ def test_layers_of_the_user_that_do_not_fit(open_dock, stack, messages):
     flat = opened.viewer.add_points([[20, 18]], name="flat")
     opened.dock.prompts.points.chosen.emit(flat)
     assert told(messages, "“flat” has 2 axes and the image 3")
-    lasso = Shapes([[[0, 1, 1], [0, 9, 9], [0, 1, 9]]], shape_type="polygon", name="lasso")
-    opened.viewer.add_layer(lasso)
-    opened.dock.prompts.boxes.chosen.emit(lasso)
-    assert told(messages, "“lasso” has a shape of the kind “polygon”")
+    upright = Shapes([[[0, 1, 1], [3, 9, 9], [0, 1, 9]]], shape_type="polygon", name="upright")
+    opened.viewer.add_layer(upright)
+    opened.dock.prompts.shapes.chosen.emit(upright)
+    assert told(messages, "(polygon) in the layer “upright” lies across several planes")
 
 
 def test_more_objects_than_the_target_can_number(open_dock, stack, messages):

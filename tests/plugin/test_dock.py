@@ -11,6 +11,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import QPoint, Qt
 
+from napari_sam2.inference.prompts import PolygonPrompt, ScribblePrompt
 from napari_sam2.plugin import keys
 
 
@@ -21,11 +22,15 @@ def canvas_of(dock):
 def click(dock, qtbot, row, column, button=Qt.MouseButton.LeftButton):
     """Click where the canvas shows a position of the 2D view, in world units."""
     qtbot.wait(50)  # until the canvas has its size
-    view = dock.viewer.window._qt_viewer.canvas.view
-    x, y = (view.transform * view.scene.transform).map([column, row])[:2]
-    position = QPoint(round(x), round(y))
+    position = canvas_position(dock, row, column)
     qtbot.mouseMove(canvas_of(dock), position)
     qtbot.mouseClick(canvas_of(dock), button, pos=position)
+
+
+def canvas_position(dock, row, column):
+    view = dock.viewer.window._qt_viewer.canvas.view
+    x, y = (view.transform * view.scene.transform).map([column, row])[:2]
+    return QPoint(round(x), round(y))
 
 
 def press(dock, qtbot, key):
@@ -78,9 +83,61 @@ def test_a_second_object_a_negative_click_and_both_ways(open_dock, stack, qtbot,
 def test_a_rectangle_is_a_box(open_dock, stack):
     opened = open_dock(stack)
     opened.viewer.dims.set_current_step(0, 3)
-    opened.boxes.add_rectangles([[3, 10, 10], [3, 10, 32], [3, 32, 32], [3, 32, 10]])
+    opened.shapes.add_rectangles([[3, 10, 10], [3, 10, 32], [3, 32, 32], [3, 32, 10]])
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == [0, 0, 0, 197, 0, 0]
+
+
+def test_a_polygon_is_a_mask_and_a_scribble_is_clicks(open_dock, stack):
+    opened = open_dock(stack)
+    opened.viewer.dims.set_current_step(0, 3)
+    opened.shapes.add_polygons([[3, 0, 40], [3, 0, 50], [3, 10, 50]])
+    opened.shapes.add_paths([[3, 20, 17], [3, 20, 27]])
+    opened.wait_idle()
+    (stack_key,) = opened.session.stacks
+    drawn = PolygonPrompt(((0, 40), (0, 50), (10, 50))), ScribblePrompt(((20, 17), (20, 27)))
+    assert opened.session.prompts(stack_key) == {(1, 3): drawn}
+    assert opened.labels()[3, 3, 47] == 1
+    assert opened.labels()[3, 7, 42] == 0
+    assert opened.labels()[3, 20, 21] == 1
+
+
+def test_keys_do_not_take_the_pen_away(open_dock, stack):
+    opened = open_dock(stack)
+    opened.viewer.layers.selection.active = opened.shapes
+    opened.shapes.mode = "add_path"
+    opened.controller.toggle_sign()
+    assert opened.viewer.layers.selection.active is opened.shapes
+    assert opened.shapes.mode == "add_path"
+    opened.shapes.add_paths([[0, 20, 17], [0, 20, 27]])
+    assert opened.shapes.features["sign"].tolist() == ["negative"]
+    opened.viewer.layers.selection.active = opened.viewer.layers["image"]
+    opened.controller.new_object()
+    assert opened.viewer.layers.selection.active is opened.points
+
+
+@pytest.mark.parametrize("finish", ["Key_Escape", "double click"])
+def test_drawing_a_polygon_by_mouse(open_dock, stack, qtbot, messages, engine, finish):
+    opened = open_dock(stack, show=True)
+    opened.viewer.layers.selection.active = opened.shapes
+    opened.shapes.mode = "add_polygon"
+    qtbot.wait(200)  # until the canvas has its size
+    for row, column in ((8, 8), (8, 30), (32, 30), (32, 8)):
+        # The corner that is drawn follows the mouse, which has to arrive before it is pressed.
+        qtbot.mouseMove(canvas_of(opened), canvas_position(opened, row, column))
+        qtbot.wait(100)
+        click(opened, qtbot, row, column)
+        qtbot.wait(200)  # longer than an edit takes to settle
+    assert engine.predictors == []
+    if finish == "double click":
+        last = canvas_position(opened, 32, 8)
+        qtbot.mouseDClick(canvas_of(opened), Qt.MouseButton.LeftButton, pos=last)
+    else:
+        qtbot.keyClick(canvas_of(opened), getattr(Qt.Key, finish))
+    opened.wait_idle()
+    assert opened.shapes.shape_type == ["polygon"]
+    assert opened.labels()[0, 20, 18] == 1
+    assert messages == []
 
 
 def test_a_fast_second_change_replaces_the_first(open_dock, stack, engine):
@@ -334,7 +391,7 @@ def test_selecting_a_point_makes_its_object_active(open_dock, stack):
     opened.points.selected_data = {0}
     assert opened.controller.prompting.active == (1, True)
     assert opened.dock.prompts.object.value() == 1
-    assert opened.boxes.feature_defaults["object"].item() == 1
+    assert opened.shapes.feature_defaults["object"].item() == 1
 
 
 def test_object_and_sign_of_the_dock_are_those_of_the_next_click(open_dock, stack, qtbot):

@@ -4,18 +4,24 @@ from napari.components import ViewerModel
 from napari.layers import Image, Points, Shapes
 from napari.utils.colormaps.standardize_color import transform_color
 
-from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
-from napari_sam2.plugin.colors import label_colormap, object_color
+from napari_sam2.inference.prompts import (
+    BoxPrompt,
+    PointPrompt,
+    PolygonPrompt,
+    ScribblePrompt,
+    expand_prompts,
+)
+from napari_sam2.plugin.colors import label_colormap, negative_color, object_color
 from napari_sam2.plugin.coordinates import stack_geometry
+from napari_sam2.plugin.prompt_features import next_object
 from napari_sam2.plugin.prompt_layers import (
     is_own,
-    make_boxes_layer,
     make_points_layer,
-    next_object,
-    read_prompts,
-    restyle_points,
+    make_shapes_layer,
+    restyle,
     use_object,
 )
+from napari_sam2.plugin.prompt_reading import read_prompts
 
 RECTANGLE = np.array([[4, 2, 3], [4, 2, 9], [4, 8, 9], [4, 8, 3]], float)
 
@@ -32,8 +38,8 @@ def geometry(image):
     return stack_geometry(viewer.dims, image)
 
 
-def read(image, geometry, points=None, boxes=None):
-    return read_prompts(points, boxes, image, geometry)
+def read(image, geometry, points=None, shapes=None):
+    return read_prompts(points, shapes, image, geometry)
 
 
 def test_clicks_by_object_frame_and_sign(image, geometry):
@@ -55,21 +61,21 @@ def test_clicks_by_object_frame_and_sign(image, geometry):
 
 
 def test_rectangles_come_before_points_of_the_same_object(image, geometry):
-    points, boxes = make_points_layer(image, geometry), make_boxes_layer(image, geometry)
+    points, shapes = make_points_layer(image, geometry), make_shapes_layer(image, geometry)
     points.add([4, 5, 6])
-    boxes.add_rectangles(RECTANGLE)
-    reading = read(image, geometry, points, boxes)
+    shapes.add_rectangles(RECTANGLE)
+    reading = read(image, geometry, points, shapes)
     assert reading.prompts == {(1, 4): (BoxPrompt((2, 3, 8, 9)), PointPrompt((5, 6)))}
 
 
 def test_the_users_layers_are_read_and_left_as_they_are(image, geometry):
     # In world units and without any feature.
     points = Points([[8, 12, 5.5]], name="mine")
-    boxes = Shapes([RECTANGLE * (2, 0.5, 0.5) + (0, 7, 0)], shape_type="rectangle", ndim=3)
-    reading = read(image, geometry, points, boxes)
+    shapes = Shapes([RECTANGLE * (2, 0.5, 0.5) + (0, 7, 0)], shape_type="rectangle", ndim=3)
+    reading = read(image, geometry, points, shapes)
     assert reading.prompts == {(1, 4): (BoxPrompt((2, 3, 8, 9)), PointPrompt((10, 11)))}
     assert not is_own(points)
-    assert not is_own(boxes)
+    assert not is_own(shapes)
     assert points.features.empty
     np.testing.assert_array_equal(points.data, [[8, 12, 5.5]])
 
@@ -99,29 +105,74 @@ def test_a_click_outside_is_told_and_the_others_work(image, geometry, position, 
     assert where in reading.problems[0]
 
 
-def test_other_shapes_are_told(image, geometry):
-    boxes = make_boxes_layer(image, geometry)
-    boxes.add_ellipses(RECTANGLE)
-    boxes.add_rectangles(RECTANGLE)
-    reading = read(image, geometry, boxes=boxes)
+def test_outlines_and_strokes(image, geometry):
+    shapes = make_shapes_layer(image, geometry)
+    corners = np.array([[4, 2, 3], [4, 2, 9], [4, 8, 9]], float)
+    shapes.add_polygons(corners)
+    shapes.add_paths(corners)
+    use_object(shapes, 2, False)
+    shapes.add_lines(corners[:2])
+    flat = ((2.0, 3.0), (2.0, 9.0), (8.0, 9.0))
+    reading = read(image, geometry, shapes=shapes)
+    assert reading.prompts == {
+        (1, 4): (PolygonPrompt(flat), ScribblePrompt(flat)),
+        (2, 4): (ScribblePrompt(flat[:2], positive=False),),
+    }
+    assert reading.problems == ()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_ellipse_is_its_outline(image, geometry, turned):
+    shapes = make_shapes_layer(image, geometry)
+    centre, first, second = np.array([4, 10, 15]), np.array([0, 6, 0]), np.array([0, 0, 9])
+    if turned:
+        first, second = np.array([0, 4.8, 3.6]), np.array([0, -5.4, 7.2])
+    corners = [centre + a * first + b * second for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    shapes.add_ellipses(np.array(corners))
+    (prompts,) = read(image, geometry, shapes=shapes).prompts.values()
+    (mask,) = expand_prompts(prompts, geometry.plane_shape)
+    pixels = np.stack(np.mgrid[:20, :30], axis=-1) - centre[1:]
+    along = [pixels @ axis[1:] / (axis @ axis) for axis in (first, second)]
+    distance = np.hypot(*along)
+    # As a polygon of 64 corners it is smaller by a hair.
+    assert mask.mask[distance < 0.99].all()
+    assert not mask.mask[distance > 1].any()
+
+
+def test_a_negative_outline_is_told_and_the_rest_works(image, geometry):
+    shapes = make_shapes_layer(image, geometry)
+    use_object(shapes, 1, False)
+    shapes.add_rectangles(RECTANGLE)
+    shapes.add_paths(RECTANGLE)
+    reading = read(image, geometry, shapes=shapes)
+    assert [type(prompt) for prompt in reading.prompts[1, 4]] == [ScribblePrompt]
+    assert len(reading.problems) == 1
+    assert "(rectangle) in the layer “SAM 2 shapes” is negative" in reading.problems[0]
+
+
+def test_a_shape_beside_the_image_is_told_and_the_rest_works(image, geometry):
+    shapes = make_shapes_layer(image, geometry)
+    shapes.add_polygons(RECTANGLE[:3] + np.array((0, 0, 90)))
+    shapes.add_rectangles(RECTANGLE)
+    reading = read(image, geometry, shapes=shapes)
     assert reading.prompts == {(1, 4): (BoxPrompt((2, 3, 8, 9)),)}
-    assert "Only rectangles" in reading.problems[0]
+    assert "covers no pixel of the plane of 20 x 30" in reading.problems[0]
 
 
 def test_two_boxes_of_one_object_are_told_and_other_objects_work(image, geometry):
-    boxes = make_boxes_layer(image, geometry)
-    boxes.add_rectangles([RECTANGLE, RECTANGLE + np.array((0, 3, 3))])
-    use_object(boxes, 2, True)
-    boxes.add_rectangles(RECTANGLE + np.array((1, 0, 0)))
-    reading = read(image, geometry, boxes=boxes)
+    shapes = make_shapes_layer(image, geometry)
+    shapes.add_rectangles([RECTANGLE, RECTANGLE + np.array((0, 3, 3))])
+    use_object(shapes, 2, True)
+    shapes.add_rectangles(RECTANGLE + np.array((1, 0, 0)))
+    reading = read(image, geometry, shapes=shapes)
     assert list(reading.prompts) == [(2, 5)]
     assert "Object 1, plane 4" in reading.problems[0]
 
 
 def test_a_rectangle_across_planes_is_told(image, geometry):
-    boxes = make_boxes_layer(image, geometry)
-    boxes.add_rectangles(RECTANGLE[:, [1, 0, 2]])
-    reading = read(image, geometry, boxes=boxes)
+    shapes = make_shapes_layer(image, geometry)
+    shapes.add_rectangles(RECTANGLE[:, [1, 0, 2]])
+    reading = read(image, geometry, shapes=shapes)
     assert reading.prompts == {}
     assert "across several planes" in reading.problems[0]
 
@@ -169,9 +220,22 @@ def test_edited_features_change_the_look(image, geometry):
     points = make_points_layer(image, geometry)
     points.add([4, 10, 11])
     points.features = {"object": [3], "sign": ["negative"]}
-    restyle_points(points)
+    restyle(points)
     np.testing.assert_allclose(points.face_color, transform_color(object_color(3)), atol=1e-6)
     assert str(points.symbol[0]) == "x"
+
+
+def test_a_negative_scribble_is_darker_and_follows_its_features(image, geometry):
+    shapes = make_shapes_layer(image, geometry)
+    shapes.add_paths(RECTANGLE)
+    use_object(shapes, 3, False)
+    shapes.add_paths(RECTANGLE)
+    expected = transform_color([object_color(1), negative_color(3)])
+    np.testing.assert_allclose(shapes.edge_color, expected, atol=1e-6)
+    shapes.features = {"object": [2, 3], "sign": ["negative", "positive"]}
+    restyle(shapes)
+    expected = transform_color([negative_color(2), object_color(3)])
+    np.testing.assert_allclose(shapes.edge_color, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("object_id", [1, 2, 12, 13, 300])

@@ -24,6 +24,10 @@ class Recorder:
         self.calls.append(("add", object_id, frame, tuple(prompts)))
         return ("result", object_id, frame)
 
+    def choose_candidate(self, object_id, frame, index):
+        self.calls.append(("choose", object_id, frame, index))
+        return ("chosen", object_id, frame)
+
     def remove_prompts(self, object_id, frame):
         self.calls.append(("remove", object_id, frame))
 
@@ -80,6 +84,34 @@ def test_removed_prompts_are_taken_back_and_the_last_with_their_object():
     list(bench.engine.run_frames(NANO, here, {(1, 3): A}, {2}))
     list(bench.engine.run_frames(NANO, here, {}, {3}))
     assert bench.predictors[0].calls[2:] == [("remove", 1, 2), ("remove object", 1)]
+
+
+def test_a_choice_is_sent_after_its_prompts_and_taken_back():
+    bench = Bench()
+    here = source()
+    prompts = {(1, 2): A, (1, 4): A}
+    for choices in ({(1, 2): 1}, {(1, 2): 1}, {(1, 2): 2, (1, 4): 1}, {}):
+        list(bench.engine.run_frames(NANO, here, prompts, {2}, choices))
+    assert bench.predictors[0].calls == [
+        ("add", 1, 2, A),
+        ("choose", 1, 2, 1),
+        ("choose", 1, 2, 2),
+        ("choose", 1, 2, None),
+    ]
+
+
+def test_a_choice_is_one_result_and_new_prompts_begin_without():
+    bench = Bench()
+    here = source()
+    results = list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}, {(1, 2): 1}))
+    assert results == [("chosen", 1, 2)]
+    assert list(bench.engine.run_frames(NANO, here, {(1, 2): B}, {2})) == [("result", 1, 2)]
+    list(bench.engine.propagate(NANO, here, {(1, 2): B}, choices={(1, 2): 2}))
+    assert bench.predictors[0].calls[2:] == [
+        ("add", 1, 2, B),
+        ("choose", 1, 2, 2),
+        ("propagate", "both", None, None, None),
+    ]
 
 
 def test_propagating_sends_everything_first():

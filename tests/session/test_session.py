@@ -51,6 +51,27 @@ def test_no_prompts_remove_them_but_not_the_object():
     assert [entry.object_id for entry in session.objects] == [3]
 
 
+def test_a_choice_lasts_as_long_as_its_prompts():
+    session = Session()
+    session.set_prompts(STACK, 3, 7, CLICK)
+    changed = recorded(session.prompts_changed)
+    session.choose(STACK, 3, 7, 2)
+    session.choose(STACK, 3, 7, 2)
+    session.set_prompts(STACK, 3, 7, (PointPrompt((3.0, 4.0)),))
+    assert session.choices(STACK) == {(3, 7): 2}
+    session.choose(STACK, 3, 7, None)
+    assert session.choices(STACK) == {}
+    assert changed == [(STACK, 3, 7)] * 2
+    session.choose(STACK, 3, 7, 1)
+    session.set_prompts(STACK, 3, 7, (*CLICK, PointPrompt((5.0, 4.0))))
+    assert session.choices(STACK) == {}
+
+
+def test_nothing_can_be_chosen_without_prompts():
+    with pytest.raises(KeyError, match="no prompts on frame 7"):
+        Session().choose(STACK, 3, 7, 0)
+
+
 def test_prompts_that_were_handed_out_do_not_change():
     session = Session()
     session.set_prompts(STACK, 3, 7, CLICK)

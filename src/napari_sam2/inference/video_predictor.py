@@ -80,7 +80,8 @@ class VideoPredictor:
         prompts : sequence of Prompt
             All prompts of the object on this frame: they replace earlier ones there. Where they
             only add to the earlier ones, or correct a mask that was propagated, the mask so far
-            is refined.
+            is refined. Masks and polygons are taken as they are, unless there is something else
+            beside them that refines them.
 
         Returns
         -------

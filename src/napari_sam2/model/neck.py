@@ -53,4 +53,5 @@ class ImageEncoder(nn.Module):
             convolution(x) for convolution, x in zip(self.lateral, self.trunk(image), strict=True)
         )
         upsampled = F.interpolate(at32.float(), scale_factor=2.0, mode="nearest")
-        return ImageFeatures(at16 + upsampled.to(at16.dtype), self.skip8(at8), self.skip4(at4))
+        # in half precision the sum stays in float32: rounded, it would cost masks their exactness
+        return ImageFeatures(at16 + upsampled, self.skip8(at8), self.skip4(at4))

@@ -26,6 +26,12 @@ def object_color(object_id: int) -> str:
     return PALETTE[(object_id - 1) % len(PALETTE)]
 
 
+def negative_color(object_id: int) -> str:
+    """Colour, as "#rrggbb", of a line that is no part of an object: the object's, darker."""
+    channels = (int(object_color(object_id)[start : start + 2], 16) for start in (1, 3, 5))
+    return "#" + "".join(f"{int(channel * 0.6):02x}" for channel in channels)
+
+
 def label_colormap() -> CyclicLabelColormap:
     """Colormap of a Labels layer in which each label has its object's colour."""
     return CyclicLabelColormap(colors=["transparent", *PALETTE], name="SAM 2 objects")

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import notification_manager, show_error, show_warning
 from qtpy.QtCore import QTimer
 
+from napari_sam2.plugin.candidates import describe
+from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.image_source import stack_source
+from napari_sam2.plugin.label_prompts import read_label
 from napari_sam2.plugin.labels_layer import largest_label
+from napari_sam2.plugin.pass_request import PassRequest
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.result_display import ResultDisplay
 from napari_sam2.plugin.runs import Run, Runs
@@ -21,7 +25,7 @@ from napari_sam2.session.engine import Engine, ModelChoice, StackSource
 from napari_sam2.session.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import napari
     from napari.layers import Image, Labels, Points, Shapes
@@ -35,7 +39,7 @@ SEGMENTING, PROPAGATING = "Segmenting", "Propagating"
 _REMOVED = {
     "image": "The image layer was deleted",
     "points": "The Points layer with the prompts was deleted",
-    "boxes": "The Shapes layer with the prompts was deleted",
+    "shapes": "The Shapes layer with the prompts was deleted",
     "labels": "The Labels layer with the results was deleted",
 }
 
@@ -60,6 +64,8 @@ class Controller:
         The active object, and the way of the prompts into the session.
     runs : Runs
         The work of the model, with its progress.
+    downloads : Downloads
+        The download of a model.
     """
 
     def __init__(self, viewer: napari.Viewer, engine: Engine | None = None) -> None:
@@ -67,12 +73,13 @@ class Controller:
         self.workspace = Workspace(viewer)
         self.prompting = Prompting(self.session, self.workspace)
         self.runs = Runs(engine or Engine(), self.session)
+        self.downloads = Downloads()
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
         self._model = ModelChoice()
         self._source: StackSource | None = None
         self._auto_run = True
         self._closed = False
-        self._waiting_pass: Callable[[], None] | None = None
+        self._waiting_pass: PassRequest | None = None
         self._waiting_frames: dict[StackKey, frozenset[int]] = {}
         # A change within this time of another replaces it.
         self._settle = QTimer()
@@ -80,6 +87,7 @@ class Controller:
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._on_settled)
         self.runs.failed.connect(_tell_error)
+        self.downloads.failed.connect(_tell_error)
         self.runs.ended.connect(self._on_ended)
         self.session.masks_changed.connect(self._on_masks_changed)
         self.workspace.prompts_edited.connect(self._on_prompts_edited)
@@ -95,6 +103,7 @@ class Controller:
         self._closed = True
         self._settle.stop()
         self.runs.close()
+        self.downloads.close()
         self._display.close()
         self.workspace.close()
 
@@ -134,9 +143,9 @@ class Controller:
         self.workspace.choose_points(layer)
         self._take_other_layers()
 
-    def choose_boxes(self, layer: Shapes | None) -> None:
-        """Read boxes from another layer; None makes one."""
-        self.workspace.choose_boxes(layer)
+    def choose_shapes(self, layer: Shapes | None) -> None:
+        """Read shapes from another layer; None makes one."""
+        self.workspace.choose_shapes(layer)
         self._take_other_layers()
 
     def choose_target(self, layer: Labels | None) -> None:
@@ -157,10 +166,29 @@ class Controller:
         if not any(key[1] == frame for key in self.session.prompts(geometry.key)):
             show_warning(
                 "There is no prompt on this plane. Click the object in the Points layer, "
-                "or draw a rectangle in the Shapes layer."
+                "or draw it in the Shapes layer."
             )
             return
         self._run_frames(geometry.key, frozenset({frame}))
+
+    def next_candidate(self) -> None:
+        """Show another mask that the active object's prompts on the plane in view may mean."""
+        self._change_plane(
+            lambda stack, frame: self.prompting.choose_next_candidate(stack.key, frame)
+        )
+
+    def use_label(self) -> None:
+        """Give the active object the label that is picked in the selected Labels layer as mask."""
+        selected = self.workspace.viewer.layers.selection.active
+        self._change_plane(
+            lambda stack, frame: self.prompting.set_mask(
+                stack.key, frame, read_label(selected, stack, frame)
+            )
+        )
+
+    def remove_label(self) -> None:
+        """Take back the label that the active object has as mask on the plane in view."""
+        self._change_plane(lambda stack, frame: self.prompting.remove_mask(stack.key, frame))
 
     def propagate(
         self,
@@ -179,46 +207,44 @@ class Controller:
         stop_when_absent : int, optional
             Leave an object after so many frames without it; by default never.
         """
+        self._propagate(PassRequest(direction, limits, stop_when_absent))
+
+    def _propagate(self, request: PassRequest) -> None:
         geometry = self._require_stack()
         if geometry is None:
             return
         if self.runs.is_busy:
-            self._waiting_pass = lambda: self.propagate(direction, limits, stop_when_absent)
+            self._waiting_pass = request
             return
-        prompts = self.session.prompts(geometry.key)
-        whole = (0, geometry.frame_count - 1)
-        first, last = limits or whole
-        frames = _frames_to_visit(direction, first, last, [frame for _, frame in prompts])
-        if not prompts:
-            show_warning(
-                "There is no prompt in this stack. Click an object on one of its planes first."
-            )
-        elif geometry.frame_count == 1:
+        prompts, choices = self.session.prompts(geometry.key), self.session.choices(geometry.key)
+        try:
+            frames = request.frames(geometry.frame_count, [frame for _, frame in prompts])
+        except ValueError as error:
+            show_warning(str(error))
+            return
+        if geometry.frame_count == 1:
             show_warning(
                 "This image has one plane, so there is nothing to propagate to. "
                 "The masks of this plane are made."
             )
             self._run_frames(geometry.key, frozenset({0}))
-        elif not frames:
-            show_warning(
-                f"There is nothing to propagate to: the range from plane {first} to plane {last} "
-                f"has no plane that lies {direction} of a prompt. Change the range."
-                if first <= last
-                else f"The range starts at plane {first}, after its end at plane {last}. "
-                "Exchange the two."
+            return
+        self._start(
+            Run(
+                geometry.key,
+                frames,
+                PROPAGATING,
+                lambda engine, model, source: engine.propagate(
+                    model,
+                    source,
+                    prompts,
+                    request.direction,
+                    request.narrowing(geometry.frame_count),
+                    request.stop_when_absent,
+                    choices,
+                ),
             )
-        else:
-            narrowed = None if (first, last) == whole else (first, last)
-            self._start(
-                Run(
-                    geometry.key,
-                    frames,
-                    PROPAGATING,
-                    lambda engine, model, source: engine.propagate(
-                        model, source, prompts, direction, narrowed, stop_when_absent
-                    ),
-                )
-            )
+        )
 
     def cancel(self) -> None:
         """Stop after the frame that is being worked on; what was found stays."""
@@ -239,6 +265,20 @@ class Controller:
         self.workspace.make_prompt_layers()
         self._take_prompts()
         return geometry
+
+    def _change_plane(self, change: Callable[[StackGeometry, int], None]) -> None:
+        """Change prompts on the plane in view; a ValueError says why that cannot be."""
+        geometry = self._require_stack()
+        if geometry is None:
+            return
+        frame = self.workspace.frame(geometry)
+        try:
+            change(geometry, frame)
+        except ValueError as error:
+            show_warning(str(error))
+            return
+        if any(key[1] == frame for key in self.session.prompts(geometry.key)):
+            self._run_frames(geometry.key, frozenset({frame}))
 
     def _take_prompts(self, keep_masks: bool = False) -> frozenset[int]:
         self._settle.stop()
@@ -271,14 +311,27 @@ class Controller:
         if self.runs.is_busy:
             self._waiting_frames[stack] = self._waiting_frames.get(stack, frozenset()) | frames
             return
-        prompts = self.session.prompts(stack)
+        prompts, choices = self.session.prompts(stack), self.session.choices(stack)
         self._start(
             Run(
                 stack,
                 frames,
                 SEGMENTING,
-                lambda engine, model, source: engine.run_frames(model, source, prompts, frames),
+                lambda engine, model, source: engine.run_frames(
+                    model, source, prompts, frames, choices
+                ),
+                lambda: self._summary(stack, frames),
             )
+        )
+
+    def _summary(self, stack: StackKey, frames: frozenset[int]) -> str:
+        object_id, frame = self.prompting.active[0], min(frames)
+        prompts = self.session.prompts(stack).get((object_id, frame))
+        mask = self.session.masks(stack, frame).get(object_id)
+        if len(frames) > 1 or prompts is None or mask is None:
+            return ""
+        return describe(
+            object_id, prompts, self.session.choices(stack).get((object_id, frame)), mask
         )
 
     def _start(self, run: Run) -> None:
@@ -302,7 +355,7 @@ class Controller:
             # It takes all prompts along, so that no frame has to wait any longer.
             waiting, self._waiting_pass = self._waiting_pass, None
             self._waiting_frames.clear()
-            waiting()
+            self._propagate(waiting)
         while self._waiting_frames and not self.runs.is_busy:
             self._run_frames(*self._waiting_frames.popitem())
 
@@ -327,23 +380,13 @@ class Controller:
             self.open()
 
     def _on_layer_removed(self, name: str) -> None:
-        if name in ("points", "boxes"):
+        if name in ("points", "shapes"):
             self._take_prompts(keep_masks=True)
         if self.runs.is_busy:
             show_warning(f"{_REMOVED[name]}, so the run stops. What was found is kept.")
             self._stop("Stopped")
         if name == "image":
             self._adopt_image_soon()
-
-
-def _frames_to_visit(
-    direction: Direction, first: int, last: int, prompted: Sequence[int]
-) -> frozenset[int]:
-    if prompted and direction == "forward":
-        first = min(prompted)
-    elif prompted and direction == "backward":
-        last = max(prompted)
-    return frozenset(range(first, last + 1))
 
 
 def _tell_error(error: Exception) -> None:

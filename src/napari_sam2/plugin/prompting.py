@@ -1,4 +1,4 @@
-"""From the prompt layers into the session, and which object is prompted next."""
+"""Prompts into the session, from the prompt layers and by command; which object is next."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_sam2.inference.prompts import MaskPrompt
+from napari_sam2.plugin.candidates import next_choice
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_sam2.inference.prompts import Prompt
     from napari_sam2.plugin.workspace import Workspace
-    from napari_sam2.session.session import Session
+    from napari_sam2.session.session import Session, StackKey
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ class Prompting:
     def take(self, keep_masks: bool = False) -> Taken:
         """Bring the session's prompts up to the layers'.
 
+        Masks are in no layer: they stay until they are removed.
+
         Parameters
         ----------
         keep_masks : bool
@@ -95,15 +103,72 @@ class Prompting:
         problems = tuple(problem for problem in reading.problems if problem not in self._told)
         self._told = frozenset(reading.problems)
         held, stack = self._session.prompts(geometry.key), geometry.key
-        changed = {
-            key for key in {*held, *reading.prompts} if held.get(key) != reading.prompts.get(key)
-        }
-        for object_id, frame in sorted(changed):
-            prompts = reading.prompts.get((object_id, frame), ())
-            self._session.set_prompts(stack, object_id, frame, prompts)
-            if not prompts and not keep_masks:
-                self._session.remove_mask(stack, object_id, frame)
-        return Taken(frozenset(frame for _, frame in changed), problems)
+        changed = set()
+        for key in sorted({*held, *reading.prompts}):
+            # Those of another shape were made for pixels that the image no longer has.
+            masks = [p for p in _masks(held.get(key, ())) if p.mask.shape == geometry.plane_shape]
+            prompts = (*reading.prompts.get(key, ()), *masks)
+            if prompts != held.get(key):
+                changed.add(key[1])
+                self._set_prompts(stack, *key, prompts, keep_mask=keep_masks)
+        return Taken(frozenset(changed), problems)
+
+    def set_mask(self, stack: StackKey, frame: int, mask: MaskPrompt) -> None:
+        """Make a mask a prompt of the active object, in place of an earlier one."""
+        object_id = self._active[0]
+        held = self._session.prompts(stack).get((object_id, frame), ())
+        self._set_prompts(stack, object_id, frame, (*_without_masks(held), mask))
+
+    def remove_mask(self, stack: StackKey, frame: int) -> None:
+        """Take back the mask prompt of the active object.
+
+        Raises
+        ------
+        ValueError
+            When it has none on this frame.
+        """
+        object_id = self._active[0]
+        held = self._session.prompts(stack).get((object_id, frame), ())
+        if not _masks(held):
+            raise ValueError(
+                "The active object has no label as its mask on this plane. Go to the plane where "
+                "it has one, or make another object active."
+            )
+        self._set_prompts(stack, object_id, frame, _without_masks(held))
+
+    def choose_next_candidate(self, stack: StackKey, frame: int) -> None:
+        """Choose the candidate after the one that is shown of the active object.
+
+        Raises
+        ------
+        ValueError
+            When it has none on this frame.
+        """
+        session, object_id = self._session, self._active[0]
+        key = (object_id, frame)
+        prompts, chosen = session.prompts(stack).get(key, ()), session.choices(stack).get(key)
+        mask = session.masks(stack, frame).get(object_id)
+        session.choose(stack, object_id, frame, next_choice(prompts, chosen, mask))
+
+    def _set_prompts(
+        self,
+        stack: StackKey,
+        object_id: int,
+        frame: int,
+        prompts: tuple[Prompt, ...],
+        keep_mask: bool = False,
+    ) -> None:
+        self._session.set_prompts(stack, object_id, frame, prompts)
+        if not prompts and not keep_mask:
+            self._session.remove_mask(stack, object_id, frame)
 
     def _on_next_object(self, object_id: int, positive: bool | None) -> None:
         self.set_active(object_id, self._active[1] if positive is None else positive)
+
+
+def _masks(prompts: Sequence[Prompt]) -> tuple[MaskPrompt, ...]:
+    return tuple(prompt for prompt in prompts if isinstance(prompt, MaskPrompt))
+
+
+def _without_masks(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    return tuple(prompt for prompt in prompts if not isinstance(prompt, MaskPrompt))

@@ -35,12 +35,16 @@ class Run:
         What it is called while it lasts: "Propagating".
     steps : callable
         Gives the generator that does the work, from an engine, a model and the stack's pixels.
+    summary : callable, optional
+        Gives what the status says once it is done; by default, or where it gives nothing, the
+        number of planes.
     """
 
     stack: StackKey
     frames: frozenset[int]
     name: str
     steps: Callable[[Engine, ModelChoice, StackSource], Iterator[FrameResult]]
+    summary: Callable[[], str] = str  # gives nothing
 
 
 class Runs:
@@ -128,11 +132,14 @@ class Runs:
     def _on_finished(self) -> None:
         assert self._run is not None
         run, self._run = self._run, None
+        summary = ""
         if self._outcome == _DONE:
             self._forget_beyond_end(run)
+            summary = run.summary()
         count = len(self._seen)
+        counted = f"{self._outcome}: {count} plane{'' if count == 1 else 's'}"
         self.running_changed.emit("")
-        self.status_changed.emit(f"{self._outcome}: {count} plane{'' if count == 1 else 's'}")
+        self.status_changed.emit(summary or counted)
         self.ended.emit(run)
 
     def _forget_beyond_end(self, run: Run) -> None:

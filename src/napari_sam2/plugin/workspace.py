@@ -14,17 +14,15 @@ from napari_sam2.plugin.coordinates import (
     frame_axes,
     stack_geometry,
 )
+from napari_sam2.plugin.prompt_features import largest_object, next_object
 from napari_sam2.plugin.prompt_layers import (
-    PromptReading,
     is_own,
-    largest_object,
-    make_boxes_layer,
     make_points_layer,
-    next_object,
-    read_prompts,
-    restyle_points,
+    make_shapes_layer,
+    restyle,
     use_object,
 )
+from napari_sam2.plugin.prompt_reading import PromptReading, read_prompts
 from napari_sam2.plugin.targets import Targets
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ class Workspace:
     ----------
     image : napari.layers.Image or None
         The image.
-    points, boxes : napari.layers.Points or None, napari.layers.Shapes or None
+    points, shapes : napari.layers.Points or None, napari.layers.Shapes or None
         The prompts.
     targets : Targets
         The Labels layers with the results.
@@ -57,14 +55,14 @@ class Workspace:
     stack_changed : Signal()
         Emitted after anything that changes which planes are meant or how they are named.
     prompts_edited : Signal()
-        Emitted after a point or a box was added, moved, changed or deleted.
+        Emitted after a point or a shape was added, moved, changed or deleted.
     next_object_changed : Signal(int, object)
-        Emitted with object and sign (None for a box) that a selection made those of what is drawn
-        next in a layer of our own.
+        Emitted with object and sign (None where the layer lost it) that a selection made those of
+        what is drawn next in a layer of our own.
     image_added : Signal()
         Emitted after an image was added to a viewer without one in use.
     layer_removed : Signal(str)
-        Emitted after a chosen layer was deleted: "image", "points", "boxes" or "labels".
+        Emitted after a chosen layer was deleted: "image", "points", "shapes" or "labels".
     """
 
     layers_changed = Signal()
@@ -78,7 +76,7 @@ class Workspace:
         self.viewer = viewer
         self.image: Image | None = None
         self.points: Points | None = None
-        self.boxes: Shapes | None = None
+        self.shapes: Shapes | None = None
         self.frame_axis: int | None = None
         self.targets = Targets(viewer)
         self.targets.changed.connect(self.layers_changed.emit)
@@ -95,7 +93,7 @@ class Workspace:
             self.viewer.dims.events[name].disconnect(self._on_stack_changed)
         self._listen_image(None)
         self._listen("points", None)
-        self._listen("boxes", None)
+        self._listen("shapes", None)
 
     def likely_image(self) -> Image | None:
         """Image that the user probably means: the active layer, or else the topmost image."""
@@ -132,9 +130,9 @@ class Workspace:
         self._listen("points", layer)
         self.layers_changed.emit()
 
-    def choose_boxes(self, layer: Shapes | None) -> None:
-        """Read boxes from another layer; None makes one when it is needed."""
-        self._listen("boxes", layer)
+    def choose_shapes(self, layer: Shapes | None) -> None:
+        """Read shapes from another layer; None makes one when it is needed."""
+        self._listen("shapes", layer)
         self.layers_changed.emit()
 
     @property
@@ -164,7 +162,7 @@ class Workspace:
     def read(self, geometry: StackGeometry) -> PromptReading:
         """Read the prompts of a stack."""
         assert self.image is not None
-        return read_prompts(self.points, self.boxes, self.image, geometry)
+        return read_prompts(self.points, self.shapes, self.image, geometry)
 
     def make_prompt_layers(self) -> None:
         """Make the prompt layers that are missing; those of an earlier dock serve again."""
@@ -173,7 +171,7 @@ class Workspace:
             return
         selected = self.viewer.layers.selection.active
         for name, kind, make in (
-            ("boxes", Shapes, make_boxes_layer),
+            ("shapes", Shapes, make_shapes_layer),
             ("points", Points, make_points_layer),
         ):
             held = getattr(self, name)
@@ -187,25 +185,26 @@ class Workspace:
         self.layers_changed.emit()
 
     def take_clicks(self) -> None:
-        """Make the Points layer the active one, so that a click adds a point."""
-        if self.points is not None and self.points in self.viewer.layers:
+        """Make the Points layer the active one, so that a click adds a point.
+
+        Who is drawing in the Shapes layer stays there.
+        """
+        drawing = self.shapes is not None and self.viewer.layers.selection.active is self.shapes
+        if not drawing and self.points is not None and self.points in self.viewer.layers:
             self.viewer.layers.selection.active = self.points
             self.points.mode = "add"
 
     def use_object(self, object_id: int, positive: bool) -> None:
         """Make what is drawn next in layers of our own belong to an object."""
-        for layer in (self.points, self.boxes):
+        for layer in (self.points, self.shapes):
             # Left alone where it says so already: the user may have selected something there.
-            if is_own(layer) and next_object(layer) not in (
-                (object_id, positive),
-                (object_id, None),
-            ):
+            if is_own(layer) and next_object(layer) != (object_id, positive):
                 with layer.events.feature_defaults.blocker(self._on_feature_defaults):
                     use_object(layer, object_id, positive)
 
     def largest_number(self) -> int:
         """Largest number taken by an object in our prompt layers, or by a label found there."""
-        layers = [layer for layer in (self.points, self.boxes) if is_own(layer)]
+        layers = [layer for layer in (self.points, self.shapes) if is_own(layer)]
         return max([self.targets.largest_found, *map(largest_object, layers)])
 
     def _own_layer(self, kind: type[Layer]) -> Layer | None:
@@ -248,8 +247,8 @@ class Workspace:
             self.prompts_edited.emit()
 
     def _on_features(self, event: Any) -> None:
-        if isinstance(event.source, Points) and is_own(event.source):
-            restyle_points(event.source)
+        if is_own(event.source):
+            restyle(event.source)
         self.prompts_edited.emit()
 
     def _on_feature_defaults(self, event: Any) -> None:
@@ -267,7 +266,7 @@ class Workspace:
         if removed is self.image:
             self._listen_image(None)
             self._tell_removed("image")
-        for name in ("points", "boxes"):
+        for name in ("points", "shapes"):
             if removed is getattr(self, name):
                 self._listen(name, None)
                 self._tell_removed(name)

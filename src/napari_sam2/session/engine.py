@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from napari_sam2.inference.results import FrameResult
     from napari_sam2.inference.video_predictor import Direction, VideoPredictor
     from napari_sam2.session.session import StackKey
+
+NO_CHOICES: Mapping[tuple[int, int], int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ class Engine:
         self._model: Any = None
         self._source: StackSource | None = None
         self._predictor: VideoPredictor | None = None
-        self._sent: dict[tuple[int, int], tuple[Prompt, ...]] = {}
+        # the prompts on each (object, frame), and the candidate that was chosen for them
+        self._sent: dict[tuple[int, int], tuple[tuple[Prompt, ...], int | None]] = {}
 
     def is_loaded(self, choice: ModelChoice) -> bool:
         """Whether this model is the one in memory."""
@@ -142,6 +146,7 @@ class Engine:
         source: StackSource,
         prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
         frames: Collection[int],
+        choices: Mapping[tuple[int, int], int] = NO_CHOICES,
     ) -> Iterator[FrameResult]:
         """Apply the prompts of some frames.
 
@@ -155,11 +160,13 @@ class Engine:
             All prompts of the stack, by (object, frame).
         frames : collection of int
             Indices along the frame axis.
+        choices : mapping of (int, int) to int
+            Candidates that were chosen, by (object, frame).
 
         Yields
         ------
         FrameResult
-            A frame, after each object whose prompts on it have changed.
+            A frame, after each object whose prompts or choice on it have changed.
 
         Raises
         ------
@@ -167,7 +174,7 @@ class Engine:
             When the model cannot be loaded, or image or prompts cannot be used.
         """
         with self._prepared(choice, source) as predictor:
-            yield from self._send(predictor, prompts, frames)
+            yield from self._send(predictor, prompts, choices, frames)
 
     def propagate(
         self,
@@ -177,12 +184,13 @@ class Engine:
         direction: Direction = "both",
         limits: tuple[int, int] | None = None,
         stop_when_absent: int | None = None,
+        choices: Mapping[tuple[int, int], int] = NO_CHOICES,
     ) -> Iterator[FrameResult]:
         """Apply all prompts, then carry every object outward from its own.
 
         Parameters
         ----------
-        choice, source, prompts
+        choice, source, prompts, choices
             As for `run_frames`.
         direction : {"both", "forward", "backward"}
             Where to go from the prompts.
@@ -203,7 +211,7 @@ class Engine:
         """
         with self._prepared(choice, source) as predictor:
             frames = {frame for _, frame in (*prompts, *self._sent)}
-            yield from self._send(predictor, prompts, frames)
+            yield from self._send(predictor, prompts, choices, frames)
             start, stop = _range(direction, limits)
             yield from predictor.propagate(
                 direction=direction, start=start, stop=stop, stop_when_absent=stop_when_absent
@@ -233,6 +241,7 @@ class Engine:
         self,
         predictor: VideoPredictor,
         prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
+        choices: Mapping[tuple[int, int], int],
         frames: Collection[int],
     ) -> Iterator[FrameResult]:
         for object_id, frame in [key for key in self._sent if key[1] in frames]:
@@ -242,13 +251,21 @@ class Engine:
                     predictor.remove_prompts(object_id=object_id, frame=frame)
                 else:
                     predictor.remove_object(object_id)
-        for (object_id, frame), wanted in sorted(prompts.items(), key=lambda item: item[0]):
-            if frame in frames and self._sent.get((object_id, frame)) != wanted:
+        for key, wanted in sorted(prompts.items(), key=lambda item: item[0]):
+            candidate = choices.get(key)
+            sent, chosen = self._sent.get(key, ((), None))
+            if key[1] not in frames or (sent, chosen) == (wanted, candidate):
+                continue
+            object_id, frame = key
+            if sent != wanted:
                 result = predictor.add_prompts(
                     object_id=object_id, frame=frame, prompts=list(wanted)
                 )
-                self._sent[object_id, frame] = wanted
-                yield result
+                chosen = None
+            if chosen != candidate:
+                result = predictor.choose_candidate(object_id, frame, candidate)
+            self._sent[key] = (wanted, candidate)
+            yield result
 
 
 def _range(direction: Direction, limits: tuple[int, int] | None) -> tuple[int | None, int | None]:

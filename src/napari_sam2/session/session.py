@@ -103,6 +103,7 @@ class FrameChange:
 @dataclass
 class _StackRecord:
     prompts: dict[tuple[int, int], tuple[Prompt, ...]] = field(default_factory=dict)
+    choices: dict[tuple[int, int], int] = field(default_factory=dict)
     masks: dict[int, Mapping[int, ObjectMask]] = field(default_factory=dict)
 
 
@@ -114,7 +115,8 @@ class Session:
     object_added : Signal(TrackedObject)
         Emitted after an object was added.
     prompts_changed : Signal(StackKey, int, int)
-        Emitted with the stack, the object and the frame after their prompts were changed.
+        Emitted with the stack, the object and the frame after their prompts, or the candidate
+        chosen for them, were changed.
     masks_changed : Signal(FrameChange)
         Emitted after masks of a frame were changed.
     """
@@ -140,6 +142,10 @@ class Session:
     def prompts(self, stack: StackKey) -> Mapping[tuple[int, int], tuple[Prompt, ...]]:
         """Prompts of a stack, by (object, frame)."""
         return MappingProxyType(dict(self._record(stack).prompts))
+
+    def choices(self, stack: StackKey) -> Mapping[tuple[int, int], int]:
+        """Candidates that were chosen, by (object, frame); 0 is the one with the highest score."""
+        return MappingProxyType(dict(self._record(stack).choices))
 
     def frames(self, stack: StackKey) -> tuple[int, ...]:
         """Frames of a stack that have masks, in ascending order."""
@@ -184,6 +190,8 @@ class Session:
     ) -> None:
         """Replace the prompts of an object on a frame; none removes them.
 
+        A candidate that was chosen for the earlier prompts is chosen no longer.
+
         Parameters
         ----------
         stack : StackKey
@@ -195,15 +203,44 @@ class Session:
         prompts : sequence of Prompt
             The whole set, checked before by `check_prompts`.
         """
-        held = self._keep(stack).prompts
-        key = (object_id, frame)
+        record, key = self._keep(stack), (object_id, frame)
+        held = record.prompts
         if tuple(prompts) == held.get(key, ()):
             return
+        record.choices.pop(key, None)
         if prompts:
             self.add_object(object_id)
             held[key] = tuple(prompts)
         else:
             del held[key]
+        self.prompts_changed.emit(stack, object_id, frame)
+
+    def choose(self, stack: StackKey, object_id: int, frame: int, index: int | None) -> None:
+        """Choose among the candidates for an object's prompts on a frame.
+
+        Parameters
+        ----------
+        stack : StackKey
+            The stack of the frame.
+        object_id, frame : int
+            Of the prompts.
+        index : int or None
+            The candidate, 0 for the highest score; None leaves the choice to the model.
+
+        Raises
+        ------
+        KeyError
+            When the object has no prompts there.
+        """
+        record, key = self._record(stack), (object_id, frame)
+        if key not in record.prompts:
+            raise KeyError(f"Object {object_id} has no prompts on frame {frame}.")
+        if index == record.choices.get(key):
+            return
+        if index is None:
+            del record.choices[key]
+        else:
+            record.choices[key] = index
         self.prompts_changed.emit(stack, object_id, frame)
 
     def add_result(self, stack: StackKey, result: FrameResult) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import PROPAGATING, Controller
 from napari_sam2.plugin.widgets.image_section import ImageSection
@@ -56,12 +57,13 @@ class Sam2Widget(QWidget):
             {
                 keys.NEW_OBJECT: self.controller.new_object,
                 keys.TOGGLE_SIGN: self.controller.toggle_sign,
+                keys.NEXT_CANDIDATE: self.controller.next_candidate,
                 keys.RUN_PLANE: self.controller.run_plane,
                 keys.PROPAGATE: self._propagate,
                 keys.CANCEL: self.controller.cancel,
             },
         )
-        combos = (self.image.image, self.image.target, self.prompts.points, self.prompts.boxes)
+        combos = (self.image.image, self.image.target, self.prompts.points, self.prompts.shapes)
         self._docked = False
         self._let_go = _LetGo(self.controller, self._keys, combos)
         # With its window the widget is destroyed without being closed.
@@ -74,14 +76,23 @@ class Sam2Widget(QWidget):
         self.model.model_chosen.connect(
             lambda name, device: controller.set_model(ModelChoice(name, device))
         )
+        self.model.download_asked.connect(
+            lambda name: controller.downloads.start(CHECKPOINTS[name])
+        )
+        self.model.cancel_asked.connect(controller.downloads.cancel)
+        controller.downloads.progressed.connect(self.model.show_download)
+        controller.downloads.ended.connect(self.model.end_download)
         self.image.image.chosen.connect(controller.choose_image)
         self.image.axis_chosen.connect(workspace.choose_frame_axis)
         self.image.target.chosen.connect(controller.choose_target)
         self.prompts.points.chosen.connect(controller.choose_points)
-        self.prompts.boxes.chosen.connect(controller.choose_boxes)
+        self.prompts.shapes.chosen.connect(controller.choose_shapes)
         self.prompts.active_chosen.connect(controller.prompting.set_active)
         self.prompts.new_object_asked.connect(controller.new_object)
         self.prompts.run_asked.connect(controller.run_plane)
+        self.prompts.candidate_asked.connect(controller.next_candidate)
+        self.prompts.label_given.connect(controller.use_label)
+        self.prompts.label_taken_back.connect(controller.remove_label)
         self.prompts.auto_run_changed.connect(controller.set_auto_run)
         self.propagate.run_asked.connect(self._propagate)
         self.propagate.cancel_asked.connect(controller.cancel)
@@ -102,7 +113,7 @@ class Sam2Widget(QWidget):
         self.image.image.show_layer(workspace.image)
         self.image.target.show_layer(workspace.target)
         self.prompts.points.show_layer(workspace.points)
-        self.prompts.boxes.show_layer(workspace.boxes)
+        self.prompts.shapes.show_layer(workspace.shapes)
 
     def _show_stack(self) -> None:
         workspace = self.controller.workspace

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QPushButton, QWidget
 
+from napari_sam2.checkpoints.download import address_of, is_downloaded
+from napari_sam2.checkpoints.registry import CHECKPOINTS, megabytes
 from napari_sam2.plugin.widgets.section import Section
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -15,57 +17,119 @@ _FILE_FILTER = "Checkpoints (*.pt *.pth *.safetensors);;All files (*)"
 
 
 class ModelSection(Section):
-    """Model and device.
+    """Model and device, and the download of a model that is not there yet.
 
     Attributes
     ----------
     model_chosen : Signal(str, str)
         Emitted with the name or path of the checkpoint, and the device.
+    download_asked : Signal(str)
+        Emitted with the name of the checkpoint to download.
+    cancel_asked : Signal()
+        Emitted when the download is to stop.
     """
 
     model_chosen = Signal(str, str)
+    download_asked = Signal(str)
+    cancel_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__("Model")
         self.model = QComboBox()
         self.model.addItem("nano (bundled)", "nano")
+        for checkpoint in CHECKPOINTS.values():
+            self.model.addItem("", checkpoint.name)
         self.model.addItem(_FILE_TEXT, None)
+        self._name_models()
         self.model.setMinimumContentsLength(8)
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.device = QComboBox()
         self.device.addItems(_DEVICES)
+        self.download = QPushButton()
+        self.progress = QProgressBar()
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; what has arrived is kept for the next time.")
         self.add_row(
             "model",
             self.model,
-            tip="nano comes with the plugin and is quick. A checkpoint file of SAM 2 or 2.1, "
-            "tiny to large, can be loaded instead.",
+            tip="nano comes with the plugin and is quick. The published models are better on "
+            "difficult images and are downloaded once, when you ask for it. A checkpoint file of "
+            "your own can be loaded, too.",
         )
+        # hidden with the rest of its row, or the row would leave a gap
+        self._caption = self.add_row("", self.download, self.progress, self.cancel)
         self.add_row(
             "device", self.device, tip="Where the model runs; auto takes a GPU where there is one."
         )
         self._chosen = 0
+        self._show_only()
         self.model.activated.connect(self._on_activated)
         self.device.activated.connect(self._emit)
+        self.download.clicked.connect(lambda: self.download_asked.emit(self.model.currentData()))
+        self.cancel.clicked.connect(lambda: self.cancel_asked.emit())
 
     def add_file(self, path: str) -> None:
         """List a checkpoint file and choose it."""
         if self.model.findData(path) < 0:
             self.model.insertItem(self.model.count() - 1, Path(path).name, path)
         self.model.setCurrentIndex(self.model.findData(path))
-        self._emit()
+        self._choose(self.model.currentIndex())
+
+    def show_download(self, done: int, total: int) -> None:
+        """Show how many bytes of a download are there; a total of 0 is not known."""
+        self._show_only(self.progress, self.cancel)
+        self.model.setEnabled(False)
+        # bytes may be more than the bar can count
+        self.progress.setRange(0, 1000 if total else 0)
+        self.progress.setValue(1000 * done // total if total else 0)
+        self.progress.setFormat(f"{megabytes(done)} of {megabytes(total)}" if total else "")
+
+    def end_download(self, name: str) -> None:
+        """Choose the model that is there now; with "" the download was not finished."""
+        self.model.setEnabled(True)
+        self._name_models()
+        if name:
+            self.model.setCurrentIndex(self.model.findData(name))
+        self._on_activated(self.model.currentIndex())
+
+    def _name_models(self) -> None:
+        tip = Qt.ItemDataRole.ToolTipRole
+        for index in range(self.model.count()):
+            checkpoint = CHECKPOINTS.get(self.model.itemData(index))
+            if checkpoint is not None:
+                wanted = "" if is_downloaded(checkpoint) else f" — {checkpoint.size_text}"
+                self.model.setItemText(index, checkpoint.name + wanted)
+                self.model.setItemData(index, f"For {checkpoint.purpose}.", tip)
+
+    def _show_only(self, *widgets: QWidget) -> None:
+        for widget in (self.download, self.progress, self.cancel):
+            widget.setVisible(widget in widgets)
+        self._caption.setVisible(bool(widgets))
 
     def _on_activated(self, index: int) -> None:
-        if self.model.itemData(index) is not None:
-            self._emit()
-            return
-        path, _ = QFileDialog.getOpenFileName(self, "Choose a checkpoint", "", _FILE_FILTER)
-        if path:
-            self.add_file(path)
+        chosen = self.model.itemData(index)
+        checkpoint = CHECKPOINTS.get(chosen)
+        if checkpoint is not None and not is_downloaded(checkpoint):
+            self.download.setText(f"Download {checkpoint.size_text}")
+            self.download.setToolTip(
+                f"From {address_of(checkpoint)}. Until it is there, the model before is used."
+            )
+            self._show_only(self.download)
+        elif chosen is not None:
+            self._choose(index)
         else:
-            self.model.setCurrentIndex(self._chosen)
+            path, _ = QFileDialog.getOpenFileName(self, "Choose a checkpoint", "", _FILE_FILTER)
+            if path:
+                self.add_file(path)
+            else:
+                self.model.setCurrentIndex(self._chosen)
+
+    def _choose(self, index: int) -> None:
+        self._show_only()
+        self._chosen = index
+        self._emit()
 
     def _emit(self) -> None:
-        self._chosen = self.model.currentIndex()
-        self.model_chosen.emit(self.model.currentData(), self.device.currentText())
+        self.model_chosen.emit(self.model.itemData(self._chosen), self.device.currentText())

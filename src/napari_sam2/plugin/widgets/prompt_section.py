@@ -29,7 +29,7 @@ class PromptSection(Section):
     ----------
     active_chosen : Signal(int, bool)
         Emitted with the object and the sign that the user chose.
-    new_object_asked, run_asked : Signal()
+    new_object_asked, candidate_asked, label_given, label_taken_back, run_asked : Signal()
         Emitted when the buttons are pressed.
     auto_run_changed : Signal(bool)
         Emitted with whether prompts run by themselves.
@@ -37,13 +37,16 @@ class PromptSection(Section):
 
     active_chosen = Signal(int, bool)
     new_object_asked = Signal()
+    candidate_asked = Signal()
+    label_given = Signal()
+    label_taken_back = Signal()
     run_asked = Signal()
     auto_run_changed = Signal(bool)
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__("Prompts")
         self.points = LayerCombo(viewer, lambda layer: isinstance(layer, Points), "new layer")
-        self.boxes = LayerCombo(viewer, lambda layer: isinstance(layer, Shapes), "new layer")
+        self.shapes = LayerCombo(viewer, lambda layer: isinstance(layer, Shapes), "new layer")
         self.object = QSpinBox()
         self.object.setRange(1, 65535)
         self.swatch = QLabel()
@@ -56,6 +59,18 @@ class PromptSection(Section):
         for button in (self.positive, self.negative):
             button.setCheckable(True)
             signs.addButton(button)
+        self.candidate = QPushButton("Next candidate")
+        self.candidate.setToolTip(
+            "A click may mean a part or the whole: show another of the three masks that the "
+            f"active object may have on this plane. Key: {keys.NEXT_CANDIDATE}"
+        )
+        self.use_label = QPushButton("Use as mask")
+        self.use_label.setToolTip(
+            "Select a Labels layer and pick a label: its pixels on this plane become a mask of "
+            "the active object, which points and boxes can refine."
+        )
+        self.remove_label = QPushButton("Take back")
+        self.remove_label.setToolTip("Remove such a mask from the active object on this plane.")
         self.auto_run = QCheckBox("run by itself")
         self.auto_run.setChecked(True)
         self.auto_run.setToolTip("Show the mask after every click, without a button.")
@@ -65,6 +80,9 @@ class PromptSection(Section):
         self.object.valueChanged.connect(self._emit_active)
         signs.buttonClicked.connect(self._emit_active)
         self.new_object.clicked.connect(lambda: self.new_object_asked.emit())
+        self.candidate.clicked.connect(lambda: self.candidate_asked.emit())
+        self.use_label.clicked.connect(lambda: self.label_given.emit())
+        self.remove_label.clicked.connect(lambda: self.label_taken_back.emit())
         self.run.clicked.connect(lambda: self.run_asked.emit())
         self.auto_run.toggled.connect(self.auto_run_changed)
         self.show_active(1, True)
@@ -77,23 +95,28 @@ class PromptSection(Section):
             "are read where it has them.",
         )
         self.add_row(
-            "boxes", self.boxes, tip="Rectangles around objects. Your own Shapes layer serves too."
+            "shapes",
+            self.shapes,
+            tip="A rectangle is a box; a polygon, an ellipse and a lasso are outlines; a path and "
+            "a line are scribbles. Your own Shapes layer serves as well.",
         )
         self.add_row(
             "object",
             self.object,
             self.swatch,
             self.new_object,
-            tip="The object that the next click or box belongs to.",
+            tip="The object that the next click or shape belongs to.",
         )
         self.add_row(
             "click is",
             self.positive,
             self.negative,
-            tip="Positive: this belongs to the object. Negative: this does not. "
-            f"Key to switch: {keys.TOGGLE_SIGN}",
+            tip="Of clicks and scribbles. Positive: this belongs to the object. Negative: this "
+            f"does not. Key to switch: {keys.TOGGLE_SIGN}",
             even=True,
         )
+        self.add_row("label", self.use_label, self.remove_label, even=True)
+        self.add_row("mask", self.candidate)
         self.add_row("", self.run, self.auto_run)
 
     def show_active(self, object_id: int, positive: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QProgressBar, QPushButton, QSpinBox
 
 from napari_sam2.plugin import keys
@@ -46,6 +46,9 @@ class PropagateSection(Section):
         self.progress.setFormat("")
         self.status = QLabel("Ready")
         self.status.setWordWrap(True)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        # Room for two lines from the start: the form does not make any for a text that grows.
+        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
         self.add_row("go", self.direction, tip="Where to go from the planes with prompts.")
         self.add_row(
             "planes", self.first, QLabel("to"), self.last, tip="How far to go, both included."

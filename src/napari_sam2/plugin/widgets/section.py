@@ -45,8 +45,8 @@ class Section(QWidget):
         layout.addLayout(header)
         layout.addLayout(self._form)
 
-    def add_row(self, caption: str, *fields: QWidget, tip: str = "", even: bool = False) -> None:
-        """Add a row of one field or several.
+    def add_row(self, caption: str, *fields: QWidget, tip: str = "", even: bool = False) -> QLabel:
+        """Add a row of one field or several; gives its caption.
 
         Parameters
         ----------
@@ -66,10 +66,11 @@ class Section(QWidget):
             widget.setToolTip(widget.toolTip() or tip)
         if len(fields) == 1:
             self._form.addRow(label, fields[0])
-            return
+            return label
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
         for position, field in enumerate(fields):
             row.addWidget(field, 1 if even or position == 0 else 0)
         self._form.addRow(label, row)
+        return label

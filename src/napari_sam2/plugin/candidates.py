@@ -1,0 +1,80 @@
+"""Going through the masks that prompts may mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_sam2.inference.prompts import MaskPrompt, PointPrompt, PolygonPrompt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.session.session import ObjectMask
+
+COUNT = 3  # candidates that a model gives for any prompts
+
+
+def next_choice(
+    prompts: Sequence[Prompt], chosen: int | None, mask: ObjectMask | None
+) -> int | None:
+    """Say which candidate comes after the one that is shown.
+
+    Parameters
+    ----------
+    prompts : sequence of Prompt
+        Of one object on one frame.
+    chosen : int or None
+        The candidate chosen so far; None while the choice is the model's.
+    mask : ObjectMask or None
+        What is shown.
+
+    Returns
+    -------
+    int or None
+        The next candidate. After the last one comes the first, or None where the model's own
+        choice is not among them.
+
+    Raises
+    ------
+    ValueError
+        When there are no candidates.
+    """
+    if not prompts:
+        raise ValueError(
+            "The active object has no prompt on this plane, so there are no candidates to go "
+            "through. Click it first, or make another object active."
+        )
+    if _is_given(prompts):
+        raise ValueError(
+            "The active object's mask on this plane was given, so there are no candidates to go "
+            "through. Add a click, a scribble or a box to it first."
+        )
+    if chosen is None:
+        # What is shown after one click is the first of them, unless the object was not found.
+        return 1 if _is_one_click(prompts) and mask is not None and mask.present else 0
+    if chosen + 1 < COUNT:
+        return chosen + 1
+    return 0 if _is_one_click(prompts) else None
+
+
+def describe(
+    object_id: int, prompts: Sequence[Prompt], chosen: int | None, mask: ObjectMask
+) -> str:
+    """Say which mask of an object is shown, and how sure the model is of it."""
+    if not mask.present:
+        return f"Object {object_id}: not found on this plane"
+    if _is_given(prompts):
+        return f"Object {object_id}: as given"
+    if chosen is None and _is_one_click(prompts):
+        chosen = 0
+    which = "" if chosen is None else f"candidate {chosen + 1} of {COUNT}, "
+    return f"Object {object_id}: {which}score {mask.score:.2f}"
+
+
+def _is_given(prompts: Sequence[Prompt]) -> bool:
+    return all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in prompts)
+
+
+def _is_one_click(prompts: Sequence[Prompt]) -> bool:
+    return len(prompts) == 1 and isinstance(prompts[0], PointPrompt)

@@ -1,0 +1,68 @@
+"""A propagation as the user asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_sam2.inference.video_predictor import Direction
+
+
+@dataclass(frozen=True)
+class PassRequest:
+    """Where to carry the objects.
+
+    Parameters
+    ----------
+    direction : {"both", "forward", "backward"}
+        Where to go from the prompts.
+    limits : tuple of int, optional
+        First and last frame to go to; by default the whole stack.
+    stop_when_absent : int, optional
+        Leave an object after so many frames without it; by default never.
+    """
+
+    direction: Direction = "both"
+    limits: tuple[int, int] | None = None
+    stop_when_absent: int | None = None
+
+    def narrowing(self, frame_count: int) -> tuple[int, int] | None:
+        """Limits that leave out a part of the stack; None where they do not."""
+        return None if self.limits == (0, frame_count - 1) else self.limits
+
+    def frames(self, frame_count: int, prompted: Sequence[int]) -> frozenset[int]:
+        """Frames that the pass will come by.
+
+        Parameters
+        ----------
+        frame_count : int
+            Length of the stack.
+        prompted : sequence of int
+            Frames with prompts.
+
+        Raises
+        ------
+        ValueError
+            When there is none.
+        """
+        if not prompted:
+            raise ValueError(
+                "There is no prompt in this stack. Click an object on one of its planes first."
+            )
+        first, last = self.limits or (0, frame_count - 1)
+        if first > last:
+            raise ValueError(
+                f"The range starts at plane {first}, after its end at plane {last}. "
+                "Exchange the two."
+            )
+        from_frame = min(prompted) if self.direction == "forward" else first
+        to_frame = max(prompted) if self.direction == "backward" else last
+        if from_frame > to_frame:
+            raise ValueError(
+                f"There is nothing to propagate to: the range from plane {first} to plane {last} "
+                f"has no plane that lies {self.direction} of a prompt. Change the range."
+            )
+        return frozenset(range(from_frame, to_frame + 1))
