@@ -10,7 +10,8 @@ import torch
 
 from napari_sam2.checkpoints.registry import NANO_FILE
 from napari_sam2.inference.load import Model, load_model
-from napari_sam2.model.config import HieraConfig, Sam2Config
+from napari_sam2.model.config import HieraConfig, Sam1Config, Sam2Config, VitConfig
+from napari_sam2.model.sam1 import Sam1
 from napari_sam2.model.sam2 import Sam2
 from napari_sam2.training.data import data_folder
 
@@ -28,6 +29,15 @@ TINY = Sam2Config(
     decoder_feedforward=64,
 )
 
+TINY_SAM1 = Sam1Config(
+    name="random",
+    vit=VitConfig(32, 2, 2, (1,)),
+    image_size=64,
+    trained_size=64,
+    width=32,
+    decoder_feedforward=32,
+)
+
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Model:
@@ -35,6 +45,14 @@ def tiny_model() -> Model:
     torch.manual_seed(0)
     network = Sam2(TINY).eval().requires_grad_(False)
     network.mask_decoder.presence_head.layers[-1].bias.fill_(10.0)
+    return Model(network, torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="session")
+def tiny_sam1() -> Model:
+    """SAM 1 with random weights."""
+    torch.manual_seed(0)
+    network = Sam1(TINY_SAM1).eval().requires_grad_(False)
     return Model(network, torch.device("cpu"), torch.float32)
 
 

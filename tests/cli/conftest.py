@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from skimage.measure import label as connected
@@ -60,7 +62,7 @@ def loaded(monkeypatch):
         asked.append((name, device))
         if name == "missing":
             raise ValueError("There is no model 'missing'. Use nano, or the path of a checkpoint.")
-        return object()
+        return SimpleNamespace(note="")
 
     monkeypatch.setattr("napari_sam2.inference.load.load_model", load_model)
     monkeypatch.setattr("napari_sam2.inference.video_predictor.VideoPredictor", BlobPredictor)

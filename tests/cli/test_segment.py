@@ -174,3 +174,10 @@ def test_a_checkpoint_of_random_weights_runs_through_the_real_predictor(image, t
     assert set(np.unique(labels)) <= {0, 5, 9}
     assert "Object 5: " in result.output
     assert "Object 9: " in result.output
+
+
+def test_sam1_says_that_it_has_no_memory(image, tiny_sam1, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_sam2.inference.load.load_model", lambda *_, **__: tiny_sam1)
+    result = segment(image, "--point", "2,5,6", "-o", tmp_path / "labels.tif")
+    assert result.exit_code == 0, result.output
+    assert "SAM 1 has no memory" in result.output

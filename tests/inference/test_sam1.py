@@ -5,24 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.conftest import TINY_SAM1
 
 from napari_sam2 import BoxPrompt, ImagePredictor, MaskPrompt, PointPrompt, VideoPredictor
-from napari_sam2.inference.load import Model
-from napari_sam2.model.config import Sam1Config, VitConfig
+from napari_sam2.model.config import VitConfig
 from napari_sam2.model.sam1 import Sam1
 from napari_sam2.model.vit import VitBlock, _position_bias
-
-TINY_SAM1 = Sam1Config(
-    "tiny", VitConfig(32, 2, 2, (1,)), image_size=64, trained_size=64, width=32,
-    decoder_feedforward=32,
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def sam1():
-    torch.manual_seed(0)
-    network = Sam1(TINY_SAM1).eval().requires_grad_(False)
-    return Model(network, torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture
@@ -64,8 +52,8 @@ def test_heads_in_several_pieces_give_the_same(monkeypatch):
         torch.testing.assert_close(network.encode_image(image).embedding, whole)
 
 
-def test_every_prompt_on_one_plane(sam1, stack):
-    predictor = ImagePredictor(sam1)
+def test_every_prompt_on_one_plane(tiny_sam1, stack):
+    predictor = ImagePredictor(tiny_sam1)
     predictor.set_image(stack[0])
     mask = np.zeros((20, 40), bool)
     mask[5:10, 5:20] = True
@@ -81,8 +69,8 @@ def test_every_prompt_on_one_plane(sam1, stack):
     assert refined.masks.shape == (1, 20, 40)
 
 
-def test_a_given_mask_is_kept_and_prompts_the_next_frames(sam1, stack):
-    video = VideoPredictor(sam1, stack)
+def test_a_given_mask_is_kept_and_prompts_the_next_frames(tiny_sam1, stack):
+    video = VideoPredictor(tiny_sam1, stack)
     mask = np.zeros((20, 40), bool)
     mask[4:14, 8:28] = True
     video.add_prompts(1, 2, [MaskPrompt(mask)])
@@ -92,7 +80,7 @@ def test_a_given_mask_is_kept_and_prompts_the_next_frames(sam1, stack):
     assert (given & mask).sum() / (given | mask).sum() > 0.9
 
     # frame 3 is what the image predictor's network gives for that mask and its box
-    network = sam1.network
+    network = tiny_sam1.network
     with torch.inference_mode():
         features = video.features[3]
         logits = video._tracks[1].get(2).logits
@@ -105,11 +93,11 @@ def test_a_given_mask_is_kept_and_prompts_the_next_frames(sam1, stack):
     torch.testing.assert_close(video._tracks[1].get(3).logits, decoded.logits[0])
 
 
-def test_a_lost_object_stays_absent(sam1, stack, monkeypatch):
-    video = VideoPredictor(sam1, stack)
+def test_a_lost_object_stays_absent(tiny_sam1, stack, monkeypatch):
+    video = VideoPredictor(tiny_sam1, stack)
     video.add_prompts(1, 0, [BoxPrompt((2, 3, 10, 20))])
     monkeypatch.setattr(
-        sam1.network.mask_decoder.mask_heads[0].layers[-1], "forward",
+        tiny_sam1.network.mask_decoder.mask_heads[0].layers[-1], "forward",
         lambda x: torch.zeros(len(x), 4),
     )  # fmt: skip
     results = list(video.propagate("forward"))

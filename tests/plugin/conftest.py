@@ -158,6 +158,7 @@ class FakeEngine(Engine):
     def __init__(self):
         super().__init__(self._fake_load, self._fake_predictor)
         self.loaded = []
+        self.model_note = ""
         self.predictors = []
         self.limits = []
         self.threads = set()
@@ -166,7 +167,7 @@ class FakeEngine(Engine):
     def _fake_load(self, choice):
         self.threads.add(threading.get_ident())
         self.loaded.append(choice)
-        return object()
+        return SimpleNamespace(note=self.model_note)
 
     def _fake_predictor(self, model, frames, contrast_limits):
         self.threads.add(threading.get_ident())

@@ -87,9 +87,11 @@ def run(request: Request) -> list[str]:
     for name, frame in (("start", request.start), ("stop", request.stop)):
         if frame is not None and not 0 <= frame < planes:
             raise InputError(f"--{name} is {frame}, but the image has planes 0 to {planes - 1}.")
-    labels = _propagated(request, image, placement, planes)
+    labels, note = _propagated(request, image, placement, planes)
     write_labels(request.output, labels, image.axes)
     lines = [_summary(labels, object_id, request.frame_axis) for object_id in placement.object_ids]
+    if note and planes > 1:
+        lines.append(note)
     return [*lines, f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}"]
 
 
@@ -104,7 +106,8 @@ def _explained() -> Iterator[None]:
 
 def _propagated(
     request: Request, image: OpenImage, placement: Placement, planes: int
-) -> NDArray[np.unsignedinteger]:
+) -> tuple[NDArray[np.unsignedinteger], str]:
+    """The labels, and what the user should know of the model."""
     from napari_sam2.inference.frames import FrameSource
     from napari_sam2.inference.load import load_model
     from napari_sam2.inference.video_predictor import VideoPredictor
@@ -130,7 +133,7 @@ def _propagated(
             labels[() if flat else where] = result.labels()
             done.add(result.frame)
             show(len(done))
-    return labels
+    return labels, model.note
 
 
 def _summary(labels: NDArray[np.unsignedinteger], object_id: int, frame_axis: int) -> str:

@@ -51,6 +51,16 @@ class Model:
         """Whether it tracks with memory; SAM 1 is prompted anew on each frame instead."""
         return self.config.family == "sam2"
 
+    @property
+    def note(self) -> str:
+        """What a user should know before propagating; empty where there is nothing."""
+        if self.has_memory:
+            return ""
+        return (
+            "SAM 1 has no memory: each plane is prompted with the mask of the plane before and "
+            "its box, and an object that is lost is not found again. SAM 2 remembers."
+        )
+
     def fit(self, shape: tuple[int, int]) -> Fit:
         """How a plane of a shape (Y, X) lies in the model's input."""
         return Fit.of(self.config, shape)
@@ -72,8 +82,8 @@ def load_model(
     ----------
     name_or_path : str or Path
         ``"nano"``, the bundled model; the name of a downloaded one, such as ``"sam2.1_tiny"``;
-        or the path of a checkpoint: a published SAM 2 or 2.1 ``.pt`` file, or a
-        ``.safetensors`` file of this project.
+        or the path of a checkpoint of SAM, SAM 2 or 2.1, published or fine-tuned (see
+        `read_checkpoint`).
     device : str
         ``"auto"`` (CUDA, else MPS, else CPU) or a name that torch knows.
     dtype : str

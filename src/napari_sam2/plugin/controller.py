@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import notification_manager, show_error, show_warning
+from napari.utils.notifications import notification_manager, show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.candidates import describe
@@ -86,6 +86,7 @@ class Controller:
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._on_settled)
+        self.runs.noted.connect(show_info)
         self.runs.failed.connect(_tell_error)
         self.downloads.failed.connect(_tell_error)
         self.runs.ended.connect(self._on_ended)

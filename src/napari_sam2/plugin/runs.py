@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from napari_sam2.session.engine import Engine, ModelChoice, StackSource
     from napari_sam2.session.session import Session, StackKey
 
-
 _DONE = "Done"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the user should know of a model."""
+
+    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +71,8 @@ class Runs:
         Emitted with frames done and to do.
     running_changed : Signal(str)
         Emitted with the name of a run when it starts, and with "" when it has ended.
+    noted : Signal(str)
+        Emitted with what the user should know of a model that was loaded.
     failed : Signal(object)
         Emitted with the exception that ended a run.
     ended : Signal(object)
@@ -74,6 +82,7 @@ class Runs:
     status_changed = Signal(str)
     progressed = Signal(int, int)
     running_changed = Signal(str)
+    noted = Signal(str)
     failed = Signal(object)
     ended = Signal(object)
 
@@ -123,6 +132,8 @@ class Runs:
             self._seen[step.frame] = step
             self.progressed.emit(len(self._run.frames & self._seen.keys()), len(self._run.frames))
             self._session.add_result(self._run.stack, step)
+        elif isinstance(step, Note):
+            self.noted.emit(step.text)
         elif isinstance(step, Failure):
             self._outcome = "Stopped by an error"
             self.failed.emit(step.error)
@@ -158,9 +169,11 @@ class Runs:
 
 def _work(
     engine: Engine, model: ModelChoice, source: StackSource, run: Run
-) -> Iterator[str | FrameResult]:
+) -> Iterator[str | Note | FrameResult]:
     if not engine.is_loaded(model):
         yield f"Loading the model {Path(model.name).name}…"
         engine.load(model)
+        if engine.note:
+            yield Note(engine.note)
     yield f"{run.name}…"
     yield from run.steps(engine, model, source)

@@ -121,6 +121,11 @@ class Engine:
         # the prompts on each (object, frame), and the candidate that was chosen for them
         self._sent: dict[tuple[int, int], tuple[tuple[Prompt, ...], int | None]] = {}
 
+    @property
+    def note(self) -> str:
+        """What a user should know of the loaded model before propagating; mostly empty."""
+        return "" if self._model is None else str(self._model.note)
+
     def is_loaded(self, choice: ModelChoice) -> bool:
         """Whether this model is the one in memory."""
         return self._choice == choice
