@@ -25,10 +25,11 @@ def split(tracked: Tracked) -> list[FrameMemory]:
     """One entry an object of the batch."""
     return [
         FrameMemory(
-            logits=tracked.logits[index].float(),
+            # copies: a part of the batch would keep the whole of it
+            logits=tracked.logits[index].to(torch.float32, copy=True),
             score=float(tracked.scores[index]),
             present=bool(tracked.present[index]),
-            pointer=tracked.pointers[index],
+            pointer=tracked.pointers[index].clone(),
         )
         for index in range(len(tracked.logits))
     ]

@@ -6,26 +6,80 @@ conditioning.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from torch import Tensor
 
     from napari_sam2.inference.prompts import Prompt
 
 
-@dataclass(eq=False)
 class FrameMemory:
-    """What is known of one object on one frame."""
+    """What is known of one object on one frame.
 
-    logits: Tensor  # (1, 4 h, 4 w)
-    score: float
-    present: bool
-    pointer: Tensor  # (C,)
-    map: Tensor | None = None  # (M, h, w); None until a pass needs it
+    Parameters
+    ----------
+    logits : Tensor, shape (1, 4 h, 4 w)
+        The mask.
+    score : float
+        Predicted IoU.
+    present : bool
+        Whether the object is on the frame.
+    pointer : Tensor, shape (C,)
+        The object pointer.
+    map : Tensor, shape (M, h, w), optional
+        The spatial memory, made when a pass needs it.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor,
+        score: float,
+        present: bool,
+        pointer: Tensor,
+        map: Tensor | None = None,
+    ) -> None:
+        self.score, self.present, self.pointer = score, present, pointer
+        self._large: tuple[Tensor, Tensor | None] | Path = (logits, map)
+
+    @property
+    def logits(self) -> Tensor:
+        """The mask, (1, 4 h, 4 w)."""
+        return self._get()[0]
+
+    @property
+    def map(self) -> Tensor | None:
+        """The spatial memory, (M, h, w); None until it is made."""
+        return self._get()[1]
+
+    @map.setter
+    def map(self, made: Tensor) -> None:
+        self._large = (self.logits, made)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of mask and map."""
+        return sum(tensor.nbytes for tensor in self._get() if tensor is not None)
+
+    def put_away(self, path: Path) -> None:
+        """Keep mask and map in a file, which goes when this goes."""
+        if isinstance(self._large, tuple):
+            torch.save(self._large, path)
+            weakref.finalize(self, path.unlink, missing_ok=True)
+            self._large = path
+
+    def _get(self) -> tuple[Tensor, Tensor | None]:
+        if isinstance(self._large, tuple):
+            return self._large
+        found: tuple[Tensor, Tensor | None] = torch.load(self._large, weights_only=True)
+        return found
 
 
 @dataclass(eq=False)

@@ -78,9 +78,9 @@ def _pointers(network: Sam2, found: list[FrameMemory]) -> Tensor:
 
 
 def _map(network: Sam2, features: FeatureCache, found: FrameMemory, frame: int) -> Tensor:
-    if found.map is None:
+    kept = found.map
+    if kept is None:
         present = torch.tensor([found.present], device=found.logits.device)
-        found.map = network.encode_memory(
-            features[frame], found.logits[None], present, prompted=True
-        )[0]
-    return found.map
+        kept = network.encode_memory(features[frame], found.logits[None], present, prompted=True)[0]
+        found.map = kept
+    return kept

@@ -11,6 +11,7 @@ from napari_sam2.inference.encode import mask_logits, mask_tensor, point_tensors
 from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.prompts import expand_prompts
 from napari_sam2.inference.recall import recall
+from napari_sam2.inference.spill import MemoryBudget
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
 from napari_sam2.model.sam2 import ABSENT_LOGIT, Sam2
 
@@ -42,6 +43,7 @@ class Tracker:
 
     def __init__(self, model: Model, source: FrameSource, features: FeatureCache) -> None:
         self.model, self.source, self.features = model, source, features
+        self.memories = MemoryBudget()
 
     def answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
@@ -58,6 +60,8 @@ class Tracker:
         if tracks:
             with torch.inference_mode(), self.model.precision():
                 self._follow(frame, tracks, reverse)
+            for track in tracks:
+                self.memories.note(track.tracked[frame])
 
     def _answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
@@ -120,7 +124,8 @@ class MemoryTracker(Tracker):
         tracked = network.track(embedding, features)
         maps = network.encode_memory(features, tracked.logits, tracked.present, prompted=False)
         for track, found, memory in zip(tracks, answers.split(tracked), maps, strict=True):
-            found.map = memory
+            # a copy: a part of the batch would keep the whole of it
+            found.map = memory.clone()
             track.tracked[frame] = found
 
     @property

@@ -1,0 +1,74 @@
+"""Memories beyond the budget: on disk, equal, and gone with what they belong to."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam2 import PointPrompt, VideoPredictor
+from napari_sam2.inference.memory_bank import FrameMemory
+from napari_sam2.inference.spill import MemoryBudget
+
+
+def memory(value):
+    return FrameMemory(
+        torch.full((1, 8, 8), float(value)), 0.5, True, torch.ones(4), torch.full((2, 2, 2), value)
+    )
+
+
+def test_the_oldest_go_to_disk_and_come_back():
+    budget = MemoryBudget(budget=2 * memory(0).nbytes)
+    memories = [memory(value) for value in range(5)]
+    for each in memories:
+        budget.note(each)
+    assert [isinstance(each._large, Path) for each in memories] == [True] * 3 + [False] * 2
+    assert budget.held == 2 * memory(0).nbytes
+    folder = Path(budget._folder.name)
+    assert len(list(folder.iterdir())) == 3
+    for value, each in enumerate(memories):
+        assert (each.logits == value).all()
+        assert (each.map == value).all()
+    del memories[:2], each
+    gc.collect()
+    assert len(list(folder.iterdir())) == 1
+    del memories[:]
+    gc.collect()
+    assert budget.held == 0
+    assert list(folder.iterdir()) == []
+
+
+def test_a_full_disk_is_told_once_and_nothing_is_lost(monkeypatch):
+    budget = MemoryBudget(budget=1)
+    monkeypatch.setattr(
+        torch, "save", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
+    )
+    memories = [memory(value) for value in range(4)]
+    budget.note(memories[0])
+    with pytest.warns(UserWarning, match="No space left"):
+        budget.note(memories[1])
+    with warnings.catch_warnings(action="error"):
+        budget.note(memories[2])
+        budget.note(memories[3])
+    assert [float(each.logits.max()) for each in memories] == [0, 1, 2, 3]
+
+
+def test_a_stack_with_hardly_any_memory_gives_the_same(tiny_model, discs):
+    image, _ = discs
+    runs = []
+    for budget in (2**30, 1):
+        video = VideoPredictor(tiny_model, image)
+        video._tracker.memories.budget = budget
+        video.add_prompts(1, 3, [PointPrompt((33, 30))])
+        video.add_prompts(2, 0, [PointPrompt((65, 70))])
+        masks = [result.masks for result in video.propagate("both")]
+        video.add_prompts(1, 6, [PointPrompt((36, 30)), PointPrompt((5, 5), positive=False)])
+        masks += [result.masks for result in video.propagate("forward")]
+        runs.append(masks)
+    assert len(runs[0]) == len(runs[1])
+    for one, other in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one, other)
