@@ -186,6 +186,11 @@ def discs(frames=6, size=64):
     return stack
 
 
+def sizes(labels, object_id):
+    """Pixels of an object on each plane."""
+    return [int((plane == object_id).sum()) for plane in labels]
+
+
 @pytest.fixture
 def stack():
     return discs()

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from napari.layers import Points, Shapes
 
+from napari_sam2.plugin.pass_request import PassRequest
+
 
 def told(messages, *words):
     return any(all(word in message for word in words) for _, message in messages)
@@ -224,10 +226,10 @@ def test_more_objects_than_the_target_can_number(open_dock, stack, messages):
 def test_a_range_that_runs_backwards(open_dock, stack, messages):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate("both", (4, 2))
+    opened.controller.propagate(PassRequest("both", (4, 2)))
     assert told(messages, "starts at plane 4, after its end at plane 2")
     opened.points.data = [[5, 20, 23]]
-    opened.controller.propagate("forward", (0, 2))
+    opened.controller.propagate(PassRequest("forward", (0, 2)))
     assert told(messages, "no plane that lies forward of a prompt")
 
 

@@ -5,6 +5,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
+from napari_sam2.plugin.pass_request import PassRequest
 
 
 def told(messages, *words):
@@ -101,7 +102,7 @@ def test_a_painted_result_becomes_the_mask(opened):
     opened.viewer.layers.selection.active = result
     result.selected_label = 1
     opened.controller.use_label()
-    opened.controller.propagate("forward")
+    opened.controller.propagate(PassRequest("forward"))
     opened.wait_idle()
     assert (opened.labels()[2] == 1).sum() == 197 + 100
 

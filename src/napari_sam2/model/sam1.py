@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from napari_sam2.model.mask_decoder import Decoded, MaskDecoder
 from napari_sam2.model.neck import ImageFeatures
-from napari_sam2.model.prompt_encoder import PromptEncoder
+from napari_sam2.model.promptable import Promptable
 from napari_sam2.model.sam2 import MASK_BIAS, MASK_SCALE, Tracked
 from napari_sam2.model.vit import Vit
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam1Config
+    from napari_sam2.model.mask_decoder import Decoded
 
 
-class Sam1(nn.Module):
+class Sam1(Promptable):
     """The networks of SAM 1. It has no memory: what it knows, it knows of one image."""
 
     def __init__(self, config: Sam1Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
         self.image_encoder = Vit(config.vit, config.width, config.trained_size // 16)
-        self.prompt_encoder = PromptEncoder(config)
-        self.mask_decoder = MaskDecoder(config)
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
         """Encode (B, 3, S, S), normalised and padded with zeros."""
@@ -37,30 +34,6 @@ class Sam1(nn.Module):
     def without_memory(self, features: ImageFeatures) -> Tensor:
         """The embedding that is decoded, (B, C, h, w)."""
         return features.embedding
-
-    def decode(
-        self,
-        embedding: Tensor,  # (B or 1, C, h, w)
-        features: ImageFeatures,  # of the same image; unused, as SAM 1 has no skips
-        points_xy: Tensor | None,  # (B, P, 2), model pixels; None: no points
-        labels: Tensor | None,  # (B, P)
-        mask_logits: Tensor | None = None,  # (B, 1, 4 h, 4 w)
-    ) -> Decoded:
-        """Decode prompts into four masks an object."""
-        batch = len(embedding) if mask_logits is None else len(mask_logits)
-        if points_xy is None or labels is None:
-            points_xy = embedding.new_zeros(batch, 0, 2)
-            labels = torch.zeros(batch, 0, dtype=torch.long, device=embedding.device)
-        batch, grid = len(points_xy), (embedding.shape[-2], embedding.shape[-1])
-        dense = self.prompt_encoder.dense(mask_logits, grid)
-        decoded: Decoded = self.mask_decoder(
-            (embedding + dense).expand(batch, -1, -1, -1),
-            features.skip8,
-            features.skip4,
-            self.prompt_encoder.fourier.grid(*grid)[None],
-            self.prompt_encoder.points(points_xy, labels, grid),
-        )
-        return decoded
 
     def settle(self, decoded: Decoded, ambiguous: bool) -> Tracked:
         """Choose one of the decoded masks."""

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.layers import Mlp
-from napari_sam2.model.mask_decoder import Decoded, MaskDecoder
 from napari_sam2.model.memory_attention import MemoryAttention
 from napari_sam2.model.memory_encoder import MemoryEncoder
 from napari_sam2.model.neck import ImageEncoder, ImageFeatures
 from napari_sam2.model.position import sine_grid, sine_time
-from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder
+from napari_sam2.model.promptable import Promptable
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam2Config
+    from napari_sam2.model.mask_decoder import Decoded
 
 ABSENT_LOGIT = -1024.0  # mask logit of an object that is not on the frame
 # A mask enters a memory as probability x scale + bias; a given mask becomes logits the same way.
@@ -50,16 +50,14 @@ class Memories:
     pointer_offsets: Tensor  # (B, p) or (p,), frames back in time over the longest offset
 
 
-class Sam2(nn.Module):
+class Sam2(Promptable):
     """The networks of SAM 2 and the steps that a predictor is made of."""
 
     def __init__(self, config: Sam2Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
         width, memory_width = config.width, config.memory_width
         self.image_encoder = ImageEncoder(config)
-        self.prompt_encoder = PromptEncoder(config)
-        self.mask_decoder = MaskDecoder(config)
         self.memory_encoder = MemoryEncoder(config)
         self.memory_attention = MemoryAttention(config)
         self.mask_downsample = nn.Conv2d(1, 1, 4, stride=4)
@@ -109,31 +107,6 @@ class Sam2(nn.Module):
             pointers.shape[1],
         )
         return conditioned
-
-    def decode(
-        self,
-        embedding: Tensor,  # (B or 1, C, h, w)
-        features: ImageFeatures,  # of the same frame, for the skips
-        points_xy: Tensor | None,  # (B, P, 2), model pixels; None: no points
-        labels: Tensor | None,  # (B, P)
-        mask_logits: Tensor | None = None,  # (B, 1, 4 h, 4 w)
-    ) -> Decoded:
-        """Decode prompts into four masks an object."""
-        if points_xy is None or labels is None:
-            batch = len(embedding) if mask_logits is None else len(mask_logits)
-            points_xy = embedding.new_zeros(batch, 1, 2)
-            labels = torch.full((batch, 1), PADDING, device=embedding.device)
-        batch, grid = len(points_xy), (embedding.shape[-2], embedding.shape[-1])
-        dense = self.prompt_encoder.dense(mask_logits, grid)
-        features = features.expand(batch) if len(features.skip8) == 1 else features
-        decoded: Decoded = self.mask_decoder(
-            (embedding + dense).expand(batch, -1, -1, -1),
-            features.skip8,
-            features.skip4,
-            self.prompt_encoder.fourier.grid(*grid)[None],
-            self.prompt_encoder.points(points_xy, labels, grid),
-        )
-        return decoded
 
     def track(
         self,

@@ -16,7 +16,7 @@ from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.label_prompts import read_label
 from napari_sam2.plugin.labels_layer import largest_label
-from napari_sam2.plugin.pass_request import PassRequest
+from napari_sam2.plugin.pass_request import WHOLE_STACK, PassRequest
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.result_display import ResultDisplay
 from napari_sam2.plugin.runs import Run, Runs
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Points, Shapes
 
-    from napari_sam2.inference.video_predictor import Direction
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.session.session import FrameChange, StackKey
 
@@ -191,26 +190,8 @@ class Controller:
         """Take back the label that the active object has as mask on the plane in view."""
         self._change_plane(lambda stack, frame: self.prompting.remove_mask(stack.key, frame))
 
-    def propagate(
-        self,
-        direction: Direction = "both",
-        limits: tuple[int, int] | None = None,
-        stop_when_absent: int | None = None,
-    ) -> None:
-        """Carry every object from its prompts to other frames.
-
-        Parameters
-        ----------
-        direction : {"both", "forward", "backward"}
-            Where to go from the prompts.
-        limits : tuple of int, optional
-            First and last frame to go to; by default the whole stack.
-        stop_when_absent : int, optional
-            Leave an object after so many frames without it; by default never.
-        """
-        self._propagate(PassRequest(direction, limits, stop_when_absent))
-
-    def _propagate(self, request: PassRequest) -> None:
+    def propagate(self, request: PassRequest = WHOLE_STACK) -> None:
+        """Carry every object from its prompts to other frames."""
         geometry = self._require_stack()
         if geometry is None:
             return
@@ -356,7 +337,7 @@ class Controller:
             # It takes all prompts along, so that no frame has to wait any longer.
             waiting, self._waiting_pass = self._waiting_pass, None
             self._waiting_frames.clear()
-            self._propagate(waiting)
+            self.propagate(waiting)
         while self._waiting_frames and not self.runs.is_busy:
             self._run_frames(*self._waiting_frames.popitem())
 

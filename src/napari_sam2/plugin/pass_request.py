@@ -66,3 +66,6 @@ class PassRequest:
                 f"has no plane that lies {self.direction} of a prompt. Change the range."
             )
         return frozenset(range(from_frame, to_frame + 1))
+
+
+WHOLE_STACK = PassRequest()

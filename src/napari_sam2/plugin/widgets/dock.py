@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import PROPAGATING, Controller
+from napari_sam2.plugin.pass_request import PassRequest
 from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.prompt_section import PromptSection
@@ -106,7 +107,9 @@ class Sam2Widget(QWidget):
     def _propagate(self) -> None:
         section = self.propagate
         absent = _ABSENT_FRAMES if section.stop_when_absent.isChecked() else None
-        self.controller.propagate(section.direction.currentData(), section.limits, absent)
+        self.controller.propagate(
+            PassRequest(section.direction.currentData(), section.limits, absent)
+        )
 
     def _show_layers(self) -> None:
         workspace = self.controller.workspace

@@ -1,0 +1,51 @@
+"""What SAM 1 and SAM 2 share: prompts and an image embedding to masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from napari_sam2.model.mask_decoder import Decoded, MaskDecoder
+from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder
+
+if TYPE_CHECKING:
+    from napari_sam2.model.config import Sam1Config, Sam2Config
+    from napari_sam2.model.neck import ImageFeatures
+
+
+class Promptable(nn.Module):
+    """A prompt encoder and a mask decoder."""
+
+    def __init__(self, config: Sam1Config | Sam2Config) -> None:
+        super().__init__()
+        self.prompt_encoder = PromptEncoder(config)
+        self.mask_decoder = MaskDecoder(config)
+
+    def decode(
+        self,
+        embedding: Tensor,  # (B or 1, C, h, w)
+        features: ImageFeatures,  # of the same frame, for the skips
+        points_xy: Tensor | None,  # (B, P, 2), model pixels; None: no points
+        labels: Tensor | None,  # (B, P)
+        mask_logits: Tensor | None = None,  # (B, 1, 4 h, 4 w)
+    ) -> Decoded:
+        """Decode prompts into four masks an object."""
+        if points_xy is None or labels is None:
+            batch = len(embedding) if mask_logits is None else len(mask_logits)
+            # without points SAM 2 decodes a padding point, SAM 1 nothing
+            count = 1 if self.prompt_encoder.always_pads else 0
+            points_xy = embedding.new_zeros(batch, count, 2)
+            labels = torch.full((batch, count), PADDING, device=embedding.device)
+        batch, grid = len(points_xy), (embedding.shape[-2], embedding.shape[-1])
+        dense = self.prompt_encoder.dense(mask_logits, grid)
+        features = features.expand(batch) if len(features.skip8) == 1 else features
+        decoded: Decoded = self.mask_decoder(
+            (embedding + dense).expand(batch, -1, -1, -1),
+            features.skip8,
+            features.skip4,
+            self.prompt_encoder.fourier.grid(*grid)[None],
+            self.prompt_encoder.points(points_xy, labels, grid),
+        )
+        return decoded

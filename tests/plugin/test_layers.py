@@ -1,0 +1,158 @@
+"""The dock and the layers it works on: which images, which axes, which results."""
+
+import numpy as np
+from napari.layers import Points
+from tests.plugin.conftest import sizes
+
+
+def test_contrast_limits_are_those_of_the_layer(open_dock, stack, engine):
+    opened = open_dock(stack, contrast_limits=(10, 150))
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.layers["image"].contrast_limits = (10, 220)
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    assert engine.limits == [(10, 150), (10, 220)]
+
+
+def test_auto_contrast_does_not_change_what_the_model_sees(open_dock, engine, stack):
+    stack[1] //= 2
+    opened = open_dock(stack)
+    opened.viewer.layers["image"].auto_contrast = True
+    for frame in (0, 1):
+        opened.viewer.dims.set_current_step(0, frame)
+        opened.points.add([frame, 20, 18 + frame])
+        opened.wait_idle()
+    assert len(engine.limits) == 1
+
+
+def test_an_image_added_later_is_taken(open_dock, stack, qtbot):
+    opened = open_dock()
+    assert opened.dock.image.image.currentText() == "no image"
+    opened.viewer.add_image(stack, name="late")
+    qtbot.waitUntil(lambda: "SAM 2 points" in opened.viewer.layers, timeout=1000)
+    assert opened.dock.image.image.currentText() == "late"
+    assert opened.viewer.layers.selection.active.name == "SAM 2 points"
+    assert opened.dock.propagate.limits == (0, 5)
+
+
+def test_scaled_and_moved_layers(open_dock, stack):
+    opened = open_dock(stack, scale=(3, 0.5, 0.5), translate=(7, -4, 2))
+    mine = Points([[3 * 4 + 7, 20 * 0.5 - 4, 22 * 0.5 + 2]], name="mine")
+    opened.viewer.add_layer(mine)
+    opened.viewer.dims.set_point(0, 3 * 4 + 7)
+    opened.dock.prompts.points.chosen.emit(mine)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [0, 0, 0, 0, 197, 0]
+    np.testing.assert_array_equal(opened.viewer.layers["SAM 2 labels"].scale, (3, 0.5, 0.5))
+    assert mine.features.empty
+
+
+def test_a_turned_stack_has_frames_along_another_axis(open_dock, stack):
+    opened = open_dock(stack)
+    opened.viewer.dims.order = (1, 0, 2)  # rows as frames; planes of z and columns
+    opened.viewer.dims.set_current_step(1, 20)
+    assert opened.dock.propagate.limits == (0, 63)
+    opened.points.add([2, 20, 20])
+    opened.wait_idle()
+    expected = np.zeros_like(stack, dtype=bool)
+    expected[:, 20] = (stack[:, 20] > 0) & (np.arange(64) < 34)
+    np.testing.assert_array_equal(opened.labels() == 1, expected)
+
+
+def test_time_stays_where_its_slider_is(open_dock, stack):
+    opened = open_dock(np.stack([stack, stack[:, ::-1, ::-1]]))
+    assert opened.dock.image.axis.currentText() == "axis 1"
+    opened.viewer.dims.current_step = (1, 2, 0, 0)
+    opened.points.add([1, 2, 63 - 20, 63 - 20])
+    opened.points.add([0, 2, 20, 20])
+    opened.wait_idle()
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert sizes(opened.labels()[1], 1) == [197] * 6
+    assert not opened.labels()[0].any()
+    opened.viewer.dims.set_current_step(0, 0)
+    opened.controller.run_plane()
+    opened.wait_idle()
+    assert sizes(opened.labels()[0], 1) == [0, 0, 197, 0, 0, 0]
+    assert sizes(opened.labels()[1], 1) == [197] * 6
+
+
+def test_time_as_frame_axis(open_dock, stack):
+    opened = open_dock(np.stack([stack] * 3), axis_labels=("t", "z", "y", "x"))
+    section = opened.dock.image
+    assert [section.axis.itemText(index) for index in range(2)] == ["t", "z"]
+    assert opened.dock.propagate.stop_when_absent.isChecked()
+    section.axis_chosen.emit(0)
+    assert opened.dock.propagate.limits == (0, 2)
+    assert not opened.dock.propagate.stop_when_absent.isChecked()
+    opened.viewer.dims.current_step = (1, 4, 0, 0)
+    opened.points.add([1, 4, 20, 22])
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert [sizes(volume, 1)[4] for volume in opened.labels()] == [197] * 3
+
+
+def test_a_labels_layer_of_the_user_as_target(open_dock, stack):
+    opened = open_dock(stack)
+    taken = np.zeros(stack.shape, np.uint8)
+    taken[:, :22] = 4
+    mine = opened.viewer.add_labels(taken, name="mine")
+    opened.viewer.add_labels(np.zeros((3, 3), int), name="too small")
+    listed = [opened.dock.image.target.itemText(index) for index in range(2)]
+    assert listed == ["mine", "new labels layer"]
+    opened.dock.image.target.chosen.emit(mine)
+    assert opened.controller.prompting.active == (5, True)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert (mine.data[:, :22] == 4).all()
+    np.testing.assert_array_equal(
+        mine.data[0, 22:] == 5, (stack[0, 22:] > 0) & (np.arange(64) < 32)
+    )
+    assert "SAM 2 labels" not in opened.viewer.layers
+
+
+def test_another_target_gets_everything_that_was_found(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate()
+    opened.wait_idle()
+    mine = opened.viewer.add_labels(np.zeros(stack.shape, np.uint8), name="mine")
+    opened.dock.image.target.chosen.emit(mine)
+    np.testing.assert_array_equal(mine.data, opened.labels())
+
+
+def test_combos_follow_the_viewer(open_dock, stack):
+    opened = open_dock(stack)
+    combo = opened.dock.image.image
+    opened.viewer.add_image(stack, name="second")
+    assert [combo.itemText(index) for index in range(3)] == ["second", "image", "no image"]
+    assert combo.currentText() == "image"
+    opened.viewer.layers["image"].name = "first"
+    assert combo.currentText() == "first"
+    opened.viewer.layers.remove("second")
+    assert combo.count() == 2
+
+
+def test_another_image_takes_the_place_of_a_deleted_one(open_dock, stack, qtbot):
+    opened = open_dock(stack, stack[:4])
+    assert opened.workspace.image.name == "image [1]"
+    opened.viewer.layers.remove("image [1]")
+    qtbot.waitUntil(lambda: opened.workspace.image is not None, timeout=1000)
+    assert opened.dock.image.image.currentText() == "image"
+    assert opened.dock.propagate.limits == (0, 5)
+
+
+def test_going_back_to_an_image_finds_its_labels(open_dock, stack):
+    opened = open_dock(stack, stack[:, ::-1])
+    second, first = opened.viewer.layers["image [1]"], opened.viewer.layers["image"]
+    opened.points.add([0, 43, 18])
+    opened.wait_idle()
+    opened.dock.image.image.chosen.emit(first)
+    assert opened.workspace.target is None
+    opened.points.data = [[0, 20, 18]]
+    opened.wait_idle()
+    assert opened.workspace.target.name == "SAM 2 labels [1]"
+    opened.dock.image.image.chosen.emit(second)
+    assert opened.workspace.target.name == "SAM 2 labels"
+    assert sizes(opened.labels(), 1)[0] == 197
