@@ -58,7 +58,7 @@ def loaded(monkeypatch):
     """Replace the model and its predictor; gives what ``load_model`` was asked for."""
     asked = []
 
-    def load_model(name, device="auto"):
+    def load_model(name, device="auto", image_size=None):
         asked.append((name, device))
         if name == "missing":
             raise ValueError("There is no model 'missing'. Use nano, or the path of a checkpoint.")

@@ -181,3 +181,13 @@ def test_sam1_says_that_it_has_no_memory(image, tiny_sam1, tmp_path, monkeypatch
     result = segment(image, "--point", "2,5,6", "-o", tmp_path / "labels.tif")
     assert result.exit_code == 0, result.output
     assert "SAM 1 has no memory" in result.output
+
+
+def test_the_size_of_the_input_is_checked_and_used(image, tmp_path):
+    output = tmp_path / "labels.tif"
+    result = segment(image, "--point", "2,5,6", "-o", output, "--image-size", 100)
+    assert result.exit_code == 2
+    assert "multiple of 32" in result.output
+    result = segment(image, "--point", "2,5,6", "-o", output, "--image-size", 64)
+    assert result.exit_code == 0, result.output
+    assert output.exists()

@@ -1,68 +1,98 @@
-"""Published models with random weights: what ours must equal."""
+"""Models to compare, and the table of what was found."""
 
 from __future__ import annotations
 
-import copy
-from types import ModuleType
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.parity.pages import AFTER, BEFORE
+from tests.parity.published import discs, sam2
+from tests.parity.report import Table
+from tests.parity.stacks import Pair
 
-PRESENCE_GAIN, PRESENCE_BIAS = -50.0, 6.27
-SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
+from napari_sam2.inference.load import load_model
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-def published(variant: str, image_size: int | None = None) -> torch.nn.Module:
-    """The sam2 package's video predictor of a variant, such as ``sam2.1_tiny``."""
-    from sam2 import build_sam, sam2_video_predictor
+    from napari_sam2.inference.load import Model
 
-    family, _, size = variant.partition("_")
-    overrides = ["++model.add_all_frames_to_correct_as_cond=true"]
-    if image_size is not None:
-        grid = image_size // 16
-        overrides += [f"++model.image_size={image_size}"] + [
-            f"++model.memory_attention.layer.{attention}.feat_sizes=[{grid},{grid}]"
-            for attention in ("self_attention", "cross_attention")
-        ]
-    torch.manual_seed(0)
-    model = build_sam.build_sam2_video_predictor(
-        f"configs/{family}/{family}_hiera_{SIZES[size]}.yaml",
-        device="cpu",
-        hydra_overrides_extra=overrides,
-    )
-    _perturb(model)
-    # the package keeps memories in bfloat16 even in float32: its module gets another bfloat16
-    exact = ModuleType("torch")
-    exact.__dict__.update(torch.__dict__)
-    exact.bfloat16 = torch.float32
-    sam2_video_predictor.torch = exact
-    return model
+TABLE = pytest.StashKey[Table]()
+STACKS = "Whole stacks in float32, against sam2"
 
 
-def _perturb(model: torch.nn.Module) -> None:
-    """Move every parameter away from zeros and ones, so that each of them matters."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim <= 1 or not parameter.any():
-                parameter += 0.1 * noise
-            elif "embed" in name or "token" in name:
-                parameter += 0.02 * noise
-            if name.endswith("gamma"):
-                parameter.copy_(0.5 + 0.1 * noise)
-        # random weights see all objects alike: spread the scores so that objects are present on
-        # some frames and absent on others
-        last = model.sam_mask_decoder.pred_obj_score_head.layers[-1]
-        last.weight *= PRESENCE_GAIN
-        last.bias.fill_(PRESENCE_BIAS)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parity-table", type=Path, help="write the table of differences here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = Table()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    table = config.stash.get(TABLE, None)
+    if table is None or not table.sections:
+        return
+    terminalreporter.section("largest differences")
+    terminalreporter.write_line(table.markdown())
+    path = config.getoption("--parity-table", default=None)
+    if path is not None and exitstatus == pytest.ExitCode.OK:
+        table.write(path, BEFORE, AFTER)
 
 
 @pytest.fixture(scope="session")
-def published_tiny(tmp_path_factory):
-    """The published tiny model with random weights, and the file they are saved in."""
+def table(request: pytest.FixtureRequest) -> Table:
+    return request.config.stash[TABLE]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tuple]:
+    """Both models of a variant at a size, with the same weights: ours read from a file."""
     pytest.importorskip("sam2", reason="the published package is not installed: run make parity")
-    model = published("sam2.1_tiny", image_size=512)
-    path = tmp_path_factory.mktemp("weights") / "sam2.1_hiera_tiny.pt"
-    torch.save({"model": copy.deepcopy(model.state_dict())}, path)
-    return model, path
+    kept: dict[tuple[str, int, bool], tuple[Model, torch.nn.Module]] = {}
+
+    def make(
+        variant: str, image_size: int, absences: bool = False
+    ) -> tuple[Model, torch.nn.Module]:
+        key = variant, image_size, absences
+        if key not in kept:
+            theirs = sam2(variant, image_size, absences)
+            path = tmp_path_factory.mktemp("weights") / "weights.pt"
+            torch.save({"model": theirs.state_dict()}, path)
+            ours = load_model(path, "cpu", image_size=image_size)
+            path.unlink()  # up to 900 MB
+            assert ours.config.name == variant
+            if "large" in variant or "base" in variant:
+                return ours, theirs
+            kept[key] = ours, theirs
+        return kept[key]
+
+    return make
+
+
+@pytest.fixture
+def pair(models, table, monkeypatch, request) -> Iterator[Callable[..., Pair]]:
+    """Both predictors on a stack; at the test's end they must agree."""
+    made: list[tuple[str, Pair]] = []
+
+    def make(
+        name: str | None,  # None: not in the table
+        frames: int = 8,
+        variant: str = "sam2.1_tiny",
+        size: int = 256,
+        absences: bool = False,
+    ) -> Pair:
+        both = Pair(*models(variant, size, absences), discs(frames), monkeypatch)
+        if name is not None:
+            made.append((f"{name} ({variant}, {frames} frames, {size} px)", both))
+        return both
+
+    yield make
+    for row, both in made:
+        table.note(STACKS, row, "logits differ by", both.difference)
+        table.note(STACKS, row, "logits up to", both.scale)
+        table.note(STACKS, row, "IoU of masks", both.iou)

@@ -65,6 +65,13 @@ def _segment(
         "nano"
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the model's input in pixels, a multiple of 32; a smaller one is faster "
+            "and gives other masks. [default: the model's own]"
+        ),
+    ] = None,
     frame_axis: Annotated[
         int, typer.Option(help="The axis to propagate along, z or t; 0 is the first.")
     ] = 0,
@@ -92,6 +99,7 @@ def _segment(
                 boxes=tuple(box or ()),
                 model=model,
                 device=device,
+                image_size=image_size,
                 frame_axis=frame_axis,
                 direction=direction,
                 start=start,

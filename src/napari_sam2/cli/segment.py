@@ -35,6 +35,8 @@ class Request:
         As typed.
     model, device : str
         As ``load_model`` takes them.
+    image_size : int or None
+        Side of the model's input; None for its own.
     frame_axis : int
         The axis to propagate along.
     direction : {"forward", "backward", "both"}
@@ -51,6 +53,7 @@ class Request:
     boxes: tuple[str, ...] = ()
     model: str = "nano"
     device: str = "auto"
+    image_size: int | None = None
     frame_axis: int = 0
     direction: Literal["forward", "backward", "both"] = "both"
     start: int | None = None
@@ -116,7 +119,7 @@ def _propagated(
     frame_axis = 0 if flat else request.frame_axis
     labels = np.zeros(image.shape, np.min_scalar_type(max(placement.object_ids)))
     with _explained():
-        model = load_model(request.model, device=request.device)
+        model = load_model(request.model, request.device, image_size=request.image_size)
         data = np.asarray(image.data)[None] if flat else image.data
         frames = FrameSource(data, frame_axis=frame_axis, fixed=placement.fixed, rgb=image.rgb)
         video = VideoPredictor(model, frames)

@@ -1,18 +1,36 @@
-"""What a training run is made of."""
+"""What a training run is made of, read from a TOML file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from napari_sam2.model.config import VARIANTS
+from napari_sam2.training.datasets import GENERATED, DataSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NANO_FILE = Path(__file__).with_name("nano.toml")
+SCRATCH = "scratch"
+ADAPT = ("all", "decoder", "adapters")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+class ConfigError(ValueError):
+    """A TOML file that says something that is not known or not possible."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a run.
+    """One part of a run, a ``[[stages]]`` of a TOML file.
 
     Attributes
     ----------
     name : str
-        Part of the checkpoint's file name.
+        What it is called in lines, curves and pictures.
     steps : int
         Optimiser steps.
     learning_rate : float
@@ -56,47 +74,220 @@ class Stage:
     correction_share: float = 0.5
     diameters: tuple[float, float] = (14.0, 160.0)
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "images", "objects", "videos"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is 1 at least.")
+        if self.frames < 2:
+            raise ValueError(f"frames is {self.frames}; a video has 2 at least.")
+        if self.size < 64 or self.size % 32:
+            raise ValueError(f"size is {self.size}; it is a multiple of 32, 64 at least.")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it is above 0.")
+        for name in ("video_share", "box_share", "correction_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; a share is 0 to 1.")
+        for name in ("dense_weight", "object_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it cannot be negative.")
+        if not self.prompts and not self.dense_weight:
+            raise ValueError("it has neither prompts nor a dense_weight: nothing would be learned.")
+        if not 0 < self.diameters[0] < self.diameters[1]:
+            raise ValueError("diameters are two numbers in pixels, the smaller one first.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is trained, the ``[model]`` of a TOML file.
+
+    Attributes
+    ----------
+    start : str
+        ``"scratch"``: random weights; else a model's name or a checkpoint's path.
+    variant : str
+        The shape of a model from random weights.
+    adapt : {"all", "decoder", "adapters"}
+        What learns: everything; all but the image encoder; or the same and low-rank adapters in
+        the image encoder, which become part of its weights in the end.
+    rank : int
+        Of the adapters.
+    """
+
+    start: str = "nano"
+    variant: str = "nano"
+    adapt: str = "all"
+    rank: int = 8
+
+    def __post_init__(self) -> None:
+        if self.adapt not in ADAPT:
+            raise ValueError(f"adapt is {self.adapt!r}; it is one of {', '.join(ADAPT)}.")
+        if self.start == SCRATCH and self.variant not in VARIANTS:
+            raise ValueError(f"variant is {self.variant!r}; it is one of {', '.join(VARIANTS)}.")
+        if self.start == SCRATCH and self.adapt != "all":
+            raise ValueError("from random weights everything has to learn: adapt is 'all' there.")
+        if self.rank < 1:
+            raise ValueError(f"rank is {self.rank}; it is 1 at least.")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A whole run: its stages follow each other on the same weights."""
+    """A whole run: its stages follow each other on the same weights.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+        In their order.
+    data : tuple of DataSource
+        What to learn from.
+    model : ModelConfig
+        What is trained.
+    name : str
+        The trained model's file is called so.
+    folder : Path
+        What relative paths start from: where the TOML file is.
+    seed : int
+        The same seed gives the same weights on the same machine.
+    device : str
+        As `load_model` takes it.
+    precision : {"auto", "float32", "bfloat16"}
+        What the networks compute in while they learn; weights stay in float32.
+    accumulate : int
+        Batches a step: the gradients of several small ones are added up, for less memory.
+    picture_every : int
+        Steps between pictures of predictions; 0 draws them at the end of each stage only.
+    calibrate_presence : str
+        A source whose first stack sets, in the end, where the model calls an object absent.
+    """
 
     stages: tuple[Stage, ...]
-    model: str = "nano"
+    data: tuple[DataSource, ...]
+    model: ModelConfig = field(default_factory=ModelConfig)
+    name: str = "model"
+    folder: Path = Path()
     seed: int = 0
-    weights: dict[str, float] = field(
-        default_factory=lambda: {
-            "dsb2018": 0.25, "usiigaci_phase": 0.1, "bbbc050": 0.5, "fib25": 0.15
-        }
-    )  # fmt: skip
+    device: str = "auto"
+    precision: str = "auto"
+    accumulate: int = 1
+    picture_every: int = 500
+    calibrate_presence: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("it has no [[stages]]. Give one at least.")
+        names = [source.name for source in self.data]
+        if len(set(names)) < len(names):
+            raise ValueError("two [[data]] have the same name. Give each a name of its own.")
+        if not sum(source.weight for source in self.data) > 0:
+            raise ValueError("it has no [[data]] with a weight above 0: nothing to learn from.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}."
+            )
+        if self.accumulate < 1 or self.picture_every < 0:
+            raise ValueError("accumulate is 1 at least, and picture_every 0 at least.")
+        if self.calibrate_presence and self.calibrate_presence not in {*names} - {GENERATED}:
+            raise ValueError(f"calibrate_presence names no [[data]]: {self.calibrate_presence!r}.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How often each source is drawn from."""
+        return {source.name: source.weight for source in self.data}
 
 
-NANO_RUN = TrainingConfig(
-    stages=(
-        # From random weights prompts alone do not train the encoder: it first learns what an
-        # object is from dense targets, then to answer prompts, then to remember.
-        Stage("dense", steps=1600, learning_rate=1e-3, images=4, prompts=False, dense_weight=1.0),
-        Stage(
-            "clicks",
-            steps=1500,
-            learning_rate=7e-4,
-            object_weight=5.0,
-            box_share=0.0,
-            correction_share=0.0,
-            diameters=(20.0, 128.0),
-        ),
-        Stage("prompts", steps=900, learning_rate=5e-4),
-        Stage("memory", steps=850, learning_rate=4e-4, objects=10, video_share=0.85),
-        Stage(
-            "full_size",
-            steps=280,
-            learning_rate=3e-4,
-            size=512,
-            images=2,
-            videos=1,
-            objects=6,
-            video_share=0.85,
-            diameters=(16.0, 240.0),
-        ),
+def load_config(path: Path) -> TrainingConfig:
+    """Read a run from a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        When the file is not there, is no TOML, or has a key or a value that cannot be.
+    """
+    document = _document(path)
+    document.setdefault("name", path.stem)
+    config: TrainingConfig = _read(TrainingConfig, document, path, "")
+    return config
+
+
+def load_data(path: Path) -> tuple[DataSource, ...]:
+    """Read the sources of a TOML file, whatever else is in it.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`; also when it has none.
+    """
+    document = _document(path)
+    if not document.get("data"):
+        raise ConfigError(f"{path} has no [[data]]. Name the images and their labels in one.")
+    sources: tuple[DataSource, ...] = _value(
+        tuple[DataSource, ...], document["data"], path, "data"
     )
-)
+    return sources
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from error
+
+
+def _read(kind: Any, table: Any, path: Path, where: str) -> Any:
+    """A frozen dataclass from a table, its keys and types checked."""
+    place = f"{path}, {where}" if where else str(path)
+    if not isinstance(table, dict):
+        raise ConfigError(f"{place}: a table of keys and values is expected, not {table!r}.")
+    hints = get_type_hints(kind)
+    # where the file lies is not for the file to say
+    known = {item.name: item for item in fields(kind) if hints[item.name] is not Path}
+    if unknown := sorted(table.keys() - known.keys()):
+        raise ConfigError(f"{place}: {unknown[0]!r} is not known. Known are {', '.join(known)}.")
+    required = [n for n, f in known.items() if f.default is f.default_factory is MISSING]
+    if missing := [name for name in required if name not in table]:
+        raise ConfigError(f"{place}: {missing[0]!r} is missing.")
+    values = {
+        name: _value(hints[name], value, path, f"{where}.{name}" if where else name)
+        for name, value in table.items()
+    }
+    if Path in hints.values():
+        values["folder"] = path.absolute().parent
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _value(kind: Any, value: Any, path: Path, where: str) -> Any:
+    """A value of a type; lists are tuples, and a single text may stand for a list of one."""
+    if hasattr(kind, "__dataclass_fields__"):
+        return _read(kind, value, path, where)
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if isinstance(value, list) and (inner[-1] is ... or len(inner) == len(value)):
+            return tuple(
+                _value(inner[0], one, path, f"{where}[{index + 1}]")
+                for index, one in enumerate(value)
+            )
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif kind in (int, str, bool) and type(value) is kind:
+        return value
+    elif kind == float | tuple[str, ...]:  # the share or the names that validate
+        if isinstance(value, int | float):
+            return _value(float, value, path, where)
+        return _value(tuple[str, ...], [value] if isinstance(value, str) else value, path, where)
+    raise ConfigError(f"{path}: {where} is {value!r}, but {_described(kind)} is expected.")
+
+
+def _described(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        count = "a list" if inner[-1] is ... else f"a list of {len(inner)}"
+        return f"{count}, each of it {_described(inner[0])}"
+    names: Mapping[Any, str] = {
+        int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"
+    }  # fmt: skip
+    return names.get(kind, "a table")

@@ -1,45 +1,24 @@
-"""Labelled microscopy to learn from: planes and stacks with instance labels, held in memory."""
+"""Labelled microscopy to learn from: planes and stacks with instance labels, read lazily."""
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
-from skimage.io import imread
 
-from napari_sam2.inference.transforms import contrast_limits_of, rescale
+from napari_sam2.inference.transforms import rescale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from numpy.typing import NDArray
 
+    from napari_sam2.inference.frames import ArrayLike
+
 DATA_VARIABLE = "NAPARI_SAM2_DATA"
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledStack:
-    """Planes with instance labels.
-
-    Attributes
-    ----------
-    source, name : str
-        The data set, and the image within it.
-    image : array of float16, shape (T, Y, X) or (T, Y, X, 3)
-        Intensities between the contrast limits, as 0 to 1.
-    labels : array of uint16, shape (T, Y, X)
-        0 is background; an object keeps its label over the frames.
-    """
-
-    source: str
-    name: str
-    image: NDArray[np.float16]
-    labels: NDArray[np.uint16]
+FRAME_AXES = "zt"
 
 
 def data_folder() -> Path:
@@ -59,77 +38,121 @@ def data_folder() -> Path:
     return folder
 
 
-def load_split(validation: bool, folder: Path | None = None) -> list[LabelledStack]:
-    """Load all sources, either their training or their validation part.
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """The planes of an array, along any of its axes.
 
-    Split by source and never by object: by image (dsb2018, usiigaci), by embryo (bbbc050: 10 and
-    11 validate), by block of planes (fib25: the last 30 of 125 validate, 5 before them are left
-    out, as neighbouring planes are nearly equal).
+    Attributes
+    ----------
+    data : array-like
+        What is read, plane by plane.
+    axes : str
+        A letter for each axis: y, x, perhaps z or t, and perhaps c for colours.
+    block : range, optional
+        The part of z or t that is used; all of it by default.
+    direction : int
+        What a frame is an index of: 0 for z or t, 1 for y, 2 for x.
     """
-    folder = folder or data_folder()
-    return [stack for read in SOURCES.values() for stack in read(folder, validation)]
+
+    data: ArrayLike
+    axes: str
+    block: range | None = None
+    direction: int = 0
+
+    @cached_property
+    def along(self) -> str:
+        """The axis that the frames lie along; empty where there is one plane only."""
+        frame = next((letter for letter in self.axes if letter in FRAME_AXES), "")
+        return (frame, "y", "x")[self.direction]
+
+    def __len__(self) -> int:
+        if not self.along:
+            return 1
+        if self.along in FRAME_AXES and self.block is not None:
+            return len(self.block)
+        return int(self.data.shape[self.axes.index(self.along)])
+
+    def plane(self, frame: int) -> NDArray[Any]:
+        """Read one plane: (rows, columns), or (rows, columns, colours)."""
+        index = tuple(self._index(letter, frame) for letter in self.axes)
+        plane = np.asarray(self.data[index])
+        left = [letter for letter in self.axes if letter != self.along]
+        order = [left.index(letter) for letter in (*FRAME_AXES, "y", "x", "c") if letter in left]
+        return plane.transpose(order)
+
+    def _index(self, letter: str, frame: int) -> int | slice:
+        block = self.block if letter in FRAME_AXES else None
+        if letter == self.along:
+            return block[frame] if block is not None else frame
+        return slice(None) if block is None else slice(block.start, block.stop, block.step)
 
 
-def _stack(source: str, name: str, image: NDArray[Any], labels: NDArray[Any]) -> LabelledStack:
-    image = image if image.ndim > labels.ndim - 1 and image.ndim >= 3 else image[None]
-    scaled = rescale(image, contrast_limits_of(image)).astype(np.float16)
-    return LabelledStack(source, name, scaled, labels.astype(np.uint16))
+@dataclass(frozen=True, eq=False)
+class LabelledStack:
+    """Planes with instance labels; a single image is a stack of one plane.
+
+    Attributes
+    ----------
+    source, name : str
+        The data set, and the image within it.
+    image : Planes
+        Any real dtype; one to four colours.
+    labels : Planes
+        Whole numbers; an object keeps its label over the frames.
+    contrast_limits : tuple of float
+        What is shown as black and as white, on all planes.
+    objects : array of int, shape (n,)
+        The labels that count, in order: everything else is background.
+    smallest_on_plane : int
+        An object is asked for where it has as many pixels on a plane.
+    """
+
+    source: str
+    name: str
+    image: Planes
+    labels: Planes
+    contrast_limits: tuple[float, float]
+    objects: NDArray[np.integer[Any]]
+    smallest_on_plane: int = 30
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image_plane(self, frame: int) -> NDArray[np.float32]:
+        """Intensities of one plane as 0 to 1: (Y, X) or (Y, X, 3)."""
+        plane = rescale(self.image.plane(frame), self.contrast_limits)
+        if plane.ndim == 3:
+            colours = plane.shape[-1]
+            if colours == 1:
+                return plane[..., 0]
+            if colours == 2:
+                return np.pad(plane, [(0, 0), (0, 0), (0, 1)])
+            return plane[..., :3]  # a fourth is taken as transparency
+        return plane
+
+    def label_plane(self, frame: int) -> NDArray[np.int32]:
+        """Labels of one plane as 1 to n, in the order of ``objects``; 0 is background."""
+        plane = self.labels.plane(frame)
+        if plane.dtype == bool:
+            plane = plane.astype(np.uint8)
+        if (table := self._table) is not None:
+            known: NDArray[np.int32] = table[plane.clip(0, len(table) - 1)]
+            return known
+        place = np.searchsorted(self.objects, plane).clip(max=len(self.objects) - 1)
+        return np.where(self.objects[place] == plane, place + 1, 0).astype(np.int32)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32] | None:
+        """Label to place among the objects; None where labels are too large for a table."""
+        largest = int(self.objects[-1])
+        if largest > 2**20:
+            return None
+        table = np.zeros(largest + 2, np.int32)  # the last is for everything larger
+        table[self.objects.astype(np.int64)] = np.arange(1, len(self.objects) + 1)
+        return table
 
 
-def _dsb2018(folder: Path, validation: bool) -> Iterator[LabelledStack]:
-    folder = folder / "dsb2018"
-    with (folder / "index.csv").open(newline="") as file:
-        names = sorted(row["id"] for row in csv.DictReader(file))
-    for index, name in enumerate(names):
-        if (index % 10 == 0) != validation:
-            continue
-        image = imread(folder / "images" / f"{name}.png")
-        labels = imread(folder / "labels" / f"{name}.png")
-        yield _stack(
-            "dsb2018", name, image[None, ..., :3] if image.ndim == 3 else image[None], labels[None]
-        )
-
-
-def _usiigaci(folder: Path, validation: bool) -> Iterator[LabelledStack]:
-    paths = sorted((folder / "usiigaci_phase" / "images").iterdir())
-    for index, path in enumerate(paths):
-        if (index % 8 == 0) != validation:
-            continue
-        found = next((folder / "usiigaci_phase" / "labels").glob(path.stem + ".*"))
-        yield _stack("usiigaci_phase", path.stem, imread(path)[None], imread(found)[None])
-
-
-def _bbbc050(folder: Path, validation: bool) -> Iterator[LabelledStack]:
-    for path in sorted((folder / "bbbc050" / "images").glob("*.tif")):
-        if (path.stem[:5] in ("Emb10", "Emb11")) != validation:
-            continue
-        labels = tifffile.imread(folder / "bbbc050" / "labels" / path.name)
-        counts = np.bincount(labels.ravel())
-        labels = np.where(counts[labels] < 100, 0, labels)  # specks, as the source advises
-        yield _stack("bbbc050", path.stem, tifffile.imread(path), labels)
-
-
-def _fib25(folder: Path, validation: bool) -> Iterator[LabelledStack]:
-    image = tifffile.imread(folder / "fib25" / "raw.tif")
-    labels = tifffile.imread(folder / "fib25" / "labels.tif")
-    planes = slice(95, None) if validation else slice(0, 90)
-    image, labels = image[planes], labels[planes]
-    # the voxels are isotropic, so each direction is a stack of its own
-    for axis in range(1 if validation else 3):
-        yield _stack(
-            "fib25", f"axis{axis}", np.moveaxis(image, axis, 0), np.moveaxis(labels, axis, 0)
-        )
-
-
-SOURCES: dict[str, Callable[[Path, bool], Iterator[LabelledStack]]] = {
-    "dsb2018": _dsb2018,
-    "usiigaci_phase": _usiigaci,
-    "bbbc050": _bbbc050,
-    "fib25": _fib25,
-}
-
-
-def objects_on_plane(labels: NDArray[np.integer], smallest: int) -> list[int]:
+def objects_on_plane(labels: NDArray[np.integer[Any]], smallest: int) -> list[int]:
     """Labels of at least ``smallest`` pixels on a plane of shape (Y, X)."""
     counts = np.bincount(labels.ravel())
     counts[0] = 0
