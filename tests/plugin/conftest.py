@@ -84,6 +84,8 @@ class ThresholdPredictor:
                 for object_id in {object_id for object_id, _ in self._prompts}:
                     self._follow(object_id, frame, step)
                 yield self._result(frame)
+                if stop_when_absent and not any(m.any() for m in self._masks[frame].values()):
+                    break  # at once, whatever the number
 
     def _plane(self, frame):
         plane = np.nan_to_num(np.asarray(self.frames.plane(frame), dtype=float))

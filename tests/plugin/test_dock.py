@@ -376,3 +376,14 @@ def test_what_an_earlier_run_found_beyond_the_end_of_an_object_goes(open_dock, s
     opened.controller.propagate(PassRequest("forward"))
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == [197] * 3 + [0] * 3
+
+
+def test_a_finished_pass_fills_the_bar_wherever_the_objects_ended(open_dock, stack):
+    stack = stack.copy()
+    stack[3:] = 0
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate(PassRequest("forward", stop_when_absent=1))
+    opened.wait_idle()
+    assert opened.dock.propagate.progress.text() == "4 of 4 planes"
+    assert opened.dock.propagate.status.text() == "Done: 4 planes"

@@ -148,6 +148,8 @@ class Runs:
             self._forget_beyond_end(run)
             summary = run.summary()
         count = len(self._seen)
+        if self._outcome == _DONE and len(run.frames) > 1:
+            self.progressed.emit(count, count)  # objects may have ended before the range did
         counted = f"{self._outcome}: {count} plane{'' if count == 1 else 's'}"
         self.running_changed.emit("")
         self.status_changed.emit(summary or counted)
