@@ -97,11 +97,33 @@ def test_a_correction_changes_its_frame_and_the_passes_after_it(video):
     list(video.propagate("forward"))
     before = masks_of(video, 1)
     corrected = video.add_prompts(1, 4, [PointPrompt((70, 70)), PointPrompt((10, 10), False)])
-    assert 4 in video._tracks[1].conditioning
+    assert 4 not in video._tracks[1].conditioning  # but from the next pass on
     list(video.propagate("forward", start=0))
+    assert 4 in video._tracks[1].conditioning
     after = masks_of(video, 1)
     np.testing.assert_array_equal(after[4], corrected.masks[0])
     assert any((before[frame] != after[frame]).any() for frame in (5, 6, 7))
+
+
+def test_a_correction_taken_back_at_once_leaves_what_was_tracked(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    list(video.propagate("forward"))
+    before = masks_of(video, 1)
+    video.add_prompts(1, 4, [PointPrompt((70, 70)), PointPrompt((10, 10), False)])
+    video.remove_prompts(1, 4)
+    assert_same(masks_of(video, 1), before)
+
+
+def test_corrections_before_a_pass_do_not_see_each_other(video, tiny_model, discs):
+    other = VideoPredictor(tiny_model, discs[0])
+    for each in (video, other):
+        each.add_prompts(1, 0, [PointPrompt((30, 30))])
+        list(each.propagate("forward"))
+    video.add_prompts(1, 4, [PointPrompt((70, 70))])
+    for each in (video, other):
+        each.add_prompts(1, 6, [PointPrompt((60, 60))])
+    found, alone = video._tracks[1].get(6), other._tracks[1].get(6)
+    np.testing.assert_array_equal(found.logits, alone.logits)
 
 
 def test_a_prompt_taken_away_leaves_no_trace(video, tiny_model, discs):
@@ -119,7 +141,7 @@ def test_more_prompts_refine_the_mask_so_far(video, tiny_model, discs):
     video.add_prompts(1, 2, clicks)
     at_once = VideoPredictor(tiny_model, discs[0])
     at_once.add_prompts(1, 2, clicks)
-    refined, fresh = video._tracks[1].conditioning[2], at_once._tracks[1].conditioning[2]
+    refined, fresh = video._tracks[1].get(2), at_once._tracks[1].get(2)
     assert (refined.logits != fresh.logits).any()
 
 

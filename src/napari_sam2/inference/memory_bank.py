@@ -84,10 +84,15 @@ class FrameMemory:
 
 @dataclass(eq=False)
 class Track:
-    """One object: its prompts and what is known of it on every frame."""
+    """One object: its prompts and what is known of it on every frame.
+
+    What prompts gave since the last pass is shown, and refined by further prompts, but remembered
+    from the next pass on only, as in the ``sam2`` package.
+    """
 
     prompts: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
-    conditioning: dict[int, FrameMemory] = field(default_factory=dict)  # prompted frames
+    pending: dict[int, FrameMemory] = field(default_factory=dict)  # prompted since the last pass
+    conditioning: dict[int, FrameMemory] = field(default_factory=dict)  # prompted before it
     tracked: dict[int, FrameMemory] = field(default_factory=dict)  # the others
     # what may condition a prompted frame: the prompts' own mask, then the candidates, best first
     answers: dict[int, tuple[FrameMemory, ...]] = field(default_factory=dict)
@@ -95,7 +100,18 @@ class Track:
 
     def get(self, frame: int) -> FrameMemory | None:
         """What is known on a frame, prompted or tracked."""
+        return self.pending.get(frame) or self.remembered(frame)
+
+    def remembered(self, frame: int) -> FrameMemory | None:
+        """What other frames can attend to."""
         return self.conditioning.get(frame) or self.tracked.get(frame)
+
+    def remember(self) -> None:
+        """Let what prompts gave condition the passes that follow."""
+        for frame, found in self.pending.items():
+            self.conditioning[frame] = found
+            self.tracked.pop(frame, None)
+        self.pending.clear()
 
     def forget_beyond(self, frame: int, reverse: bool) -> None:
         """Drop what was found further on in the direction of travel."""

@@ -45,7 +45,7 @@ def recall(
     """
 
     def known(track: Track, frame: int) -> FrameMemory:
-        found = track.get(frame)
+        found = track.remembered(frame)
         assert found is not None
         return found
 

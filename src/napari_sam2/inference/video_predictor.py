@@ -69,7 +69,7 @@ class VideoPredictor:
         return tuple(self._tracks)
 
     def add_prompts(self, object_id: int, frame: int, prompts: Sequence[Prompt]) -> FrameResult:
-        """Segment an object on a frame; the frame conditions every later propagation.
+        """Segment an object on a frame; the frame conditions every pass from the next on.
 
         Parameters
         ----------
@@ -103,8 +103,7 @@ class VideoPredictor:
         known = self._tracks.get(object_id, Track())
         known.answers[frame] = self._tracker.answers(known, frame, checked)
         known.prompts[frame] = checked
-        known.conditioning[frame] = known.answers[frame][0]
-        known.tracked.pop(frame, None)
+        known.pending[frame] = known.answers[frame][0]
         self._tracks[object_id] = known
         return self.result(frame)
 
@@ -153,7 +152,7 @@ class VideoPredictor:
         found = answers.candidates_on(known, frame)
         if index is not None and not 0 <= index < len(found):
             raise IndexError(f"There is no candidate {index}: there are {len(found)}, from 0.")
-        known.conditioning[frame] = known.answers[frame][0] if index is None else found[index]
+        known.pending[frame] = known.answers[frame][0] if index is None else found[index]
         return self.result(frame)
 
     def remove_prompts(self, object_id: int, frame: int) -> None:
@@ -166,10 +165,11 @@ class VideoPredictor:
         """
         track = self._prompted(object_id, frame)
         del track.prompts[frame], track.answers[frame]
-        answer = track.conditioning.pop(frame)
+        track.pending.pop(frame, None)
+        answer = track.conditioning.pop(frame, None)
         if not track.prompts:
             del self._tracks[object_id]
-        elif track.passed.pop(frame, None) is not None:
+        elif answer is not None and track.passed.pop(frame, None) is not None:
             # part of a track: it stays until the next pass, but conditions nothing
             track.tracked[frame] = answer
 
@@ -225,6 +225,8 @@ class VideoPredictor:
                 self._check_frame(frame)
         if stop_when_absent is not None and stop_when_absent < 1:
             raise ValueError(f"stop_when_absent is {stop_when_absent}, but must be 1 or more.")
+        for track in self._tracks.values():
+            track.remember()
         prompted = {object_id: sorted(track.prompts) for object_id, track in self._tracks.items()}
         passes = plan_passes(prompted, direction, start, stop, len(self.source))
         return self._run(passes, stop_when_absent)
