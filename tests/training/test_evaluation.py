@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_sam2 import ImagePredictor, PointPrompt
+from napari_sam2.training.data import LabelledStack, Planes
 from napari_sam2.training.evaluation import (
     clicks_on_largest_planes,
     label_overlaps,
@@ -12,7 +13,9 @@ from napari_sam2.training.evaluation import (
     overlap_of_box,
     overlaps_by_clicks,
     segment_stack,
+    stack_overlaps,
 )
+from napari_sam2.training.scores import Score, table_of
 
 
 def test_the_middle_is_inside_also_at_the_edge_of_the_image():
@@ -51,6 +54,24 @@ def test_nano_follows_the_discs(nano, discs):
     found = segment_stack(nano, image, clicks_on_largest_planes(labels))
     overlaps = label_overlaps(labels, found)
     assert min(overlaps.values()) > 0.7
+
+
+def test_a_stack_that_is_never_whole_in_memory_scores_the_same(nano, discs):
+    image, labels = discs
+    clicks = clicks_on_largest_planes(labels)
+    whole = label_overlaps(labels, segment_stack(nano, image, clicks))
+    planes = (Planes(array, "zyx") for array in (image, labels * np.uint8(9)))
+    stack = LabelledStack("discs", "discs", *planes, (0.0, 255.0), np.array([9, 18]))
+    assert clicks_on_largest_planes(stack.label_planes) == clicks
+    assert stack_overlaps(nano, stack, clicks, 2) == pytest.approx(whole)
+
+
+def test_the_table_has_a_line_for_each_source():
+    scores = [Score("b", "one", 0, 1, "1 click", 0.5), Score("b", "one", 0, 2, "1 click", 0.7),
+              Score("a", "two", 3, 1, "whole stack", 0.25)]  # fmt: skip
+    _, first, second = table_of(scores)
+    assert first.split() == ["b", "2", "0.600", "-", "-", "-", "-", "-"]
+    assert second.split() == ["a", "1", "-", "-", "-", "-", "-", "0.250"]
 
 
 def test_the_next_click_lies_in_the_middle_of_the_largest_error():

@@ -1,4 +1,4 @@
-"""The commands: ``napari-sam2 segment``, ``napari-sam2 demo`` and ``napari-sam2 models``.
+"""The commands: ``napari-sam2 segment``, ``train``, ``evaluate``, ``models`` and ``demo``.
 
 What needs torch, numpy or napari is imported when a command runs, so that ``--help`` is quick.
 """
@@ -107,6 +107,68 @@ def _segment(
                 stop_when_absent=stop_when_absent,
             )
         )
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command("train")
+def _train(
+    config: Annotated[
+        Path, typer.Argument(help="A TOML file: the labelled images, the model, the stages.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder for the model, checkpoints, curves and pictures; a run found there "
+            "goes on. [default: NAME_training]",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="A trial: at most so many steps of each stage.")
+    ] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="Only write the model of the last checkpoint.")
+    ] = False,
+) -> None:
+    """Train a model on labelled images as CONFIG says, from where it stopped the last time."""
+    with errors_on_one_line():
+        from napari_sam2.cli.train import Request, run
+
+        try:
+            lines = run(Request(config, output, steps, export))
+        except KeyboardInterrupt:
+            typer.echo("Stopped. The same command goes on from the last checkpoint.", err=True)
+            raise typer.Exit(130) from None  # as shells report Ctrl+C
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command("evaluate")
+def _evaluate(
+    model: Annotated[str, typer.Argument(help="A model's name, or the path of a checkpoint.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A TOML file as for training, of which the images that validate are taken; or a "
+            "folder with the folders 'images' and 'labels'."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder for the scores and the plot.")
+    ] = Path("evaluation"),
+    objects: Annotated[
+        int, typer.Option(min=0, help="At most so many objects on each plane; 0 is all of them.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="Another seed draws other objects.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Measure how well MODEL finds the labelled objects of DATA from clicks and boxes."""
+    with errors_on_one_line():
+        from napari_sam2.cli.evaluate import Request, run
+
+        lines = run(Request(model, data, output, objects or None, seed, device))
     for line in lines:
         typer.echo(line)
 

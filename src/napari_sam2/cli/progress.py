@@ -10,26 +10,30 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bar(planes: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    count: int, doing: str = "Propagating", what: str = "planes"
+) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal's error stream, and nothing elsewhere.
 
     Parameters
     ----------
-    planes : int
+    count : int
         How many there are to do at most.
+    doing, what : str
+        The words before and after the bar.
 
     Yields
     ------
     callable
-        Takes the number of planes done.
+        Takes the number of those done.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("Propagating"), BarColumn(), MofNCompleteColumn(), TextColumn("planes"))
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(what))
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=planes)
+        task = bar.add_task("", total=count)
         yield lambda done: bar.update(task, completed=done)
 
 

@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam2.training.evaluation import (
-    clicks_on_largest_planes,
-    label_overlaps,
-    segment_stack,
-)
+from napari_sam2.training.evaluation import clicks_on_largest_planes, stack_overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from napari_sam2.training.data import LabelledStack
 
 SHIFTS = (0.0, -1.0, -1.5, -2.0, -2.5, -3.0)
-SMALLEST = 100  # voxels
 
 
 def calibrate_presence(model: Model, stacks: Sequence[LabelledStack]) -> dict[float, float]:
@@ -48,11 +43,8 @@ def calibrate_presence(model: Model, stacks: Sequence[LabelledStack]) -> dict[fl
         bias.copy_(trained + shift)
         overlaps: list[float] = []
         for stack in stacks:
-            counts = np.bincount(stack.labels.ravel())
-            labels = np.where(counts[stack.labels] < SMALLEST, 0, stack.labels)
-            image = stack.image.astype(np.float32)
-            found = segment_stack(model, image, clicks_on_largest_planes(labels))
-            overlaps += label_overlaps(labels, found).values()
+            clicks = clicks_on_largest_planes(stack.label_planes)
+            overlaps += stack_overlaps(model, stack, clicks, stop_when_absent=2).values()
         scores[shift] = float(np.mean(overlaps))
         print(f"presence {shift:+.1f}: mean 3D IoU {scores[shift]:.3f}", flush=True)
     bias.copy_(trained + max(scores, key=lambda shift: scores[shift]))

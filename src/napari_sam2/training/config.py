@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from napari_sam2.model.config import VARIANTS
-from napari_sam2.training.datasets import GENERATED, DataSource
+from napari_sam2.training.sources import GENERATED, DataSource
+from napari_sam2.training.tables import ConfigError, read_table, read_toml, read_value
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-NANO_FILE = Path(__file__).with_name("nano.toml")
+NANO_TOML = Path(__file__).with_name("nano.toml")
 SCRATCH = "scratch"
 ADAPT = ("all", "decoder", "adapters")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-
-class ConfigError(ValueError):
-    """A TOML file that says something that is not known or not possible."""
+# Where a file names no stages: a few hundred steps on clicks and boxes, for a model that is good
+# already. The dense targets would need a head that is trained first.
+TUNING = {
+    "name": "tuning",
+    "steps": 300,
+    "learning_rate": 1e-4,
+    "size": 512,
+    "images": 2,
+    "objects": 8,
+    "videos": 1,
+    "dense_weight": 0.0,
+    "diameters": [16.0, 240.0],
+}
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("it has no [[stages]]. Give one at least.")
+        if self.model.adapt == "decoder" and not all(stage.prompts for stage in self.stages):
+            raise ValueError("a stage without prompts trains the encoder, which 'decoder' freezes.")
         names = [source.name for source in self.data]
         if len(set(names)) < len(names):
             raise ValueError("two [[data]] have the same name. Give each a name of its own.")
@@ -202,10 +210,11 @@ def load_config(path: Path) -> TrainingConfig:
     ConfigError
         When the file is not there, is no TOML, or has a key or a value that cannot be.
     """
-    document = _document(path)
-    document.setdefault("name", path.stem)
-    config: TrainingConfig = _read(TrainingConfig, document, path, "")
-    return config
+    document = {"name": path.stem, **read_toml(path)}
+    model = read_table(ModelConfig, document.get("model", {}), path, "model")
+    if model.start != SCRATCH:
+        document.setdefault("stages", [TUNING])
+    return read_table(TrainingConfig, document, path)
 
 
 def load_data(path: Path) -> tuple[DataSource, ...]:
@@ -216,78 +225,10 @@ def load_data(path: Path) -> tuple[DataSource, ...]:
     ConfigError
         As `load_config`; also when it has none.
     """
-    document = _document(path)
+    document = read_toml(path)
     if not document.get("data"):
         raise ConfigError(f"{path} has no [[data]]. Name the images and their labels in one.")
-    sources: tuple[DataSource, ...] = _value(
+    sources: tuple[DataSource, ...] = read_value(
         tuple[DataSource, ...], document["data"], path, "data"
     )
     return sources
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}.") from error
-
-
-def _read(kind: Any, table: Any, path: Path, where: str) -> Any:
-    """A frozen dataclass from a table, its keys and types checked."""
-    place = f"{path}, {where}" if where else str(path)
-    if not isinstance(table, dict):
-        raise ConfigError(f"{place}: a table of keys and values is expected, not {table!r}.")
-    hints = get_type_hints(kind)
-    # where the file lies is not for the file to say
-    known = {item.name: item for item in fields(kind) if hints[item.name] is not Path}
-    if unknown := sorted(table.keys() - known.keys()):
-        raise ConfigError(f"{place}: {unknown[0]!r} is not known. Known are {', '.join(known)}.")
-    required = [n for n, f in known.items() if f.default is f.default_factory is MISSING]
-    if missing := [name for name in required if name not in table]:
-        raise ConfigError(f"{place}: {missing[0]!r} is missing.")
-    values = {
-        name: _value(hints[name], value, path, f"{where}.{name}" if where else name)
-        for name, value in table.items()
-    }
-    if Path in hints.values():
-        values["folder"] = path.absolute().parent
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {error}") from error
-
-
-def _value(kind: Any, value: Any, path: Path, where: str) -> Any:
-    """A value of a type; lists are tuples, and a single text may stand for a list of one."""
-    if hasattr(kind, "__dataclass_fields__"):
-        return _read(kind, value, path, where)
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        if isinstance(value, list) and (inner[-1] is ... or len(inner) == len(value)):
-            return tuple(
-                _value(inner[0], one, path, f"{where}[{index + 1}]")
-                for index, one in enumerate(value)
-            )
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif kind in (int, str, bool) and type(value) is kind:
-        return value
-    elif kind == float | tuple[str, ...]:  # the share or the names that validate
-        if isinstance(value, int | float):
-            return _value(float, value, path, where)
-        return _value(tuple[str, ...], [value] if isinstance(value, str) else value, path, where)
-    raise ConfigError(f"{path}: {where} is {value!r}, but {_described(kind)} is expected.")
-
-
-def _described(kind: Any) -> str:
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        count = "a list" if inner[-1] is ... else f"a list of {len(inner)}"
-        return f"{count}, each of it {_described(inner[0])}"
-    names: Mapping[Any, str] = {
-        int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"
-    }  # fmt: skip
-    return names.get(kind, "a table")

@@ -13,6 +13,8 @@ import numpy as np
 from napari_sam2.inference.transforms import rescale
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from napari_sam2.inference.frames import ArrayLike
@@ -76,6 +78,8 @@ class Planes:
         """Read one plane: (rows, columns), or (rows, columns, colours)."""
         index = tuple(self._index(letter, frame) for letter in self.axes)
         plane = np.asarray(self.data[index])
+        if plane.dtype == bool:
+            plane = plane.view(np.uint8)
         left = [letter for letter in self.axes if letter != self.along]
         order = [left.index(letter) for letter in (*FRAME_AXES, "y", "x", "c") if letter in left]
         return plane.transpose(order)
@@ -85,6 +89,32 @@ class Planes:
         if letter == self.along:
             return block[frame] if block is not None else frame
         return slice(None) if block is None else slice(block.start, block.stop, block.step)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneArray:
+    """Planes as an array (T, Y, X[, 3]) that is read when a frame is taken from it."""
+
+    read: Callable[[int], NDArray[Any]]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, read: Callable[[int], NDArray[Any]], count: int) -> PlaneArray:
+        """An array of as many planes, all like the first."""
+        first = read(0)
+        return cls(read, (count, *first.shape), first.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return map(self.read, range(len(self)))
+
+    def __getitem__(self, index: int | tuple[Any, ...]) -> NDArray[Any]:
+        frame, *rest = index if isinstance(index, tuple) else (index,)
+        plane: NDArray[Any] = self.read(int(frame))[tuple(rest)]
+        return plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +148,16 @@ class LabelledStack:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def image_planes(self) -> PlaneArray:
+        """All that `image_plane` gives."""
+        return PlaneArray.of(self.image_plane, len(self))
+
+    @property
+    def label_planes(self) -> PlaneArray:
+        """All that `label_plane` gives."""
+        return PlaneArray.of(self.label_plane, len(self))
+
     def image_plane(self, frame: int) -> NDArray[np.float32]:
         """Intensities of one plane as 0 to 1: (Y, X) or (Y, X, 3)."""
         plane = rescale(self.image.plane(frame), self.contrast_limits)
@@ -133,8 +173,6 @@ class LabelledStack:
     def label_plane(self, frame: int) -> NDArray[np.int32]:
         """Labels of one plane as 1 to n, in the order of ``objects``; 0 is background."""
         plane = self.labels.plane(frame)
-        if plane.dtype == bool:
-            plane = plane.astype(np.uint8)
         if (table := self._table) is not None:
             known: NDArray[np.int32] = table[plane.clip(0, len(table) - 1)]
             return known

@@ -49,14 +49,21 @@ def dense_targets(labels: Tensor) -> Tensor:
     # the mean position of each label, per image
     batch, height, width = coarse.shape
     _, flat = torch.unique(
-        coarse + (coarse.max() + 1) * torch.arange(batch)[:, None, None], return_inverse=True
+        coarse + (coarse.max() + 1) * torch.arange(batch, device=labels.device)[:, None, None],
+        return_inverse=True,
     )
-    count = torch.zeros(int(flat.max()) + 1).index_add_(0, flat.flatten(), torch.ones(flat.numel()))
+    ones = torch.ones(flat.numel(), device=labels.device)
+    count = ones.new_zeros(int(flat.max()) + 1).index_add_(0, flat.flatten(), ones)
     offsets = []
     for axis, length in ((1, height), (2, width)):
         shape = [1, 1, 1]
         shape[axis] = length
-        position = torch.arange(length).float().reshape(shape).expand(batch, height, width)
+        position = (
+            torch.arange(length, device=labels.device)
+            .float()
+            .reshape(shape)
+            .expand(batch, height, width)
+        )
         total = torch.zeros_like(count).index_add_(0, flat.flatten(), position.flatten())
         offsets.append(((total / count)[flat] - position) * STRIDE / OFFSET_SCALE)
     return torch.stack([foreground.float(), boundary.float(), *offsets], dim=1)
@@ -66,7 +73,7 @@ def dense_loss(predicted: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of foreground and boundary, and the offsets' distance on the foreground."""
     target = dense_targets(labels)
     # boundaries are rare
-    weight = torch.tensor([1.0, 3.0])[:, None, None]
+    weight = predicted.new_tensor([1.0, 3.0])[:, None, None]
     maps = F.binary_cross_entropy_with_logits(predicted[:, :2], target[:, :2], pos_weight=weight)
     inside = target[:, :1]
     offset = F.smooth_l1_loss(predicted[:, 2:] * inside, target[:, 2:] * inside, reduction="sum")

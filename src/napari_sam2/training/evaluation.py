@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.image_predictor import ImagePredictor
     from napari_sam2.inference.load import Model
+    from napari_sam2.training.data import LabelledStack, PlaneArray
 
 
 def middle_of(mask: NDArray[np.bool_]) -> tuple[float, float]:
@@ -48,13 +49,13 @@ def _deepest(mask: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
 
 
 def clicks_on_largest_planes(
-    labels: NDArray[np.integer[Any]],
+    labels: NDArray[np.integer[Any]] | PlaneArray,
 ) -> dict[int, tuple[int, PointPrompt]]:
     """One click for each object of a stack, on the plane where it is largest.
 
     Parameters
     ----------
-    labels : array of int, shape (T, Y, X)
+    labels : array-like of int, shape (T, Y, X)
         Instance labels.
 
     Returns
@@ -62,7 +63,9 @@ def clicks_on_largest_planes(
     dict of int to (int, PointPrompt)
         The frame and the click of each label.
     """
-    counts = np.stack([np.bincount(plane.ravel(), minlength=labels.max() + 1) for plane in labels])
+    planes = [np.bincount(plane.ravel()) for plane in labels]
+    most = max(map(len, planes))
+    counts = np.stack([np.pad(plane, (0, most - len(plane))) for plane in planes])
     frames = counts.argmax(axis=0)
     return {
         int(label): (
@@ -88,6 +91,31 @@ def segment_stack(
     for result in video.propagate("both", stop_when_absent=stop_when_absent):
         found[result.frame] = result.labels()
     return found
+
+
+def stack_overlaps(
+    model: Model,
+    stack: LabelledStack,
+    clicks: dict[int, tuple[int, PointPrompt]],
+    stop_when_absent: int | None,
+) -> dict[int, float]:
+    """IoU over all planes of each object that is clicked on, carried both ways.
+
+    Planes are read one at a time, and none is kept.
+    """
+    video = VideoPredictor(model, stack.image_planes, contrast_limits=(0.0, 1.0))
+    for label, (frame, click) in clicks.items():
+        video.add_prompts(label, frame, [click])
+    count = len(stack.objects) + 1
+    shared, found = np.zeros((2, len(stack), count), np.int64)
+    for result in video.propagate("both", stop_when_absent=stop_when_absent):
+        truth, labels = stack.label_plane(result.frame), result.labels()
+        # the second visit of a frame replaces the first
+        shared[result.frame] = np.bincount(truth[truth == labels], minlength=count)
+        found[result.frame] = np.bincount(labels.ravel(), minlength=count)
+    true = sum(np.bincount(plane.ravel(), minlength=count) for plane in stack.label_planes)
+    overlaps = shared.sum(axis=0) / (true + found.sum(axis=0) - shared.sum(axis=0)).clip(min=1)
+    return {label: float(overlaps[label]) for label in clicks}
 
 
 def label_overlaps(

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from napari_sam2.training.augment import apply_look, random_look, render, window_on
 from napari_sam2.training.data import objects_on_plane
 from napari_sam2.training.generated import generated_sequence
+from napari_sam2.training.sources import GENERATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from napari_sam2.training.config import Stage
     from napari_sam2.training.data import LabelledStack
 
-
-GENERATED = "generated"  # the source whose sequences are drawn anew each time
+ATTEMPTS = 200  # at a window with an object that can be asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +47,14 @@ class Batch:
     masks: Tensor
     owner: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        tensors = (self.images, self.labels, self.masks, self.owner)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
 
 class Samples(Dataset[Batch]):
-    """One batch a training step, the same for the same seed and step.
+    """Batches, each the same for the same seed and index.
 
     Parameters
     ----------
@@ -60,7 +65,9 @@ class Samples(Dataset[Batch]):
     stage : Stage
         Sizes of the batches.
     seed : int
-        With the step it fixes everything that is drawn.
+        With the index it fixes everything that is drawn.
+    accumulate : int
+        Batches a training step.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Samples(Dataset[Batch]):
         weights: Mapping[str, float],
         stage: Stage,
         seed: int,
+        accumulate: int = 1,
     ) -> None:
         self.by_source = {
             source: [stack for stack in stacks if stack.source == source] for source in weights
@@ -77,15 +85,21 @@ class Samples(Dataset[Batch]):
             source for source, found in self.by_source.items() if found or source == GENERATED
         ]
         total = np.array([weights[source] for source in self.sources])
+        if not total.sum():
+            raise ValueError(
+                "There are no images to learn from: every [[data]] only validates, or has the "
+                "weight 0. Give one a weight, or train_planes."
+            )
         self.probabilities = total / total.sum()
         self.stage = stage
         self.seed = seed
+        self.accumulate = accumulate
 
     def __len__(self) -> int:
-        return self.stage.steps
+        return self.stage.steps * self.accumulate
 
-    def __getitem__(self, step: int) -> Batch:
-        random = np.random.default_rng((self.seed, step))
+    def __getitem__(self, index: int) -> Batch:
+        random = np.random.default_rng((self.seed, index))
         stage = self.stage
         video = random.random() < stage.video_share
         count, frames = (stage.videos, stage.frames) if video else (stage.images, 1)
@@ -93,8 +107,19 @@ class Samples(Dataset[Batch]):
         labels: list[Tensor] = []
         masks: list[Tensor] = []
         owner: list[int] = []
+        attempts = 0
         while len(images) < count:
-            sequence, ids = self._sequence(random, frames)
+            attempts += 1
+            if attempts > ATTEMPTS + count:
+                raise ValueError(
+                    f"{ATTEMPTS} windows of {stage.size} pixels show no object that can be asked "
+                    f"for. Set the stage's diameters, {stage.diameters}, to what your objects "
+                    "shall measure in such a window, or smallest_on_plane lower."
+                )
+            drawn = self._sequence(random, frames)
+            if drawn is None:
+                continue
+            sequence, ids = drawn
             chosen = _choose_objects(ids, stage.objects, self.stage.size, random)
             if not chosen:
                 continue
@@ -106,36 +131,43 @@ class Samples(Dataset[Batch]):
             torch.stack(images), torch.stack(labels), torch.stack(masks), torch.tensor(owner)
         )
 
-    def _sequence(self, random: Generator, frames: int) -> tuple[Tensor, Tensor]:
+    def _sequence(self, random: Generator, frames: int) -> tuple[Tensor, Tensor] | None:
         source = self.sources[random.choice(len(self.sources), p=self.probabilities)]
         if source == GENERATED:
             return self._generated(random, frames)
-        stacks = self.by_source[source]
-        stack = stacks[random.integers(len(stacks))]
-        length = len(stack.labels)
-        # long strides leave an object behind: that is how its absence is learned
-        stride = int(random.integers(1, 5))
-        neighbours = length > frames * stride and random.random() < 0.8
-        if neighbours:
-            first = int(random.integers(length - (frames - 1) * stride))
-            indices = [first + index * stride for index in range(frames)]
-            if random.random() < 0.5:
-                indices.reverse()
-        else:
-            indices = [int(random.integers(length))] * frames
-        objects = objects_on_plane(stack.labels[indices[0]], smallest=30)
+        stack, indices, neighbours = self._indices(source, random, frames)
+        labels = stack.label_plane(indices[0])
+        objects = objects_on_plane(labels, stack.smallest_on_plane)
         if not objects:
-            return self._sequence(random, frames)
-        chosen = stack.labels[indices[0]] == objects[random.integers(len(objects))]
+            return None
+        chosen = labels == objects[random.integers(len(objects))]
         window = window_on(chosen, self.stage.size, self.stage.diameters, random)
         look = random_look(random)
+        planes = {one: (stack.image_plane(one), stack.label_plane(one)) for one in set(indices)}
         drawn = []
         for position, index in enumerate(indices):
             if position:  # a still plane has to move by itself
                 window = window.moved(random, 0.3 if neighbours else 1.0)
-            image, ids = render(stack.image[index], stack.labels[index], window, self.stage.size)
+            image, ids = render(*planes[index], window, self.stage.size)
             drawn.append((apply_look(image, look, random), ids))
         return torch.stack([image for image, _ in drawn]), torch.stack([ids for _, ids in drawn])
+
+    def _indices(
+        self, source: str, random: Generator, frames: int
+    ) -> tuple[LabelledStack, list[int], bool]:
+        """A stack, some of its frames, and whether they are neighbours or one and the same."""
+        stacks = self.by_source[source]
+        stack = stacks[random.integers(len(stacks))]
+        length = len(stack)
+        # long strides leave an object behind: that is how its absence is learned
+        stride = int(random.integers(1, 5))
+        if length > frames * stride and random.random() < 0.8:
+            first = int(random.integers(length - (frames - 1) * stride))
+            indices = [first + index * stride for index in range(frames)]
+            if random.random() < 0.5:
+                indices.reverse()
+            return stack, indices, True
+        return stack, [int(random.integers(length))] * frames, False
 
     def _generated(self, random: Generator, frames: int) -> tuple[Tensor, Tensor]:
         image, labels = generated_sequence(random, frames, self.stage.size)

@@ -21,6 +21,10 @@ def _draw(weight: Tensor, generator: Generator) -> Tensor:
     return torch.stack([index % width, index // width], dim=1).float()
 
 
+def _uniform(generator: Generator, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
 def _towards_middle(mask: Tensor) -> Tensor:
     """Weights that favour the middle of a mask (N, h, w) of 0 and 1."""
     mask = mask.float()
@@ -37,11 +41,11 @@ def first_clicks(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """
     coarse = F.avg_pool2d(masks[:, None].float(), 4)[:, 0]
     coarse = torch.where(coarse > 0.5, 1.0, 0.0) + 1e-3 * (coarse > 0)
-    anywhere = torch.rand(len(masks), generator=generator)[:, None, None] < 0.5
+    anywhere = _uniform(generator, len(masks))[:, None, None] < 0.5
     points = 4 * _draw(torch.where(anywhere, coarse, _towards_middle(coarse) + 1e-6 * coarse),
                        generator)  # fmt: skip
-    points = points + 4 * torch.rand(points.shape, generator=generator)
-    return points[:, None], torch.full((len(masks), 1), POSITIVE)
+    points = points + 4 * _uniform(generator, *points.shape)
+    return points[:, None], torch.full((len(masks), 1), POSITIVE, device=masks.device)
 
 
 def boxes(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -52,9 +56,9 @@ def boxes(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         rows, columns = torch.nonzero(mask, as_tuple=True)
         low = torch.stack([columns.min(), rows.min()]).float()
         high = torch.stack([columns.max(), rows.max()]).float() + 1
-        noise = torch.randn(2, 2, generator=generator).clamp(-2, 2)
+        noise = torch.randn(2, 2, generator=generator, device=masks.device).clamp(-2, 2)
         corners.append(torch.stack([low, high]) + 0.06 * (high - low) * noise)
-    labels = torch.tensor([[BOX_MIN, BOX_MAX]]).expand(len(masks), 2)
+    labels = torch.tensor([[BOX_MIN, BOX_MAX]], device=masks.device).expand(len(masks), 2)
     return torch.stack(corners).clamp(0, size), labels
 
 
@@ -85,5 +89,5 @@ def corrections(logits: Tensor, target: Tensor, generator: Generator) -> tuple[T
     cell = _draw(weight, generator)
     index = (cell[:, 1] * target.shape[-1] + cell[:, 0]).long()
     positive = wanted.flatten(1).gather(1, index[:, None])
-    points = 4 * (cell + torch.rand(cell.shape, generator=generator))
+    points = 4 * (cell + _uniform(generator, *cell.shape))
     return points[:, None], torch.where(positive, POSITIVE, NEGATIVE)

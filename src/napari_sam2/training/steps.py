@@ -51,7 +51,7 @@ def run_step(
     """Run the model on a batch as a predictor would, and add up the losses."""
     frames = batch.images.shape[1]
     features = model.encode_image(normalise(batch.images.flatten(0, 1)))
-    step = Step(torch.zeros(()))
+    step = Step(batch.images.new_zeros(()))
     if stage.dense_weight:
         predicted = head(features)
         labels = batch.labels.flatten(0, 1)
@@ -73,7 +73,7 @@ def run_step(
 
 
 def _chance(share: float, generator: Generator) -> bool:
-    return torch.rand((), generator=generator).item() < share
+    return torch.rand((), generator=generator, device=generator.device).item() < share
 
 
 def _prompts(masks: Tensor, box_share: float, generator: Generator) -> tuple[Tensor, Tensor, str]:
@@ -139,12 +139,13 @@ def _video(
     for frame in range(1, len(features)):
         # the conditioning frame has the last time index, the frame before this one the first
         times = [model.config.memories - 1, *(frame - 1 - k for k in range(1, frame))]
-        offsets = torch.tensor([float(frame - k) for k in range(frame)])
+        device = targets[0].device
+        offsets = torch.tensor([float(frame - k) for k in range(frame)], device=device)
         embedding = model.with_memory(
             features[frame],
             Memories(
                 torch.stack(memories, dim=1),
-                torch.tensor(times),
+                torch.tensor(times, device=device),
                 torch.stack(pointers, dim=1),
                 offsets / (model.config.pointers - 1),
             ),

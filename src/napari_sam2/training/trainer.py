@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
 from napari_sam2.checkpoints.read import write_checkpoint
+from napari_sam2.inference.device import DTYPES, choose_device, choose_dtype, precision
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.transforms import normalise
-from napari_sam2.model.config import VARIANTS
-from napari_sam2.model.sam2 import Sam2
+from napari_sam2.training.adapt import merged, start_network
 from napari_sam2.training.calibrate import calibrate_presence
-from napari_sam2.training.data import load_split
+from napari_sam2.training.config import SCRATCH
+from napari_sam2.training.datasets import load_sources
 from napari_sam2.training.dense import DenseHead
+from napari_sam2.training.errors import TrainingError, disk_explained, memory_explained
+from napari_sam2.training.pictures import choose_examples, draw_predictions
 from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
+from napari_sam2.training.progress import Progress
 from napari_sam2.training.samples import Samples
+from napari_sam2.training.saving import check_room, load_state, replacing
 from napari_sam2.training.steps import run_step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from napari_sam2.model.neck import ImageFeatures
     from napari_sam2.training.config import Stage, TrainingConfig
-    from napari_sam2.training.data import LabelledStack
+    from napari_sam2.training.datasets import Split
+    from napari_sam2.training.pictures import Example
     from napari_sam2.training.samples import Batch
 
-CALIBRATION_SOURCE, CALIBRATION_STACKS = "bbbc050", 1
 WARM_UP_STEPS = 100
 WEIGHT_DECAY = 0.02
 GRADIENT_LIMIT = 1.0
+MOST_FAILED = 20
 
 
 class Trainer:
@@ -47,19 +57,33 @@ class Trainer:
     config : TrainingConfig
         The run.
     folder : Path
-        Where checkpoints and curves go; a checkpoint found there is resumed.
+        Where checkpoints, curves and pictures go; a checkpoint found there is resumed.
     save_every : float
         Seconds between checkpoints.
+
+    Raises
+    ------
+    ValueError
+        When the model cannot be loaded, or the device is not there.
+    TrainingError
+        When the folder holds another run, or its disk has too little room.
     """
 
     def __init__(self, config: TrainingConfig, folder: Path, save_every: float = 180.0) -> None:
         torch.manual_seed(config.seed)
         self.config, self.folder, self.save_every = config, folder, save_every
-        self.model = Sam2(VARIANTS[config.model])
-        self.head = DenseHead(self.model.config.width)
+        self.device = choose_device(config.device)
+        self.dtype = _training_dtype(config.precision, self.device)
+        self.model = start_network(config.model).to(self.device)
+        self.head = DenseHead(self.model.config.width).to(self.device)
+        self.image_size = self.model.config.image_size
+        # the size of the planes that the encoding of positions is for
+        self.size = config.stages[0].size if self.from_scratch else self.image_size
         self.stage, self.step = 0, 0
+        self.failed = 0  # steps without a finite gradient, one after the other
         self.optimizer = self._new_optimizer()
         folder.mkdir(parents=True, exist_ok=True)
+        check_room(folder, self.model)
         if self.checkpoint.exists():
             self._resume()
 
@@ -68,41 +92,73 @@ class Trainer:
         """The file that a run is resumed from."""
         return self.folder / "checkpoint.pt"
 
-    def run(self) -> None:
-        """Train to the end of the last stage."""
-        stacks = load_split(validation=False)
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the run began with random weights."""
+        return self.config.model.start == SCRATCH
+
+    @cached_property
+    def split(self) -> Split:
+        """What to learn from, and what is kept out; read and checked when it is first asked for."""
+        return load_sources(self.config.data, self.config.folder)
+
+    @cached_property
+    def examples(self) -> list[Example]:
+        """What pictures show: planes kept out of training, where there are any."""
+        return choose_examples(self.split.validation or self.split.train)
+
+    def run(self) -> Path:
+        """Train to the end of the last stage: the file of the trained model."""
+        for index in range(self.stage, len(self.config.stages)):
+            self._samples(index)[0]  # a mistake in a later stage must not wait for it
         while self.stage < len(self.config.stages):
-            self._run_stage(self.config.stages[self.stage], stacks)
+            self._run_stage(self.config.stages[self.stage])
+            self._picture()
             self.stage, self.step = self.stage + 1, 0
             self.optimizer = self._new_optimizer()
             self._save()
+        path = self.folder / f"{self.config.name}.safetensors"
+        self.export(path)
+        return path
+
+    def export(self, path: Path) -> None:
+        """Write the weights so far as what `load_model` reads."""
+        network = merged(self.model)
+        network.prompt_encoder.fourier.matrix *= self.image_size / self.size
+        network.config = network.config.with_image_size(self.image_size)
+        if source := self.config.calibrate_presence:
+            stacks = [stack for stack in self.split.train if stack.source == source]
+            calibrate_presence(Model(network, torch.device("cpu"), torch.float32), stacks[:1])
+        with disk_explained(path):
+            write_checkpoint(path, network.config.name, network.state_dict())
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        both = [*self.model.parameters(), *self.head.parameters()]
+        return [parameter for parameter in both if parameter.requires_grad]
 
     def _new_optimizer(self) -> torch.optim.AdamW:
-        parameters = [*self.model.parameters(), *self.head.parameters()]
         # scales and biases pull to no particular value
-        matrices = [p for p in parameters if p.ndim > 1]
-        rest = [p for p in parameters if p.ndim <= 1]
+        matrices = [p for p in self._parameters() if p.ndim > 1]
+        rest = [p for p in self._parameters() if p.ndim <= 1]
         return torch.optim.AdamW(
             [{"params": matrices, "weight_decay": WEIGHT_DECAY},
              {"params": rest, "weight_decay": 0.0}],
             betas=(0.9, 0.98),
         )  # fmt: skip
 
-    def export(self, path: Path) -> None:
-        """Calibrate presence on the first training stacks; write what `load_model` reads."""
-        device = torch.device("cpu")
-        model = Model(self.model.eval().requires_grad_(False), device, torch.float32)
-        stacks = [s for s in load_split(validation=False) if s.source == CALIBRATION_SOURCE]
-        calibrate_presence(model, stacks[:CALIBRATION_STACKS])
-        write_checkpoint(path, self.config.model, self.model.state_dict())
+    def _set_size(self, size: int) -> None:
+        # Positions are shares of the side: as fine per pixel as they were, or a click on a
+        # larger plane could not be told from one beside it.
+        self.model.prompt_encoder.fourier.matrix *= size / self.size
+        self.size = size
 
     def _prime(self, stage: Stage, samples: Samples) -> None:
         """Weights to begin a stage with: other sizes, the first prompts, the first videos."""
+        torch.manual_seed(self.config.seed + self.stage)  # also where the run was interrupted
+        self._set_size(stage.size)
+        if not self.from_scratch:
+            return
         before = self.config.stages[: self.stage]
-        if before:
-            # Positions are shares of the side: as fine per pixel as they were, or a click on a
-            # larger plane could not be told from one beside it.
-            self.model.prompt_encoder.fourier.matrix *= stage.size / before[-1].size
         if stage.prompts and before and not any(other.prompts for other in before):
             prime_for_prompts(self.model, self.head, self._features(samples))
         if stage.video_share and not any(other.video_share for other in before):
@@ -112,83 +168,131 @@ class Trainer:
         count = min(3, len(samples))
         images = torch.cat([samples[index].images.flatten(0, 1) for index in range(count)])
         with torch.no_grad():
-            return self.model.encode_image(normalise(images))
+            return self.model.encode_image(normalise(images.to(self.device)))
 
-    def _run_stage(self, stage: Stage, stacks: Sequence[LabelledStack]) -> None:
+    def _samples(self, index: int) -> Samples:
+        config, stage = self.config, self.config.stages[index]
+        return Samples(
+            self.split.train, config.weights, stage, config.seed + index, config.accumulate
+        )
+
+    def _run_stage(self, stage: Stage) -> None:
+        if self.config.model.adapt == "decoder":
+            stage = replace(stage, dense_weight=0.0)  # they are for an encoder that learns
         self.model.train()
-        samples = Samples(stacks, self.config.weights, stage, self.config.seed + self.stage)
+        samples = self._samples(self.stage)
         if self.step == 0:
             self._prime(stage, samples)
+        self.model.config = self.model.config.with_image_size(stage.size)
+        batches = self._batches(samples)
+        later = sum(other.steps for other in self.config.stages[self.stage + 1 :])
+        progress = Progress(stage, self.step, later, self.folder / "curves.csv")
+        saved = time.monotonic()
+        with memory_explained(stage):
+            while self.step < stage.steps:
+                figures = self._train(stage, list(islice(batches, self.config.accumulate)))
+                self.step += 1
+                progress.add(self.step, figures)
+                if time.monotonic() - saved > self.save_every:
+                    self._save()
+                    saved = time.monotonic()
+                every = self.config.picture_every
+                if every and self.step % every == 0 and self.step < stage.steps:
+                    self._picture()
+
+    def _batches(self, samples: Samples) -> Iterator[Batch]:
         loader: DataLoader[Batch] = DataLoader(
             samples,
             batch_size=None,
-            sampler=range(self.step, stage.steps),
-            num_workers=1,
+            sampler=range(self.step * self.config.accumulate, len(samples)),
+            num_workers=max(1, min(8, (os.cpu_count() or 1) // 2)),
             prefetch_factor=6,
             worker_init_fn=_one_thread,
         )
-        saved = started = time.monotonic()
-        first = self.step
-        figures: dict[str, list[float]] = {}
-        for batch in loader:
-            for name, value in self._train(stage, batch).items():
-                figures.setdefault(name, []).append(value)
-            self.step += 1
-            if self.step % 50 == 0:
-                pace = (time.monotonic() - started) / (self.step - first)
-                self._report(stage, figures, pace)
-                figures = {}
-            if time.monotonic() - saved > self.save_every:
-                self._save()
-                saved = time.monotonic()
+        return iter(loader)
 
-    def _train(self, stage: Stage, batch: Batch) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(hash((self.config.seed, self.stage, self.step)))
+    def _train(self, stage: Stage, batches: list[Batch]) -> dict[str, float]:
+        generator = torch.Generator(self.device)
+        generator.manual_seed(hash((self.config.seed, self.stage, self.step)))
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * _schedule(self.step, stage.steps)
-        # plain attention: the fused kernels' backward pass is slower on a CPU
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            step = run_step(self.model, self.head, batch, stage, generator)
         self.optimizer.zero_grad()
-        step.loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            [*self.model.parameters(), *self.head.parameters()], GRADIENT_LIMIT
-        )
-        if torch.isfinite(norm):
+        figures: dict[str, list[float]] = {}
+        for batch in batches:
+            with precision(self.device, self.dtype), _attention(self.device):
+                step = run_step(self.model, self.head, batch.to(self.device), stage, generator)
+            (step.loss / len(batches)).backward()
+            for name, value in {"loss": step.loss.item(), **step.figures}.items():
+                figures.setdefault(name, []).append(value)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters(), GRADIENT_LIMIT)
+        self.failed = 0 if torch.isfinite(norm) else self.failed + 1
+        if not self.failed:
             self.optimizer.step()
-        return {"loss": step.loss.item(), **step.figures}
+        elif self.failed == MOST_FAILED:
+            raise TrainingError(
+                f"The last {MOST_FAILED} steps gave no finite gradients: nothing is learned. Lower "
+                f"the learning_rate of the stage {stage.name!r}, or set precision = 'float32'."
+            )
+        return {name: sum(values) / len(values) for name, values in figures.items()}
 
-    def _report(self, stage: Stage, figures: dict[str, list[float]], pace: float) -> None:
-        means = {name: sum(values) / len(values) for name, values in sorted(figures.items())}
-        left = pace * (stage.steps - self.step) / 60
-        text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        print(
-            f"{stage.name} {self.step}/{stage.steps}  {text}  "
-            f"{pace:.2f} s/step  {left:.0f} min left",
-            flush=True,
-        )
-        with (self.folder / "curves.csv").open("a", newline="") as file:
-            for name, value in means.items():
-                csv.writer(file).writerow([stage.name, self.step, name, f"{value:.5f}"])
+    def _picture(self) -> None:
+        """Draw what the model answers to clicks, or the foreground while it knows no clicks."""
+        if not self.examples:
+            return
+        stage = self.config.stages[self.stage]
+        model = Model(self.model.eval(), self.device, choose_dtype("auto", self.device))
+        head = None if stage.prompts else self.head
+        image, overlap = draw_predictions(model, self.examples, head)
+        self.model.train()
+        folder = self.folder / "pictures"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{self.stage + 1}_{stage.name}_{self.step:06d}.png"
+        with replacing(path) as partial:
+            image.save(partial)
+        kind = "kept out of training" if self.split.validation else "learned from"
+        asked = "after one click" if stage.prompts else "of the foreground"
+        print(f"{path}: mean IoU {overlap:.3f} {asked}, on planes {kind}", flush=True)
+
+    @property
+    def _identity(self) -> dict[str, object]:
+        """What must not change while a run is interrupted."""
+        model = self.config.model
+        stages = [[stage.name, stage.steps] for stage in self.config.stages]
+        return {"start": model.start, "adapt": model.adapt, "rank": model.rank, "stages": stages}
 
     def _save(self) -> None:
         state = {
+            "run": self._identity,
             "stage": self.stage,
             "step": self.step,
+            "size": self.size,
             "model": self.model.state_dict(),
             "head": self.head.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        with replacing(self.checkpoint) as partial:
+            torch.save(state, partial)
 
     def _resume(self) -> None:
-        state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
+        state = load_state(self.checkpoint, self._identity)
         self.stage, self.step = state["stage"], state["step"]
+        self.size = state.get("size", self.image_size)
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _training_dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto" and device.type == "cpu":
+        # halves the time of a step where the processor has it; masks are made in float32
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return choose_dtype(name, device) if name == "auto" else DTYPES[name]
+
+
+def _attention(device: torch.device) -> AbstractContextManager[None]:
+    # plain attention on a CPU: the fused kernels' backward pass is slower there
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _one_thread(_: int) -> None:
@@ -196,6 +300,7 @@ def _one_thread(_: int) -> None:
 
 
 def _schedule(step: int, steps: int) -> float:
-    if step < WARM_UP_STEPS:
-        return (step + 1) / WARM_UP_STEPS
+    warm_up = min(WARM_UP_STEPS, max(1, steps // 2))
+    if step < warm_up:
+        return (step + 1) / warm_up
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
