@@ -27,9 +27,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# the same answers as the published package, which wants another torch; no Qt, hence no pytest-qt
+# the same answers as the published packages, of which one wants another torch; no Qt, hence no
+# pytest-qt. Without ARGS it writes the table of differences.
 parity: $(PARITY)/installed
-	$(PARITY)/bin/python -m pytest -p no:pytest-qt tests/parity -m parity $(ARGS)
+	$(PARITY)/bin/python -m pytest -p no:pytest-qt tests/parity -m parity \
+		$(or $(ARGS),--parity-table docs/parity.md)
 
 clean:
 	rm -rf $(VENV) $(PARITY) build dist demo_output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -49,5 +51,6 @@ $(VENV)/installed-dev: $(VENV)/installed
 $(PARITY)/installed: pyproject.toml | system
 	$(PYTHON) -m venv $(PARITY)
 	SAM2_BUILD_CUDA=0 $(PARITY)/bin/python -m pip install \
-		torch==2.15.0 torchvision==0.29.2 sam2==1.1.0 transformers -e ".[test]"
+		torch==2.15.0 torchvision==0.29.2 sam2==1.1.0 transformers==5.23.0 \
+		segment-anything==1.0 -e ".[test]"
 	@touch $@

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam2.model.layers import from_windows, to_windows
-from napari_sam2.model.layers import LayerNorm2d
+from napari_sam2.model.layers import LayerNorm2d, from_windows, to_windows
 from napari_sam2.model.mask_decoder import Decoded
 from napari_sam2.model.position import rotary_table, rotate, sine_grid, sine_time
 from napari_sam2.model.prompt_encoder import PADDING, POSITIVE

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from tests.parity.pages import AFTER, BEFORE
 from tests.parity.published import discs, sam2
-from tests.parity.report import Table
+from tests.parity.report import IOU, Table, write_page
 from tests.parity.stacks import Pair
 
 from napari_sam2.inference.load import load_model
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.load import Model
 
 TABLE = pytest.StashKey[Table]()
-STACKS = "Whole stacks in float32, against sam2"
+STACKS = "2. Whole stacks in float32, against sam2"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,7 +40,8 @@ def pytest_terminal_summary(
     terminalreporter.write_line(table.markdown())
     path = config.getoption("--parity-table", default=None)
     if path is not None and exitstatus == pytest.ExitCode.OK:
-        table.write(path, BEFORE, AFTER)
+        unlike = [report.wasxfail for report in terminalreporter.getreports("xfailed")]
+        write_page(path, table, unlike)
 
 
 @pytest.fixture(scope="session")
@@ -95,4 +95,4 @@ def pair(models, table, monkeypatch, request) -> Iterator[Callable[..., Pair]]:
     for row, both in made:
         table.note(STACKS, row, "logits differ by", both.difference)
         table.note(STACKS, row, "logits up to", both.scale)
-        table.note(STACKS, row, "IoU of masks", both.iou)
+        table.note(STACKS, row, IOU, both.iou)
