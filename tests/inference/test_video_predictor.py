@@ -114,6 +114,14 @@ def test_a_correction_taken_back_at_once_leaves_what_was_tracked(video):
     assert_same(masks_of(video, 1), before)
 
 
+def test_a_prompt_where_nothing_is_left_to_attend_to(video):
+    video.add_prompts(1, 7, [PointPrompt((30, 30))])
+    list(video.propagate("backward", start=2))
+    video.add_prompts(1, 5, [PointPrompt((30, 30))])
+    video.remove_prompts(1, 7)
+    assert video.add_prompts(1, 2, [PointPrompt((30, 30))]).object_ids == (1,)
+
+
 def test_corrections_before_a_pass_do_not_see_each_other(video, tiny_model, discs):
     other = VideoPredictor(tiny_model, discs[0])
     for each in (video, other):

@@ -102,10 +102,11 @@ class MemoryTracker(Tracker):
 
     def _embedding(self, track: Track, frame: int) -> Tensor:
         reverse = track.passed.get(frame)
-        if reverse is None:
+        seen = None if reverse is None else self._attended(track, frame, reverse)
+        # where what it would attend to was taken back, a frame starts anew
+        if seen is None or not seen.maps:
             return super()._embedding(track, frame)
-        memories = self._recall([track], [self._attended(track, frame, reverse)])
-        return self._network.with_memory(self.features[frame], memories)
+        return self._network.with_memory(self.features[frame], self._recall([track], [seen]))
 
     def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         # objects that attend to equally much are one batch
