@@ -212,6 +212,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(run, tmp_path):
     assert trained.checkpoint.read_bytes() == before
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names.isdisjoint({"checkpoint.partial.pt", "model.safetensors"})
+    assert not any(".part" in name for name in names)
 
 
 def test_a_disk_with_too_little_room_is_refused_at_once(run, tmp_path, monkeypatch):

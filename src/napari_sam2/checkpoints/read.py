@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import replace
 from functools import cache
@@ -19,6 +18,7 @@ from napari_sam2.checkpoints.keys import (
     META_SAM1,
     META_SAM2,
 )
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.model.config import SAM1_VARIANTS, VARIANTS, Sam1Config, Sam2Config
 from napari_sam2.model.sam1 import Sam1
 from napari_sam2.model.sam2 import Sam2
@@ -112,12 +112,11 @@ def write_checkpoint(
     dtype : torch.dtype
         Half precision by default: the file is half as large and the masks are the same.
     """
-    partial = path.with_name(path.name + ".partial")
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()
     }
-    save_file(tensors, partial, metadata={VARIANT_KEY: variant})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={VARIANT_KEY: variant})
 
 
 def make_network(config: Config) -> Sam1 | Sam2:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError
-from napari_sam2.cli.images import replacing
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.inference.load import load_model
 from napari_sam2.training.config import load_data

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -80,20 +79,6 @@ def open_image(path: Path) -> OpenImage:
     if len(image.axes) < 2 or 0 in data.shape:
         raise InputError(f"{path} has shape {tuple(data.shape)}. Give an image of 2 axes or more.")
     return image
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write in the same folder, which becomes ``path`` when all went well.
-
-    Whatever goes wrong, ``path`` stays as it was and nothing else is left behind.
-    """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def check_output(path: Path, image: Path | None = None) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.inference.transforms import to_model_image, to_model_mask, to_model_points
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN, NEGATIVE, POSITIVE
-from napari_sam2.model.sam2 import MASK_BIAS, MASK_SCALE
 
 LOGIT_LIMIT = 32.0  # logits fed back are clamped to this, as in the sam2 package
 
@@ -63,13 +61,6 @@ def mask_tensor(
     """The mask prompt in the model's input, (1, 1, S, S) of 0 and 1; None without one."""
     masks = [prompt.mask for prompt in prompts if isinstance(prompt, MaskPrompt)]
     return to_model_mask(masks[0], model.fit(shape), model.device) if masks else None
-
-
-def mask_logits(mask: Tensor) -> Tensor:
-    """Logits that a given mask, (1, 1, S, S), is fed back as: (1, 1, S / 4, S / 4)."""
-    return F.interpolate(
-        mask * MASK_SCALE + MASK_BIAS, scale_factor=0.25, mode="bilinear", antialias=True
-    )
 
 
 def previous_logits(model: Model, logits: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 
 from napari_sam2.inference.encode import (
     encode_plane,
-    mask_logits,
     mask_tensor,
     point_tensors,
     previous_logits,
@@ -106,7 +105,7 @@ class ImagePredictor:
         with torch.inference_mode(), self.model.precision():
             mask = mask_tensor(self.model, expanded, self._shape)
             if mask is not None:
-                fed_back = mask_logits(mask)
+                fed_back = network.mask_logits(mask)
             elif previous is not None:
                 best = previous.logits[int(np.argmax(previous.scores))]
                 fed_back = previous_logits(self.model, torch.from_numpy(best)[None, None])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
 
 from napari_sam2.inference import answers
-from napari_sam2.inference.encode import mask_logits, mask_tensor, point_tensors, previous_logits
+from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_logits
 from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.prompts import expand_prompts
 from napari_sam2.inference.recall import recall
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 OBJECT_BATCH = 16  # objects tracked at a time
 
 
-class Tracker:
+class Tracker(ABC):
     """Segments the objects of one stack frame by frame.
 
     Parameters
@@ -74,7 +75,9 @@ class Tracker:
         if points is None:
             assert mask is not None
             return tuple(answers.split(network.track_mask(features, mask)))
-        before = mask_logits(mask) if mask is not None else self._refined(track, frame, prompts)
+        before = (
+            network.mask_logits(mask) if mask is not None else self._refined(track, frame, prompts)
+        )
         embedding = self._embedding(track, frame)
         decoded = network.decode(embedding, features, points, labels, before)
         # one click may mean several things, but not inside a mask
@@ -93,8 +96,9 @@ class Tracker:
     def _embedding(self, track: Track, frame: int) -> Tensor:
         return self.model.network.without_memory(self.features[frame])
 
+    @abstractmethod
     def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
-        raise NotImplementedError
+        """Carry objects that are not prompted on a frame to it."""
 
 
 class MemoryTracker(Tracker):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.mask_decoder import Decoded, MaskDecoder
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from napari_sam2.model.config import Sam1Config, Sam2Config
     from napari_sam2.model.neck import ImageFeatures
 
+# A mask enters a memory as probability x scale + bias; a given mask becomes logits the same way.
+MASK_SCALE, MASK_BIAS = 20.0, -10.0
+
 
 class Promptable(nn.Module):
     """A prompt encoder and a mask decoder."""
@@ -22,6 +26,13 @@ class Promptable(nn.Module):
         super().__init__()
         self.prompt_encoder = PromptEncoder(config)
         self.mask_decoder = MaskDecoder(config)
+
+    @staticmethod
+    def mask_logits(mask: Tensor) -> Tensor:
+        """Logits (B, 1, S / 4, S / 4) that given masks (B, 1, S, S), 0 or 1, stand for."""
+        return F.interpolate(
+            mask * MASK_SCALE + MASK_BIAS, scale_factor=0.25, mode="bilinear", antialias=True
+        )
 
     def decode(
         self,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.promptable import Promptable
-from napari_sam2.model.sam2 import MASK_BIAS, MASK_SCALE, Tracked
+from napari_sam2.model.sam2 import Tracked
 from napari_sam2.model.vit import Vit
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_sam2.model.config import Sam1Config
     from napari_sam2.model.mask_decoder import Decoded
 
@@ -43,9 +42,7 @@ class Sam1(Promptable):
 
     def track_mask(self, features: ImageFeatures, mask: Tensor) -> Tracked:
         """Take masks (B, 1, S, S), 0 or 1, as the objects' own."""
-        logits = F.interpolate(
-            mask * MASK_SCALE + MASK_BIAS, scale_factor=0.25, mode="bilinear", antialias=True
-        )
+        logits = self.mask_logits(mask)
         scores = mask.new_ones(len(mask))
         return Tracked(logits, scores, self.pointers(features.embedding), scores)
 

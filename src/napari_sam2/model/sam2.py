@@ -14,15 +14,13 @@ from napari_sam2.model.memory_attention import MemoryAttention
 from napari_sam2.model.memory_encoder import MemoryEncoder
 from napari_sam2.model.neck import ImageEncoder, ImageFeatures
 from napari_sam2.model.position import sine_grid, sine_time
-from napari_sam2.model.promptable import Promptable
+from napari_sam2.model.promptable import MASK_BIAS, MASK_SCALE, Promptable
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam2Config
     from napari_sam2.model.mask_decoder import Decoded
 
 ABSENT_LOGIT = -1024.0  # mask logit of an object that is not on the frame
-# A mask enters a memory as probability x scale + bias; a given mask becomes logits the same way.
-MASK_SCALE, MASK_BIAS = 20.0, -10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +137,7 @@ class Sam2(Promptable):
 
     def track_mask(self, features: ImageFeatures, mask: Tensor) -> Tracked:
         """Take masks (B, 1, S, S), 0 or 1, as the objects' own; only pointers are computed."""
-        logits = F.interpolate(
-            mask * MASK_SCALE + MASK_BIAS, scale_factor=0.25, mode="bilinear", antialias=True
-        )
+        logits = self.mask_logits(mask)
         fed = self.mask_downsample(mask)
         # a given mask is not ambiguous: its pointer is that of the single mask
         prompted = self.settle(self.decode(features.embedding, features, None, None, fed), False)

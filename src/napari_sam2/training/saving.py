@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_sam2.training.errors import TrainingError, disk_explained, first_line
+from napari_sam2.training.errors import TrainingError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import nn
 
 SPARE_BYTES = 50 * 2**20
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write that becomes ``path`` when all went well; else ``path`` stays."""
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
-        with disk_explained(path):
-            yield partial
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def check_room(folder: Path, network: nn.Module) -> None:
