@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam2.inference.encode import LOGIT_LIMIT
 from napari_sam2.inference.transforms import normalise
 from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.sam2 import Memories, Sam2, Tracked
@@ -76,10 +77,10 @@ def _chance(share: float, generator: Generator) -> bool:
     return torch.rand((), generator=generator, device=generator.device).item() < share
 
 
-def _prompts(masks: Tensor, box_share: float, generator: Generator) -> tuple[Tensor, Tensor, str]:
+def _prompts(masks: Tensor, box_share: float, generator: Generator) -> tuple[Tensor, Tensor]:
     if _chance(box_share, generator):
-        return *boxes(masks, generator), "box"
-    return *first_clicks(masks, generator), "click"
+        return boxes(masks, generator)
+    return first_clicks(masks, generator)
 
 
 def _chosen(decoded: Decoded, points: Tensor | None) -> Tensor:
@@ -98,22 +99,28 @@ def _image(
     stage: Stage,
     generator: Generator,
 ) -> None:
-    points, labels, kind = _prompts(masks, stage.box_share, generator)
-    embedding = model.without_memory(features)
-    decoded = model.decode(embedding, features, points, labels)
-    step.loss = step.loss + decoded_loss(decoded, target, stage.object_weight)
-    logits = _chosen(decoded, points)
-    step.figures[kind] = overlap(logits[:, None], target).mean().item()
-    if not _chance(stage.correction_share, generator):
-        return
-    for _ in range(CORRECTIONS):
-        more, more_labels = corrections(logits, target, generator)
-        points, labels = torch.cat([points, more], dim=1), torch.cat([labels, more_labels], dim=1)
-        previous = logits[:, None].clamp(-32, 32)
-        decoded = model.decode(embedding, features, points, labels, previous)
-        step.loss = step.loss + decoded_loss(decoded, target, stage.object_weight) / CORRECTIONS
-        logits = _chosen(decoded, points)
-    step.figures["corrected"] = overlap(logits[:, None], target).mean().item()
+    """Ask for some objects with a box and for the others with a click, then correct."""
+    boxed = torch.rand(len(masks), generator=generator, device=masks.device) < stage.box_share
+    corrected = CORRECTIONS if _chance(stage.correction_share, generator) else 0
+    for kind, prompt, chosen in (("box", boxes, boxed), ("click", first_clicks, ~boxed)):
+        if not chosen.any():
+            continue
+        points, labels = prompt(masks[chosen], generator)
+        own, wanted = pick(features, chosen), target[chosen]
+        embedding = model.without_memory(own)
+        share = len(wanted) / len(target)
+        fed_back = None
+        for count in range(1 + corrected):
+            if fed_back is not None:
+                more, more_labels = corrections(fed_back[:, 0], wanted, generator)
+                points = torch.cat([points, more], dim=1)
+                labels = torch.cat([labels, more_labels], dim=1)
+            decoded = model.decode(embedding, own, points, labels, fed_back)
+            weight = share / max(corrected, 1) if count else share
+            step.loss = step.loss + weight * decoded_loss(decoded, wanted, stage.object_weight)
+            fed_back = _chosen(decoded, points)[:, None].clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+            name = f"{kind}+{count}" if count else kind
+            step.figures[name] = overlap(fed_back, wanted).mean().item()
 
 
 def _video(
@@ -128,7 +135,7 @@ def _video(
     if _chance(MASK_SHARE, generator):
         tracked = model.track_mask(features[0], first_masks[:, None].float())
     else:
-        points, labels, _ = _prompts(first_masks, stage.box_share, generator)
+        points, labels = _prompts(first_masks, stage.box_share, generator)
         decoded = model.decode(model.without_memory(features[0]), features[0], points, labels)
         step.loss = step.loss + decoded_loss(decoded, targets[0], stage.object_weight)
         tracked = model.settle(decoded, ambiguous=points.shape[1] <= 1)

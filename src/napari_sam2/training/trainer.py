@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
 from napari_sam2.checkpoints.read import write_checkpoint
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.device import DTYPES, choose_device, choose_dtype, precision
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.transforms import normalise
@@ -29,7 +30,7 @@ from napari_sam2.training.pictures import choose_examples, draw_predictions
 from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
 from napari_sam2.training.progress import Progress
 from napari_sam2.training.samples import Samples
-from napari_sam2.training.saving import check_room, load_state, replacing
+from napari_sam2.training.saving import check_room, load_state
 from napari_sam2.training.steps import run_step
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ class Trainer:
         self.optimizer.zero_grad()
         figures: dict[str, list[float]] = {}
         for batch in batches:
-            with precision(self.device, self.dtype), _attention(self.device):
+            with precision(self.device, self.dtype), _attention(self.device, self.dtype):
                 step = run_step(self.model, self.head, batch.to(self.device), stage, generator)
             (step.loss / len(batches)).backward()
             for name, value in {"loss": step.loss.item(), **step.figures}.items():
@@ -247,7 +248,7 @@ class Trainer:
         folder = self.folder / "pictures"
         folder.mkdir(exist_ok=True)
         path = folder / f"{self.stage + 1}_{stage.name}_{self.step:06d}.png"
-        with replacing(path) as partial:
+        with disk_explained(path), replacing(path) as partial:
             image.save(partial)
         kind = "kept out of training" if self.split.validation else "learned from"
         asked = "after one click" if stage.prompts else "of the foreground"
@@ -270,7 +271,7 @@ class Trainer:
             "head": self.head.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with replacing(self.checkpoint) as partial:
+        with disk_explained(self.checkpoint), replacing(self.checkpoint) as partial:
             torch.save(state, partial)
 
     def _resume(self) -> None:
@@ -290,9 +291,10 @@ def _training_dtype(name: str, device: torch.device) -> torch.dtype:
     return choose_dtype(name, device) if name == "auto" else DTYPES[name]
 
 
-def _attention(device: torch.device) -> AbstractContextManager[None]:
-    # plain attention on a CPU: the fused kernels' backward pass is slower there
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+def _attention(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    # plain attention in bfloat16 on a CPU: the fused kernel's backward pass is slower there
+    plain = device.type == "cpu" and dtype == torch.bfloat16
+    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 def _one_thread(_: int) -> None:
