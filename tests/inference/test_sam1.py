@@ -104,3 +104,23 @@ def test_a_lost_object_stays_absent(tiny_sam1, stack, monkeypatch):
     assert [bool(result.present[0]) for result in results[1:]] == [False] * 4
     assert not any(result.masks[0].any() for result in results[1:])
     assert len(list(video.propagate("forward", stop_when_absent=2))) == 3
+
+
+def test_a_mask_that_vanishes_ends_the_object(tiny_sam1, stack, monkeypatch):
+    for head in tiny_sam1.network.mask_decoder.mask_heads:
+        monkeypatch.setattr(head.layers[-1], "forward", lambda x: torch.zeros(len(x), 4))
+    video = VideoPredictor(tiny_sam1, stack)
+    assert not video.add_prompts(1, 0, [PointPrompt((5, 6))]).present.any()
+    video.choose_candidate(1, 0, 1)
+    results = list(video.propagate("forward"))
+    assert [bool(result.present[0]) for result in results[1:]] == [False] * 4
+
+
+def test_a_pass_from_elsewhere_starts_with_what_an_earlier_one_found(tiny_sam1, stack):
+    video = VideoPredictor(tiny_sam1, stack)
+    video.add_prompts(1, 3, [BoxPrompt((2, 3, 15, 30))])
+    list(video.propagate("backward"))
+    before = video.result(0).masks[0]
+    results = list(video.propagate("forward", start=0))
+    np.testing.assert_array_equal(results[0].masks[0], before)
+    assert all(result.present[0] for result in results)

@@ -78,14 +78,19 @@ class ThresholdPredictor:
         for step in passes:
             first = min(prompted) if step > 0 else max(prompted)
             last = (len(self.frames) - 1 if step > 0 else 0) if stop is None else stop
+            lost = False
             for frame in range(first, last + step, step):
+                if lost and frame not in prompted:
+                    continue
                 if self._gate is not None:
                     self._gate.acquire()
                 for object_id in {object_id for object_id, _ in self._prompts}:
                     self._follow(object_id, frame, step)
                 yield self._result(frame)
-                if stop_when_absent and not any(m.any() for m in self._masks[frame].values()):
-                    break  # at once, whatever the number
+                # at once, whatever the number
+                lost = bool(stop_when_absent) and not any(
+                    mask.any() for mask in self._masks[frame].values()
+                )
 
     def _plane(self, frame):
         plane = np.nan_to_num(np.asarray(self.frames.plane(frame), dtype=float))

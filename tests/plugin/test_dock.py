@@ -387,3 +387,16 @@ def test_a_finished_pass_fills_the_bar_wherever_the_objects_ended(open_dock, sta
     opened.wait_idle()
     assert opened.dock.propagate.progress.text() == "4 of 4 planes"
     assert opened.dock.propagate.status.text() == "Done: 4 planes"
+
+
+def test_an_object_that_was_lost_is_carried_on_from_where_it_is_prompted_again(open_dock, stack):
+    stack = stack.copy()
+    stack[2:4] = 0
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.points.add([5, 20, 28])
+    opened.controller.propagate(PassRequest("forward", stop_when_absent=1))
+    opened.wait_idle()
+    found = sizes(opened.labels(), 1)
+    assert found[0] == found[1] == 197
+    assert found[5] > 0

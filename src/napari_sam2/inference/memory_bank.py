@@ -113,10 +113,18 @@ class Track:
             self.tracked.pop(frame, None)
         self.pending.clear()
 
-    def forget_beyond(self, frame: int, reverse: bool) -> None:
-        """Drop what was found further on in the direction of travel."""
+    def prompted_beyond(self, frame: int, frames: range, reverse: bool) -> int | None:
+        """The next frame in the direction of travel, of these frames, that has prompts."""
+        beyond = [
+            f for f in self.conditioning if f in frames and (f < frame if reverse else f > frame)
+        ]
+        return (max if reverse else min)(beyond, default=None)
+
+    def forget_beyond(self, frame: int, reverse: bool, until: int | None = None) -> None:
+        """Drop what was found further on in the direction of travel, as far as a frame."""
+        low, high = (until, frame) if reverse else (frame, until)
         for known in list(self.tracked):
-            if known < frame if reverse else known > frame:
+            if (low is None or known > low) and (high is None or known < high):
                 del self.tracked[known]
                 self.passed.pop(known, None)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.memory_bank import Track
     from napari_sam2.inference.prompts import Prompt
-    from napari_sam2.model.sam2 import Memories
+    from napari_sam2.model.sam2 import Memories, Tracked
 
 OBJECT_BATCH = 16  # objects tracked at a time
 
@@ -40,10 +40,15 @@ class Tracker(ABC):
         The stack.
     features : FeatureCache
         Its encoded frames.
+    largest_hole : int
+        Holes of a mask up to so many cells are filled.
     """
 
-    def __init__(self, model: Model, source: FrameSource, features: FeatureCache) -> None:
+    def __init__(
+        self, model: Model, source: FrameSource, features: FeatureCache, largest_hole: int = 0
+    ) -> None:
         self.model, self.source, self.features = model, source, features
+        self.largest_hole = largest_hole
         self.memories = MemoryBudget()
 
     def answers(
@@ -74,7 +79,7 @@ class Tracker(ABC):
         mask = mask_tensor(self.model, expanded, shape)
         if points is None:
             assert mask is not None
-            return tuple(answers.split(network.track_mask(features, mask)))
+            return tuple(answers.split(network.track_mask(features, mask), 0))
         before = (
             network.mask_logits(mask) if mask is not None else self._refined(track, frame, prompts)
         )
@@ -82,7 +87,10 @@ class Tracker(ABC):
         decoded = network.decode(embedding, features, points, labels, before)
         # one click may mean several things, but not inside a mask
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
-        return *answers.split(own), *answers.decoded_candidates(network, decoded)
+        return *self._split(own), *answers.decoded_candidates(network, decoded)
+
+    def _split(self, tracked: Tracked) -> list[FrameMemory]:
+        return answers.split(tracked, self.largest_hole)
 
     def _refined(self, track: Track, frame: int, prompts: tuple[Prompt, ...]) -> Tensor | None:
         """The logits that prompts refine, where there are any."""
@@ -128,7 +136,7 @@ class MemoryTracker(Tracker):
         embedding = network.with_memory(features, self._recall(tracks, [seen for _, seen in batch]))
         tracked = network.track(embedding, features)
         maps = network.encode_memory(features, tracked.logits, tracked.present, prompted=False)
-        for track, found, memory in zip(tracks, answers.split(tracked), maps, strict=True):
+        for track, found, memory in zip(tracks, self._split(tracked), maps, strict=True):
             # a copy: a part of the batch would keep the whole of it
             found.map = memory.clone()
             track.tracked[frame] = found
@@ -160,16 +168,14 @@ class MaskTracker(Tracker):
 
     def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         network, features = self.model.network, self.features[frame]
-        before = [track.get(frame + 1 if reverse else frame - 1) for track in tracks]
-        for track, known in zip(tracks, before, strict=True):
-            if known is None or not known.present:
+        carried: list[tuple[Track, FrameMemory]] = []
+        for track in tracks:
+            known = track.get(frame + 1 if reverse else frame - 1)
+            if known is not None and known.present and (known.logits > 0).any():
+                carried.append((track, known))
+            elif known is not None or frame not in track.tracked:
                 # nothing to go by: once lost, an object is not found again
                 track.tracked[frame] = _absent(features.embedding)
-        carried = [
-            (track, known)
-            for track, known in zip(tracks, before, strict=True)
-            if known is not None and known.present
-        ]
         for first in range(0, len(carried), OBJECT_BATCH):
             batch = carried[first : first + OBJECT_BATCH]
             logits = torch.stack([known.logits for _, known in batch])
@@ -182,7 +188,7 @@ class MaskTracker(Tracker):
                 labels.expand(len(batch), -1),
                 previous_logits(self.model, logits),
             )
-            found = answers.split(network.settle(decoded, ambiguous=False))
+            found = self._split(network.settle(decoded, ambiguous=False))
             for (track, known), memory in zip(batch, found, strict=True):
                 # a mask elsewhere is not this object
                 kept = bool(((memory.logits > 0) & (known.logits > 0)).any())
@@ -204,6 +210,9 @@ def _absent(embedding: Tensor) -> FrameMemory:
     return FrameMemory(logits, score=0.0, present=False, pointer=embedding.new_empty(0))
 
 
-def tracker_for(model: Model, source: FrameSource, features: FeatureCache) -> Tracker:
+def tracker_for(
+    model: Model, source: FrameSource, features: FeatureCache, largest_hole: int
+) -> Tracker:
     """The tracker for a model: with memory, or from mask to mask."""
-    return (MemoryTracker if model.has_memory else MaskTracker)(model, source, features)
+    kind = MemoryTracker if model.has_memory else MaskTracker
+    return kind(model, source, features, largest_hole)

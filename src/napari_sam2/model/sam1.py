@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.promptable import Promptable
 from napari_sam2.model.sam2 import Tracked
@@ -38,13 +40,20 @@ class Sam1(Promptable):
         """Choose one of the decoded masks."""
         chosen = decoded.best_candidate() if ambiguous else decoded.single(stability_fallback=False)
         pointers = self.pointers(chosen.tokens[:, 0])
-        return Tracked(chosen.logits, chosen.scores[:, 0], pointers, decoded.presence)
+        return Tracked(chosen.logits, chosen.scores[:, 0], pointers, self._presence(chosen.logits))
 
     def track_mask(self, features: ImageFeatures, mask: Tensor) -> Tracked:
         """Take masks (B, 1, S, S), 0 or 1, as the objects' own."""
         logits = self.mask_logits(mask)
         scores = mask.new_ones(len(mask))
-        return Tracked(logits, scores, self.pointers(features.embedding), scores)
+        pointers = self.pointers(mask)
+        return Tracked(logits, scores, pointers, self._presence(logits))
+
+    @staticmethod
+    def _presence(logits: Tensor) -> Tensor:
+        """Whether there is a mask at all, as SAM 1 judges no presence: (B,), infinite logits."""
+        anything = (logits > 0).flatten(1).any(dim=1)
+        return torch.where(anything, torch.inf, -torch.inf)
 
     @staticmethod
     def pointers(tokens: Tensor) -> Tensor:

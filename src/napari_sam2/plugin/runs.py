@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,16 +157,17 @@ class Runs:
         self.ended.emit(run)
 
     def _forget_beyond_end(self, run: Run) -> None:
-        """Remove what earlier runs had found of an object beyond where this one saw it end."""
+        """Remove what earlier runs had found of an object where this one had seen it end."""
         seen: dict[int, dict[int, bool]] = {}
         for frame, result in self._seen.items():
             for object_id, present in zip(result.object_ids, result.present, strict=True):
                 seen.setdefault(object_id, {})[frame] = bool(present)
         for object_id, present_on in seen.items():
-            first, last = min(present_on), max(present_on)
-            for frame in run.frames.intersection(self._session.frames(run.stack)):
-                after_end = frame > last and not present_on[last]
-                if after_end or (frame < first and not present_on[first]):
+            frames = sorted(present_on)
+            for frame in run.frames.intersection(self._session.frames(run.stack)) - set(frames):
+                place = bisect(frames, frame)
+                around = frames[max(place - 1, 0) : place + 1]
+                if not all(present_on[near] for near in around):
                     self._session.remove_mask(run.stack, object_id, frame)
 
 
