@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from napari_sam2.inference.answers import FILLED_LOGIT, fill_holes
 from napari_sam2.inference.masks import bounding_box, crop_of, intersection_over_union
 from napari_sam2.inference.results import FrameResult
 
@@ -41,3 +43,15 @@ def test_intersection_over_union():
 
 def test_bounding_box_of_nothing_is_none():
     assert bounding_box(np.zeros((3, 3), bool)) is None
+
+
+def test_small_holes_are_filled_and_larger_ones_are_not():
+    logits = torch.full((1, 9, 9), 3.0)
+    logits[0, 1, 1] = -1.0
+    logits[0, 2, 2] = -1.0  # the same hole, across the corner
+    logits[0, 5:8, 5:8] = -1.0
+    filled = fill_holes(logits.clone(), 2)
+    assert (filled[0, [1, 2], [1, 2]] == FILLED_LOGIT).all()
+    assert (filled[0, 5:8, 5:8] == -1.0).all()
+    torch.testing.assert_close(fill_holes(logits.clone(), 1), logits)
+    torch.testing.assert_close(fill_holes(logits.clone(), 0), logits)

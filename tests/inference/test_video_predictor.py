@@ -336,6 +336,43 @@ def test_absent_objects_stop(tiny_model, discs):
     assert not results[-1].masks.any()
 
 
+def test_an_absent_object_is_taken_up_where_it_is_prompted_again(tiny_model, discs):
+    bias = tiny_model.network.mask_decoder.presence_head.layers[-1].bias
+    video = VideoPredictor(tiny_model, discs[0])
+    for frame in (0, 5):
+        video.add_prompts(1, frame, [PointPrompt((30, 30))])
+    list(video.propagate())
+    try:
+        bias.fill_(-10.0)
+        forward = [r.frame for r in video.propagate("forward", stop_when_absent=2)]
+        known = set(masks_of(video, 1))
+        backward = [r.frame for r in video.propagate("backward", start=7, stop_when_absent=1)]
+    finally:
+        bias.fill_(10.0)
+    assert forward == [0, 1, 2, 5, 6, 7]
+    assert known == {0, 1, 2, 5, 6, 7}
+    assert backward == [7, 5, 4, 0]
+    assert set(masks_of(video, 1)) == {0, 4, 5, 7}
+
+
+def test_a_mask_too_small_for_the_model_is_named(tiny_model):
+    video = VideoPredictor(tiny_model, np.zeros((2, 400, 400), np.uint8))
+    mask = np.zeros((400, 400), bool)
+    mask[200, 200] = True
+    with pytest.raises(ValueError, match="mask of 1 pixels is too thin or too small"):
+        video.add_prompts(1, 0, [MaskPrompt(mask)])
+    assert video.object_ids == ()
+
+
+def test_small_holes_are_filled_on_request(tiny_model, discs):
+    plain, filled = (VideoPredictor(tiny_model, discs[0], fill_holes=n) for n in (0, 10**6))
+    for video in (plain, filled):
+        video.add_prompts(1, 0, [PointPrompt((30, 30))])
+        list(video.propagate("forward", stop=2))
+    assert all(mask.all() for mask in masks_of(filled, 1).values())
+    assert not all(mask.all() for mask in masks_of(plain, 1).values())
+
+
 def test_a_single_plane_has_nothing_to_propagate_to(tiny_model, discs):
     video = VideoPredictor(tiny_model, discs[0][:1])
     video.add_prompts(1, 0, [PointPrompt((30, 30))])
@@ -380,6 +417,8 @@ def test_wrong_ranges_are_named(video):
     video.add_prompts(1, 0, [PointPrompt((30, 30))])
     with pytest.raises(IndexError, match="no frame 8"):
         video.propagate(stop=8)
+    with pytest.raises(ValueError, match="fill_holes is -1"):
+        VideoPredictor(video.model, video.source, fill_holes=-1)
     with pytest.raises(ValueError, match="stop_when_absent"):
         video.propagate(stop_when_absent=0)
 

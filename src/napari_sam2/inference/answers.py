@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.ndimage import label
 
 from napari_sam2.inference.memory_bank import FrameMemory
 from napari_sam2.inference.results import Prediction
@@ -14,25 +15,52 @@ from napari_sam2.inference.transforms import to_plane_logits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from napari_sam2.inference.memory_bank import Track
     from napari_sam2.inference.transforms import Fit
     from napari_sam2.model.mask_decoder import Decoded
     from napari_sam2.model.sam1 import Sam1
     from napari_sam2.model.sam2 import Sam2, Tracked
 
+FILLED_LOGIT = 0.1  # of what was a hole, as in the sam2 package
 
-def split(tracked: Tracked) -> list[FrameMemory]:
-    """One entry an object of the batch."""
+
+def split(tracked: Tracked, largest_hole: int) -> list[FrameMemory]:
+    """One entry an object of the batch; smaller holes in the masks are filled."""
     return [
         FrameMemory(
             # copies: a part of the batch would keep the whole of it
-            logits=tracked.logits[index].to(torch.float32, copy=True),
+            logits=fill_holes(tracked.logits[index].to(torch.float32, copy=True), largest_hole),
             score=float(tracked.scores[index]),
             present=bool(tracked.present[index]),
             pointer=tracked.pointers[index].clone(),
         )
         for index in range(len(tracked.logits))
     ]
+
+
+def fill_holes(logits: Tensor, largest: int) -> Tensor:
+    """Fill small holes of a mask.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (1, h, w)
+        Mask logits.
+    largest : int
+        Holes of more cells stay; diagonal neighbours are one hole. 0 leaves the mask alone.
+
+    Returns
+    -------
+    Tensor, shape (1, h, w)
+        The same tensor, changed in place.
+    """
+    if largest:
+        background = (logits[0] <= 0).cpu().numpy()
+        regions, _ = label(background, np.ones((3, 3)))
+        small = np.bincount(regions.ravel()) <= largest
+        logits[0][torch.from_numpy(small[regions] & background).to(logits.device)] = FILLED_LOGIT
+    return logits
 
 
 def decoded_candidates(network: Sam1 | Sam2, decoded: Decoded) -> tuple[FrameMemory, ...]:

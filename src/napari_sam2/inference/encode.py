@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
@@ -58,9 +59,24 @@ def point_tensors(
 def mask_tensor(
     model: Model, prompts: Sequence[ModelPrompt], shape: tuple[int, int]
 ) -> Tensor | None:
-    """The mask prompt in the model's input, (1, 1, S, S) of 0 and 1; None without one."""
+    """The mask prompt in the model's input, (1, 1, S, S) of 0 and 1; None without one.
+
+    Raises
+    ------
+    ValueError
+        When nothing is left of the mask in the model's input.
+    """
     masks = [prompt.mask for prompt in prompts if isinstance(prompt, MaskPrompt)]
-    return to_model_mask(masks[0], model.fit(shape), model.device) if masks else None
+    if not masks:
+        return None
+    fitted = to_model_mask(masks[0], model.fit(shape), model.device)
+    if not fitted.any():
+        raise ValueError(
+            f"The given mask of {np.count_nonzero(masks[0])} pixels is too thin or too small for "
+            f"the model, which sees the plane of {shape[0]} x {shape[1]} pixels as "
+            f"{model.config.image_size} x {model.config.image_size}. Give a larger mask, or click."
+        )
+    return fitted
 
 
 def previous_logits(model: Model, logits: Tensor) -> Tensor:

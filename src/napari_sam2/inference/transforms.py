@@ -141,12 +141,13 @@ def to_model_image(
     Tensor of float32, shape (1, 3, size, size)
         Resized with antialiasing, normalised, padded.
     """
-    image = torch.from_numpy(rescale(plane, contrast_limits)).to(device)
+    # resized on the CPU, as not every device has the antialiased kernel
+    image = torch.from_numpy(rescale(plane, contrast_limits))
     image = image.permute(2, 0, 1) if image.ndim == 3 else image[None]
     image = F.interpolate(
         image[None], size=fit.extent, mode="bilinear", antialias=True, align_corners=False
     )
-    return fit.pad(normalise(image))
+    return fit.pad(normalise(image.to(device)))
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -181,9 +182,9 @@ def to_model_points(points_yx: ArrayLike, fit: Fit, device: torch.device) -> Ten
 
 def to_model_mask(mask: NDArray[Any], fit: Fit, device: torch.device) -> Tensor:
     """A mask of a plane, (Y, X), in the model's input: (1, 1, size, size) of 0 and 1."""
-    given = torch.from_numpy(mask.astype(np.float32)).to(device)[None, None]
+    given = torch.from_numpy(mask.astype(np.float32))[None, None]
     resized = F.interpolate(given, size=fit.extent, mode="bilinear", antialias=True)
-    return fit.pad((resized >= 0.5).float())
+    return fit.pad((resized >= 0.5).float()).to(device)
 
 
 def to_plane_logits(logits: Tensor, fit: Fit) -> Tensor:

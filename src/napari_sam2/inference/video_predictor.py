@@ -42,11 +42,15 @@ class VideoPredictor:
     contrast_limits : tuple of float, optional
         (low, high), mapped to black and white on every frame. By default 0 to 255 for uint8, else
         the 0.1 and 99.9 percentiles of the first plane asked for.
+    fill_holes : int
+        Holes in a mask are filled that have at most so many cells of the decoder's mask, which is
+        a quarter of the model's input; given masks stay as they are. The published predictor has
+        8 where its CUDA extension was built. 0 fills none.
 
     Raises
     ------
     TypeError, ValueError
-        When the stack has another shape or no real numbers.
+        When the stack has another shape or no real numbers, or ``fill_holes`` is negative.
     """
 
     def __init__(
@@ -54,13 +58,16 @@ class VideoPredictor:
         model: Model,
         stack: ArrayLike | FrameSource,
         contrast_limits: tuple[float, float] | None = None,
+        fill_holes: int = 0,
     ) -> None:
+        if fill_holes < 0:
+            raise ValueError(f"fill_holes is {fill_holes}, but must be 0 or more.")
         self.model = model
         self.source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
         self.contrast_limits = contrast_limits
         self.features = FeatureCache(self._encode)
         self._fit = model.fit(self.source.plane_shape)
-        self._tracker = tracker_for(model, self.source, self.features)
+        self._tracker = tracker_for(model, self.source, self.features, fill_holes)
         self._tracks: dict[int, Track] = {}
 
     @property
@@ -205,7 +212,8 @@ class VideoPredictor:
             object runs outward from its own prompts.
         stop_when_absent : int, optional
             An object that was absent on so many frames in a row is not looked for any further in
-            that direction, and what an earlier pass had found there is dropped.
+            that direction, up to the next frame on which it is prompted, and what an earlier pass
+            had found in between is dropped.
 
         Returns
         -------
@@ -292,5 +300,15 @@ class VideoPredictor:
                         continue
                     absent[object_id] = 0 if known.present else absent[object_id] + 1
                     if absent[object_id] == stop_when_absent:
-                        self._tracks[object_id].forget_beyond(frame, reverse)
-                        del ranges[object_id]
+                        absent[object_id] = 0
+                        self._leave(object_id, frame, ranges, reverse)
+
+    def _leave(self, object_id: int, frame: int, ranges: dict[int, range], reverse: bool) -> None:
+        """Look for an object no further, up to where it is prompted again."""
+        track, frames = self._tracks[object_id], ranges.pop(object_id)
+        again = track.prompted_beyond(frame, frames, reverse)
+        track.forget_beyond(frame, reverse, again)
+        if again is not None:
+            ranges[object_id] = (
+                range(frames.start, again + 1) if reverse else range(again, frames.stop)
+            )

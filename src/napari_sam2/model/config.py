@@ -135,11 +135,6 @@ class Sam2Config:
     version: str = "2.1"
     family: ClassVar[str] = "sam2"
 
-    @property
-    def grid(self) -> int:
-        """Side of the image embedding in tokens: one token is 16 x 16 input pixels."""
-        return self.image_size // 16
-
     def with_image_size(self, image_size: int) -> Sam2Config:
         """The same weights for another input size, a multiple of 32 pixels."""
         return replace(self, image_size=_checked_size(image_size))

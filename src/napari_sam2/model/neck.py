@@ -25,7 +25,7 @@ class ImageFeatures:
     skip8: Tensor  # (B, C / 4, 2 h, 2 w)
     skip4: Tensor  # (B, C / 8, 4 h, 4 w)
 
-    def __getitem__(self, index: slice) -> ImageFeatures:
+    def __getitem__(self, index: slice | Tensor) -> ImageFeatures:
         return ImageFeatures(self.embedding[index], self.skip8[index], self.skip4[index])
 
     def expand(self, batch: int) -> ImageFeatures:

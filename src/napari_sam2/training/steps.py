@@ -11,7 +11,6 @@ from torch import Tensor
 
 from napari_sam2.inference.encode import LOGIT_LIMIT
 from napari_sam2.inference.transforms import normalise
-from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.sam2 import Memories, Sam2, Tracked
 from napari_sam2.training.dense import DenseHead, dense_loss
 from napari_sam2.training.losses import decoded_loss, overlap
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Generator
 
     from napari_sam2.model.mask_decoder import Decoded
+    from napari_sam2.model.neck import ImageFeatures
     from napari_sam2.training.config import Stage
     from napari_sam2.training.samples import Batch
 
@@ -34,11 +34,6 @@ class Step:
 
     loss: Tensor
     figures: dict[str, float] = field(default_factory=dict)
-
-
-def pick(features: ImageFeatures, index: Tensor) -> ImageFeatures:
-    """Repeat encoded images for the objects on them."""
-    return ImageFeatures(features.embedding[index], features.skip8[index], features.skip4[index])
 
 
 def coverage(masks: Tensor) -> Tensor:
@@ -64,7 +59,7 @@ def run_step(
     if not stage.prompts:
         return step
     # (B * T, ...) -> one entry a frame, its images repeated for their objects
-    per_frame = [pick(features, batch.owner * frames + index) for index in range(frames)]
+    per_frame = [features[batch.owner * frames + index] for index in range(frames)]
     targets = [coverage(batch.masks[:, index]) for index in range(frames)]
     if frames == 1:
         _image(model, per_frame[0], batch.masks[:, 0], targets[0], step, stage, generator)
@@ -106,7 +101,7 @@ def _image(
         if not chosen.any():
             continue
         points, labels = prompt(masks[chosen], generator)
-        own, wanted = pick(features, chosen), target[chosen]
+        own, wanted = features[chosen], target[chosen]
         embedding = model.without_memory(own)
         share = len(wanted) / len(target)
         fed_back = None
