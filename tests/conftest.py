@@ -16,6 +16,7 @@ from napari_sam2.model.sam2 import Sam2
 from napari_sam2.training.data import data_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TINY = Sam2Config(
@@ -37,6 +38,14 @@ TINY_SAM1 = Sam1Config(
     width=32,
     decoder_feedforward=32,
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_feature_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's cache folder is not for tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAPARI_SAM2_FEATURES", str(tmp_path_factory.mktemp("features")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from napari_sam2 import (
     VideoPredictor,
 )
 from napari_sam2.inference.masks import intersection_over_union
+from napari_sam2.inference.memory_bank import Track
 
 
 @pytest.fixture
@@ -336,7 +339,8 @@ def test_absent_objects_stop(tiny_model, discs):
     assert not results[-1].masks.any()
 
 
-def test_an_absent_object_is_taken_up_where_it_is_prompted_again(tiny_model, discs):
+def test_an_absent_object_is_taken_up_where_it_is_prompted_again(tiny_model, discs, monkeypatch):
+    monkeypatch.setattr(Track, "origin", lambda self, seen: object())  # the model will change
     bias = tiny_model.network.mask_decoder.presence_head.layers[-1].bias
     video = VideoPredictor(tiny_model, discs[0])
     for frame in (0, 5):
@@ -353,6 +357,137 @@ def test_an_absent_object_is_taken_up_where_it_is_prompted_again(tiny_model, dis
     assert known == {0, 1, 2, 5, 6, 7}
     assert backward == [7, 5, 4, 0]
     assert set(masks_of(video, 1)) == {0, 4, 5, 7}
+
+
+def test_only_what_a_correction_can_change_is_computed_again(video, monkeypatch):
+    followed = []
+    follow = video._tracker._follow_batch
+    monkeypatch.setattr(
+        video._tracker,
+        "_follow_batch",
+        lambda frame, batch: followed.append((frame, len(batch))) or follow(frame, batch),
+    )
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    video.add_prompts(2, 0, [PointPrompt((65, 70))])
+    list(video.propagate("forward"))
+    assert followed == [(frame, 2) for frame in range(1, 8)]
+    followed.clear()
+    before = masks_of(video, 1), masks_of(video, 2)
+    assert [result.frame for result in video.propagate("forward")] == list(range(8))
+    assert followed == []
+    video.add_prompts(1, 4, [PointPrompt((70, 70))])
+    list(video.propagate("forward"))
+    # the other object stays as it was, and every frame attends to the correction
+    assert followed == [(frame, 1) for frame in (1, 2, 3, 5, 6, 7)]
+    assert_same(masks_of(video, 2), before[1])
+    assert video.features.encoded == 8
+
+
+def test_what_is_known_is_what_would_be_computed(tiny_model, discs, monkeypatch):
+    """Steps that reuse what they can give what the same steps give that compute everything."""
+
+    def steps():
+        video = VideoPredictor(tiny_model, discs[0])
+        video.add_prompts(1, 2, [PointPrompt((32, 30))])
+        video.add_prompts(2, 5, [BoxPrompt((50, 50, 80, 80))])
+        list(video.propagate("both"))
+        list(video.propagate("forward", start=0))
+        video.add_prompts(1, 4, [PointPrompt((70, 70))])
+        list(video.propagate("both"))
+        video.remove_prompts(1, 4)
+        list(video.propagate("backward", start=7))
+        list(video.propagate("both"))
+        return masks_of(video, 1), masks_of(video, 2)
+
+    reused = steps()
+    monkeypatch.setattr(Track, "origin", lambda self, seen: object())
+    for first, second in zip(reused, steps(), strict=True):
+        assert_same(first, second)
+
+
+def test_a_pass_stops_where_masks_stay_the_same(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    list(video.propagate("forward"))
+    known = masks_of(video, 1)
+    frames = [r.frame for r in video.propagate("forward", stop_when_unchanged=3)]
+    assert frames == [0, 1, 2, 3]
+    assert_same(masks_of(video, 1), known)
+
+
+def test_memory_that_does_not_suffice_makes_batches_smaller(tiny_model, discs, monkeypatch):
+    video = VideoPredictor(tiny_model, discs[0])
+    objects = range(1, 7)
+    for object_id in objects:
+        video.add_prompts(object_id, 0, [PointPrompt((10 * object_id, 30))])
+    network, most = tiny_model.network, []
+    with_memory = type(network).with_memory
+
+    def scarce(self, features, memories):
+        most.append(len(memories.maps))
+        if len(memories.maps) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return with_memory(self, features, memories)
+
+    monkeypatch.setattr(type(network), "with_memory", scarce)
+    with pytest.warns(UserWarning, match="fewer are tracked at a time") as told:
+        results = list(video.propagate("forward"))
+    assert [result.object_ids for result in results] == [tuple(objects)] * 8
+    assert most[:3] == [6, 3, 1]
+    assert set(most[3:]) == {1}
+    assert len(told) == 1
+
+
+def test_an_error_of_another_kind_is_not_taken_for_scarce_memory(video, monkeypatch):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    run = video.propagate("forward")
+    next(run)
+
+    def broken(*_):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(video._tracker, "_follow_batch", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        next(run)
+
+
+def test_a_plane_is_read_while_the_one_before_is_worked_on(tiny_model, discs):
+    reads = []
+
+    class Slow:
+        shape, dtype = discs[0].shape, discs[0].dtype
+
+        def __getitem__(self, index):
+            reads.append((index[0], threading.current_thread() is threading.main_thread()))
+            return discs[0][index]
+
+    video = VideoPredictor(tiny_model, Slow())
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    assert [frame for frame, _ in reads] == [0]
+    run = video.propagate("forward")
+    next(run)
+    next(run)
+    run.close()
+    # the plane ahead, and no further
+    assert [frame for frame, _ in reads] == [0, 1, 2]
+    assert not any(on_main for _, on_main in reads)
+
+
+def test_a_plane_that_cannot_be_read_says_so(tiny_model, discs):
+    class Broken:
+        shape, dtype = discs[0].shape, discs[0].dtype
+
+        def __getitem__(self, index):
+            if index[0] == 3:
+                raise OSError("the disk is gone")
+            return discs[0][index]
+
+    video = VideoPredictor(tiny_model, Broken())
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    run = video.propagate("forward")
+    assert [next(run).frame for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(run)
+    assert set(masks_of(video, 1)) == {0, 1, 2}
 
 
 def test_a_mask_too_small_for_the_model_is_named(tiny_model):
@@ -417,6 +552,10 @@ def test_wrong_ranges_are_named(video):
     video.add_prompts(1, 0, [PointPrompt((30, 30))])
     with pytest.raises(IndexError, match="no frame 8"):
         video.propagate(stop=8)
+    with pytest.raises(ValueError, match="stop_when_unchanged is 0"):
+        video.propagate(stop_when_unchanged=0)
+    with pytest.raises(ValueError, match="memory_budget is -1"):
+        VideoPredictor(video.model, video.source, memory_budget=-1)
     with pytest.raises(ValueError, match="fill_holes is -1"):
         VideoPredictor(video.model, video.source, fill_holes=-1)
     with pytest.raises(ValueError, match="stop_when_absent"):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_sam2.model.sam1 import Sam1
     from napari_sam2.model.sam2 import Sam2, Tracked
 
+UNCHANGED = 0.99
 FILLED_LOGIT = 0.1  # of what was a hole, as in the sam2 package
 
 
@@ -38,6 +39,16 @@ def split(tracked: Tracked, largest_hole: int) -> list[FrameMemory]:
         )
         for index in range(len(tracked.logits))
     ]
+
+
+def alike(before: FrameMemory | None, after: FrameMemory) -> bool:
+    """Whether a mask stayed what it was, to an IoU of `UNCHANGED`."""
+    if before is None or before.present != after.present:
+        return False
+    if before is after:
+        return True
+    first, second = before.logits > 0, after.logits > 0
+    return bool((first & second).sum() >= UNCHANGED * (first | second).sum())
 
 
 def fill_holes(logits: Tensor, largest: int) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
+import psutil
 import torch
 
+MEMORY_VARIABLE = "NAPARI_SAM2_MEMORY_MB"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -59,6 +62,44 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}, but must be 'auto' or one of {', '.join(DTYPES)}.")
     return DTYPES[dtype]
+
+
+def memory_share(device: torch.device) -> int:
+    """Bytes that features and memories may take up by default: a share of what is free.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where they are kept.
+
+    Returns
+    -------
+    int
+        A quarter of what is free on a CUDA device, a twelfth of what is free elsewhere, where
+        other programs want some too; `MEMORY_VARIABLE` in megabytes, if it is set.
+
+    Raises
+    ------
+    ValueError
+        When the variable is no number above zero.
+    """
+    chosen = os.environ.get(MEMORY_VARIABLE)
+    if chosen:
+        if not chosen.isdecimal() or not int(chosen):
+            raise ValueError(f"{MEMORY_VARIABLE} is {chosen!r}; it is a number of megabytes.")
+        return int(chosen) * 10**6
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // 4
+    return int(psutil.virtual_memory().available) // 12
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the device, or of the computer, is used up."""
+    # on a CPU torch raises a RuntimeError like any other
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "can't allocate memory" in text or "out of memory" in text
+    )
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""Keep the features of encoded frames within a memory budget."""
+"""Keep the features of encoded frames: in memory up to a budget, then on disk."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_sam2.inference.feature_store import FeatureStore
     from napari_sam2.model.neck import ImageFeatures
-
-DEFAULT_BUDGET = 2**30  # bytes
 
 
 class FeatureCache:
@@ -21,29 +20,55 @@ class FeatureCache:
     encode : callable
         From a frame's index to its features.
     budget : int
-        Bytes; the least recently used frames are dropped beyond it. One frame is always kept.
+        Bytes; the least recently used frames leave memory beyond it. One frame is always kept.
+    store : FeatureStore, optional
+        Where they go to; without one they are encoded again.
+    key : callable, optional
+        From a frame's index to what identifies its features in the store.
     """
 
     def __init__(
-        self, encode: Callable[[int], ImageFeatures], budget: int = DEFAULT_BUDGET
+        self,
+        encode: Callable[[int], ImageFeatures],
+        budget: int,
+        store: FeatureStore | None = None,
+        key: Callable[[int], str] = str,
     ) -> None:
-        self.encode = encode
-        self.budget = budget
+        self.encode, self.budget, self.store = encode, budget, store
         self.encoded = 0  # encoder calls so far
-        self._kept: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._key = key
+        self._kept: OrderedDict[int, tuple[str, ImageFeatures]] = OrderedDict()
+
+    def __contains__(self, frame: int) -> bool:
+        return frame in self._kept
 
     def __getitem__(self, frame: int) -> ImageFeatures:
         if frame in self._kept:
             self._kept.move_to_end(frame)
-            return self._kept[frame]
-        features = self.encode(frame)
-        self.encoded += 1
-        self._kept[frame] = features
-        while len(self._kept) > 1 and self._bytes() > self.budget:
-            self._kept.popitem(last=False)
+            return self._kept[frame][1]
+        key = self._key(frame) if self.store else ""
+        features = self.store.get(key) if self.store else None
+        if features is None:
+            features = self.encode(frame)
+            self.encoded += 1
+        self._kept[frame] = key, features
+        self._keep_within()
         return features
 
+    def shrink(self) -> bool:
+        """Keep half as much from now on; False where one frame is all that is kept."""
+        if len(self._kept) <= 1:
+            return False
+        self.budget = min(self.budget, self._bytes()) // 2
+        self._keep_within()
+        return True
+
+    def _keep_within(self) -> None:
+        while len(self._kept) > 1 and self._bytes() > self.budget:
+            _, (key, features) = self._kept.popitem(last=False)
+            if self.store is not None:
+                self.store.put(key, features)
+
     def _bytes(self) -> int:
-        one = next(iter(self._kept.values()))
-        each = sum(t.nbytes for t in (one.embedding, one.skip8, one.skip4))
-        return each * len(self._kept)
+        _, one = next(iter(self._kept.values()))
+        return one.nbytes * len(self._kept)

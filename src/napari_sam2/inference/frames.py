@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -118,3 +119,36 @@ class FrameSource:
         index[self._frame_axis] = frame
         plane = np.asarray(self.data[tuple(index)])
         return plane[..., :3] if self.rgb else plane
+
+
+class PlaneReader:
+    """Reads planes of a source once, and in a pass one ahead, while the model works.
+
+    Parameters
+    ----------
+    source : FrameSource
+        The stack.
+
+    Attributes
+    ----------
+    following : int or None
+        The frame that will be asked for after the next one: it is read in a thread of its own when
+        that one has to be read, too.
+    """
+
+    def __init__(self, source: FrameSource) -> None:
+        self.source = source
+        self.following: int | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._read: dict[int, Future[NDArray[Any]]] = {}
+
+    def plane(self, frame: int) -> NDArray[Any]:
+        """Read a plane, as `FrameSource.plane`; the last one and the one ahead are kept."""
+        wanted = [frame] if self.following is None else [frame, self.following]
+        self._read = {each: self._read.get(each) or self._started(each) for each in wanted}
+        return self._read[frame].result()
+
+    def _started(self, frame: int) -> Future[NDArray[Any]]:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, "napari-sam2 reader")
+        return self._executor.submit(self.source.plane, frame)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from napari_sam2.checkpoints.download import address_of, path_of
 from napari_sam2.checkpoints.read import CheckpointError, make_network, read_checkpoint
@@ -15,8 +19,6 @@ from napari_sam2.inference.transforms import Fit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-    import torch
 
     from napari_sam2.model.config import Sam1Config, Sam2Config
     from napari_sam2.model.sam1 import Sam1
@@ -50,6 +52,16 @@ class Model:
     def has_memory(self) -> bool:
         """Whether it tracks with memory; SAM 1 is prompted anew on each frame instead."""
         return self.config.family == "sam2"
+
+    @cached_property
+    def encoder_digest(self) -> str:
+        """What tells features of this model from those of others: weights, size and precision."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(f"{self.config} {self.dtype} {torch.__version__}".encode())
+        for name, tensor in sorted(self.network.image_encoder.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy())
+        return digest.hexdigest()
 
     @property
     def note(self) -> str:

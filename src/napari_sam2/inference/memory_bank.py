@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_sam2.inference.prompts import Prompt
+
+    Origin = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
+
+_numbers = count()
 
 
 class FrameMemory:
@@ -36,6 +41,14 @@ class FrameMemory:
         The object pointer.
     map : Tensor, shape (M, h, w), optional
         The spatial memory, made when a pass needs it.
+
+    Attributes
+    ----------
+    number : int
+        No other has it.
+    origin : tuple, optional
+        Of a tracked frame: numbers of the memories and the pointers that it attended to, each
+        with its place in time. The same origin would give the same mask again.
     """
 
     def __init__(
@@ -47,6 +60,8 @@ class FrameMemory:
         map: Tensor | None = None,
     ) -> None:
         self.score, self.present, self.pointer = score, present, pointer
+        self.number = next(_numbers)
+        self.origin: Origin | None = None
         self._large: tuple[Tensor, Tensor | None] | Path = (logits, map)
 
     @property
@@ -105,6 +120,15 @@ class Track:
     def remembered(self, frame: int) -> FrameMemory | None:
         """What other frames can attend to."""
         return self.conditioning.get(frame) or self.tracked.get(frame)
+
+    def origin(self, seen: Attended) -> Origin:
+        """What a frame's mask is made from; see `FrameMemory`."""
+
+        def numbered(pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+            found = ((self.remembered(frame), place) for frame, place in pairs)
+            return tuple((memory.number, place) for memory, place in found if memory is not None)
+
+        return numbered(seen.maps), numbered(seen.pointers)
 
     def remember(self) -> None:
         """Let what prompts gave condition the passes that follow."""

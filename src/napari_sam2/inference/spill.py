@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_sam2.inference.memory_bank import FrameMemory
 
-DEFAULT_BUDGET = 2**29  # bytes
-
 
 class MemoryBudget:
     """Holds memories in RAM, or on the device, up to a number of bytes.
@@ -27,7 +25,7 @@ class MemoryBudget:
         Bytes. The memory noted last is always kept.
     """
 
-    def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: int) -> None:
         self.budget = budget
         self.held = 0  # bytes
         self._sizes: OrderedDict[weakref.ref[FrameMemory], int] = OrderedDict()
@@ -40,6 +38,14 @@ class MemoryBudget:
         reference = weakref.ref(memory, self._forget)
         self._sizes[reference] = memory.nbytes
         self.held += memory.nbytes
+        self._keep_within()
+
+    def shrink(self) -> None:
+        """Hold half as much from now on."""
+        self.budget //= 2
+        self._keep_within()
+
+    def _keep_within(self) -> None:
         while self.held > self.budget and len(self._sizes) > 1 and not self._full:
             oldest = next(iter(self._sizes))
             found = oldest()

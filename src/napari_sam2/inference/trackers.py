@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from napari_sam2.inference import answers
+from napari_sam2.inference.device import is_out_of_memory
 from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_logits
 from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.prompts import expand_prompts
 from napari_sam2.inference.recall import recall
 from napari_sam2.inference.spill import MemoryBudget
+from napari_sam2.model.config import Sam2Config
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
 from napari_sam2.model.sam2 import ABSENT_LOGIT, Sam2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from napari_sam2.inference.features import FeatureCache
@@ -26,7 +31,10 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.model.sam2 import Memories, Tracked
 
-OBJECT_BATCH = 16  # objects tracked at a time
+Item = TypeVar("Item")
+
+OBJECT_BATCH = 16  # objects tracked at a time, at most
+BATCH_BYTES = 2**29  # of the keys and values that a batch on a CPU attends to
 
 
 class Tracker(ABC):
@@ -40,16 +48,30 @@ class Tracker(ABC):
         The stack.
     features : FeatureCache
         Its encoded frames.
+    budget : int
+        Bytes of memories that are held; the others wait on disk.
     largest_hole : int
         Holes of a mask up to so many cells are filled.
     """
 
     def __init__(
-        self, model: Model, source: FrameSource, features: FeatureCache, largest_hole: int = 0
+        self,
+        model: Model,
+        source: FrameSource,
+        features: FeatureCache,
+        budget: int,
+        largest_hole: int = 0,
     ) -> None:
         self.model, self.source, self.features = model, source, features
         self.largest_hole = largest_hole
-        self.memories = MemoryBudget()
+        self.memories = MemoryBudget(budget)
+        self._told_of_memory = False
+        self.batch = OBJECT_BATCH
+        config = model.config
+        if isinstance(config, Sam2Config) and model.device.type == "cpu":
+            # larger batches are no faster there
+            tokens = config.memories * (config.image_size // 16) ** 2
+            self.batch = max(1, min(self.batch, BATCH_BYTES // (3 * 4 * tokens * config.width)))
 
     def answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
@@ -89,6 +111,36 @@ class Tracker(ABC):
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
         return *self._split(own), *answers.decoded_candidates(network, decoded)
 
+    def _in_batches(self, items: list[Item], work: Callable[[list[Item]], None]) -> None:
+        """Work through items in batches; smaller ones where the memory does not suffice."""
+        first = 0
+        while first < len(items):
+            batch = items[first : first + self.batch]
+            try:
+                work(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self._make_room(len(batch)):
+                    raise
+            else:
+                first += len(batch)
+
+    def _make_room(self, batch: int) -> bool:
+        """Need less memory from now on; False where that cannot be."""
+        if batch == 1 and not self.features.shrink():
+            return False
+        self.batch = max(1, batch // 2)
+        self.features.shrink()
+        self.memories.shrink()
+        if not self._told_of_memory:
+            self._told_of_memory = True
+            warnings.warn(
+                "The memory does not suffice for so many objects at a time, so fewer are tracked "
+                "at a time and fewer planes kept, which is slower. Close other programs, or take a "
+                "smaller model.",
+                stacklevel=2,
+            )
+        return True
+
     def _split(self, tracked: Tracked) -> list[FrameMemory]:
         return answers.split(tracked, self.largest_hole)
 
@@ -125,10 +177,12 @@ class MemoryTracker(Tracker):
         groups: dict[tuple[int, int], list[tuple[Track, Attended]]] = {}
         for track in tracks:
             seen = self._attended(track, frame, reverse)
-            groups.setdefault(seen.lengths, []).append((track, seen))
+            known = track.tracked.get(frame)
+            # a correction changes what depends on it; all else would come out as it did before
+            if known is None or known.origin != track.origin(seen):
+                groups.setdefault(seen.lengths, []).append((track, seen))
         for group in groups.values():
-            for first in range(0, len(group), OBJECT_BATCH):
-                self._follow_batch(frame, group[first : first + OBJECT_BATCH])
+            self._in_batches(group, lambda batch: self._follow_batch(frame, batch))
 
     def _follow_batch(self, frame: int, batch: list[tuple[Track, Attended]]) -> None:
         network, features = self._network, self.features[frame]
@@ -136,9 +190,10 @@ class MemoryTracker(Tracker):
         embedding = network.with_memory(features, self._recall(tracks, [seen for _, seen in batch]))
         tracked = network.track(embedding, features)
         maps = network.encode_memory(features, tracked.logits, tracked.present, prompted=False)
-        for track, found, memory in zip(tracks, self._split(tracked), maps, strict=True):
+        for (track, seen), found, memory in zip(batch, self._split(tracked), maps, strict=True):
             # a copy: a part of the batch would keep the whole of it
             found.map = memory.clone()
+            found.origin = track.origin(seen)
             track.tracked[frame] = found
 
     @property
@@ -167,7 +222,7 @@ class MaskTracker(Tracker):
     """SAM 1, which has no memory: the mask on one frame, and its box, prompt the next."""
 
     def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
-        network, features = self.model.network, self.features[frame]
+        features = self.features[frame]
         carried: list[tuple[Track, FrameMemory]] = []
         for track in tracks:
             known = track.get(frame + 1 if reverse else frame - 1)
@@ -176,23 +231,25 @@ class MaskTracker(Tracker):
             elif known is not None or frame not in track.tracked:
                 # nothing to go by: once lost, an object is not found again
                 track.tracked[frame] = _absent(features.embedding)
-        for first in range(0, len(carried), OBJECT_BATCH):
-            batch = carried[first : first + OBJECT_BATCH]
-            logits = torch.stack([known.logits for _, known in batch])
-            corners = torch.stack([_corners(known.logits[0]) for _, known in batch])
-            labels = torch.tensor([[BOX_MIN, BOX_MAX]], device=corners.device)
-            decoded = network.decode(
-                network.without_memory(features),
-                features,
-                corners,
-                labels.expand(len(batch), -1),
-                previous_logits(self.model, logits),
-            )
-            found = self._split(network.settle(decoded, ambiguous=False))
-            for (track, known), memory in zip(batch, found, strict=True):
-                # a mask elsewhere is not this object
-                kept = bool(((memory.logits > 0) & (known.logits > 0)).any())
-                track.tracked[frame] = memory if kept else _absent(features.embedding)
+        self._in_batches(carried, lambda batch: self._carry(frame, batch))
+
+    def _carry(self, frame: int, batch: list[tuple[Track, FrameMemory]]) -> None:
+        network, features = self.model.network, self.features[frame]
+        logits = torch.stack([known.logits for _, known in batch])
+        corners = torch.stack([_corners(known.logits[0]) for _, known in batch])
+        labels = torch.tensor([[BOX_MIN, BOX_MAX]], device=corners.device)
+        decoded = network.decode(
+            network.without_memory(features),
+            features,
+            corners,
+            labels.expand(len(batch), -1),
+            previous_logits(self.model, logits),
+        )
+        found = self._split(network.settle(decoded, ambiguous=False))
+        for (track, known), memory in zip(batch, found, strict=True):
+            # a mask elsewhere is not this object
+            kept = bool(((memory.logits > 0) & (known.logits > 0)).any())
+            track.tracked[frame] = memory if kept else _absent(features.embedding)
 
 
 def _corners(logits: Tensor) -> Tensor:
@@ -211,8 +268,8 @@ def _absent(embedding: Tensor) -> FrameMemory:
 
 
 def tracker_for(
-    model: Model, source: FrameSource, features: FeatureCache, largest_hole: int
+    model: Model, source: FrameSource, features: FeatureCache, budget: int, largest_hole: int
 ) -> Tracker:
     """The tracker for a model: with memory, or from mask to mask."""
     kind = MemoryTracker if model.has_memory else MaskTracker
-    return kind(model, source, features, largest_hole)
+    return kind(model, source, features, budget, largest_hole)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 
 from napari_sam2.inference import answers
+from napari_sam2.inference.answers import alike
+from napari_sam2.inference.device import memory_share
 from napari_sam2.inference.encode import encode_plane
+from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
-from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.frames import FrameSource, PlaneReader
 from napari_sam2.inference.masks import crop_of
 from napari_sam2.inference.memory_bank import Track
 from napari_sam2.inference.passes import plan_passes
@@ -21,6 +27,9 @@ from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.feature_store import FeatureStore
     from napari_sam2.inference.frames import ArrayLike
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
@@ -46,11 +55,16 @@ class VideoPredictor:
         Holes in a mask are filled that have at most so many cells of the decoder's mask, which is
         a quarter of the model's input; given masks stay as they are. The published predictor has
         8 where its CUDA extension was built. 0 fills none.
+    memory_budget : int, optional
+        Bytes that encoded frames and memories may take up together, on the model's device; what
+        is beyond waits on disk. By default `memory_share`, a share of what is free.
+    store : FeatureStore or None, optional
+        Where encoded frames go that do not fit; by default the folder that `default_store` says.
 
     Raises
     ------
     TypeError, ValueError
-        When the stack has another shape or no real numbers, or ``fill_holes`` is negative.
+        When the stack has another shape or no real numbers, or a setting is negative.
     """
 
     def __init__(
@@ -59,15 +73,25 @@ class VideoPredictor:
         stack: ArrayLike | FrameSource,
         contrast_limits: tuple[float, float] | None = None,
         fill_holes: int = 0,
+        memory_budget: int | None = None,
+        store: FeatureStore | Literal["default"] | None = "default",
     ) -> None:
-        if fill_holes < 0:
-            raise ValueError(f"fill_holes is {fill_holes}, but must be 0 or more.")
+        budget = memory_share(model.device) if memory_budget is None else memory_budget
+        for name, value in (("fill_holes", fill_holes), ("memory_budget", budget)):
+            if value < 0:
+                raise ValueError(f"{name} is {value}, but must be 0 or more.")
         self.model = model
         self.source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
         self.contrast_limits = contrast_limits
-        self.features = FeatureCache(self._encode)
+        self._reader = PlaneReader(self.source)
+        self.features = FeatureCache(
+            self._encode,
+            budget // 2,
+            default_store(model.device) if store == "default" else store,
+            self._digest,
+        )
         self._fit = model.fit(self.source.plane_shape)
-        self._tracker = tracker_for(model, self.source, self.features, fill_holes)
+        self._tracker = tracker_for(model, self.source, self.features, budget // 2, fill_holes)
         self._tracks: dict[int, Track] = {}
 
     @property
@@ -198,8 +222,12 @@ class VideoPredictor:
         start: int | None = None,
         stop: int | None = None,
         stop_when_absent: int | None = None,
+        stop_when_unchanged: int | None = None,
     ) -> Iterator[FrameResult]:
         """Carry the objects to other frames.
+
+        What would come out as it is known already is not computed again: after a correction only
+        the corrected object is, and nothing is encoded twice.
 
         Parameters
         ----------
@@ -214,6 +242,9 @@ class VideoPredictor:
             An object that was absent on so many frames in a row is not looked for any further in
             that direction, up to the next frame on which it is prompted, and what an earlier pass
             had found in between is dropped.
+        stop_when_unchanged : int, optional
+            An object whose mask was on so many frames in a row as an earlier pass had left it, to
+            an IoU of 0.99, is carried no further in that direction; what was found there stays.
 
         Returns
         -------
@@ -231,13 +262,17 @@ class VideoPredictor:
         for frame in (start, stop):
             if frame is not None:
                 self._check_frame(frame)
-        if stop_when_absent is not None and stop_when_absent < 1:
-            raise ValueError(f"stop_when_absent is {stop_when_absent}, but must be 1 or more.")
+        for name, count in (
+            ("stop_when_absent", stop_when_absent),
+            ("stop_when_unchanged", stop_when_unchanged),
+        ):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} is {count}, but must be 1 or more.")
         for track in self._tracks.values():
             track.remember()
         prompted = {object_id: sorted(track.prompts) for object_id, track in self._tracks.items()}
         passes = plan_passes(prompted, direction, start, stop, len(self.source))
-        return self._run(passes, stop_when_absent)
+        return self._run(passes, stop_when_absent, stop_when_unchanged)
 
     def result(self, frame: int) -> FrameResult:
         """What is known on a frame, without computing anything new."""
@@ -270,38 +305,60 @@ class VideoPredictor:
                 f"There is no frame {frame}: the stack has {len(self.source)}, from 0."
             )
 
-    def _encode(self, frame: int) -> ImageFeatures:
-        plane = self.source.plane(frame)
+    def _shown(self, frame: int) -> tuple[NDArray[Any], tuple[float, float]]:
+        plane = self._reader.plane(frame)
         if self.contrast_limits is None:
             self.contrast_limits = contrast_limits_of(plane)
-        return encode_plane(self.model, plane, self.contrast_limits)
+        return plane, self.contrast_limits
+
+    def _encode(self, frame: int) -> ImageFeatures:
+        return encode_plane(self.model, *self._shown(frame))
+
+    def _digest(self, frame: int) -> str:
+        """What identifies the features of a frame, wherever it comes from."""
+        plane, limits = self._shown(frame)
+        digest = hashlib.blake2b(self.model.encoder_digest.encode(), digest_size=16)
+        digest.update(f"{plane.shape} {plane.dtype} {limits} {torch.get_num_threads()}".encode())
+        digest.update(np.ascontiguousarray(plane).tobytes())
+        return digest.hexdigest()
 
     def _run(
-        self, passes: list[tuple[bool, dict[int, range]]], stop_when_absent: int | None
+        self,
+        passes: list[tuple[bool, dict[int, range]]],
+        stop_when_absent: int | None,
+        stop_when_unchanged: int | None,
     ) -> Iterator[FrameResult]:
         for reverse, ranges in passes:
-            absent = dict.fromkeys(ranges, 0)
+            absent, unchanged = Counter[int](), Counter[int]()
             frames = sorted({f for frames in ranges.values() for f in frames}, reverse=reverse)
-            for frame in frames:
-                active = [
-                    object_id
+            for frame, following in zip(frames, [*frames[1:], None], strict=True):
+                active = {
+                    object_id: self._tracks[object_id]
                     for object_id, frames in ranges.items()
                     if object_id in self._tracks and frame in frames
-                ]
+                }
                 if not active:
                     continue
-                self._tracker.follow(frame, [self._tracks[i] for i in active], reverse)
+                before = {object_id: track.get(frame) for object_id, track in active.items()}
+                known = following is None or following in self.features
+                self._reader.following = None if known else following
+                self._tracker.follow(frame, list(active.values()), reverse)
+                self._reader.following = None
                 yield self.result(frame)
-                for object_id in active:
-                    known = (
-                        self._tracks[object_id].get(frame) if object_id in self._tracks else None
-                    )
-                    if known is None:
+                for object_id in active.keys() & self._tracks.keys():
+                    found = self._tracks[object_id].get(frame)
+                    if found is None:
                         continue
-                    absent[object_id] = 0 if known.present else absent[object_id] + 1
+                    absent[object_id] = 0 if found.present else absent[object_id] + 1
+                    same = frame not in self._tracks[object_id].conditioning and alike(
+                        before[object_id], found
+                    )
+                    unchanged[object_id] = unchanged[object_id] + 1 if same else 0
                     if absent[object_id] == stop_when_absent:
                         absent[object_id] = 0
                         self._leave(object_id, frame, ranges, reverse)
+                    elif unchanged[object_id] == stop_when_unchanged:
+                        del ranges[object_id]
 
     def _leave(self, object_id: int, frame: int, ranges: dict[int, range], reverse: bool) -> None:
         """Look for an object no further, up to where it is prompted again."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import Attention
+from napari_sam2.model.layers import Attention, narrow_attention
 from napari_sam2.model.position import rotary_table, rotate, sine_grid
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam2Config
-
-Table = tuple[Tensor, Tensor]
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -30,19 +29,27 @@ class MemoryAttentionLayer(nn.Module):
         self.expand = nn.Linear(width, config.memory_feedforward)
         self.contract = nn.Linear(config.memory_feedforward, width)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, pointers: int, table: Table) -> Tensor:
-        # x (B, hw, C); key, value (B, n hw + pointers, M)
+    def forward(
+        self, x: Tensor, key: Tensor, value: Tensor, pointers: int, table: Tensor
+    ) -> Tensor:
+        # x (B or 1, hw, C); key, value (B, n hw + pointers, M) -> (B, hw, C)
         attention = self.self_attention
         y = self.norm1(x)
         query = rotate(attention.query(y), table)
         x = x + attention.attend(query, rotate(attention.key(y), table), attention.value(y))
 
         attention = self.cross_attention
-        query = rotate(attention.query(self.norm2(x)), table)
+        query = rotate(attention.query(self.norm2(x)), table).expand(len(key), -1, -1)
         projected = attention.key(key)
         spatial = projected.shape[1] - pointers  # pointer tokens have no place on the grid
         projected[:, :spatial] = rotate(projected[:, :spatial], table)
-        x = x + attention.attend(query, projected, attention.value(value))
+        exact = query.device.type == "cpu" and query.dtype == torch.float32
+        if exact and not query.requires_grad:
+            # weights sum to one, so that values can be projected after they are mixed
+            mixed = narrow_attention(query, projected, value)
+            x = x + attention.output(attention.value(mixed))
+        else:
+            x = x + attention.attend(query, projected, attention.value(value))
 
         return x + self.contract(F.relu(self.expand(self.norm3(x))))
 
@@ -63,7 +70,8 @@ class MemoryAttention(nn.Module):
         ``key`` is memory plus position, ``value`` memory alone; the last ``pointers`` tokens of
         both are object pointers.
         """
-        # (B, C, h, w), (B, n hw + pointers, M) twice -> (B, C, h, w)
+        # (B or 1, C, h, w), (B, n hw + pointers, M) twice -> (B, C, h, w)
+        # The objects of a frame share its embedding, and with it the first self-attention.
         channels, height, width = embedding.shape[1:]
         x = embedding + 0.1 * sine_grid(channels, height, width, embedding)
         x = x.flatten(2).transpose(1, 2)

@@ -25,6 +25,11 @@ class ImageFeatures:
     skip8: Tensor  # (B, C / 4, 2 h, 2 w)
     skip4: Tensor  # (B, C / 8, 4 h, 4 w)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all three."""
+        return sum(each.nbytes for each in (self.embedding, self.skip8, self.skip4))
+
     def __getitem__(self, index: slice | Tensor) -> ImageFeatures:
         return ImageFeatures(self.embedding[index], self.skip8[index], self.skip4[index])
 

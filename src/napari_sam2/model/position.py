@@ -58,8 +58,8 @@ def sine_time(offset: Tensor, channels: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def rotary_table(channels: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the axial rotary encoding (arXiv 2403.13298), (H * W, C / 2) each.
+def rotary_table(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+    """Turns of the axial rotary encoding (arXiv 2403.13298), complex (H * W, C / 2).
 
     The first half of the channel pairs turns with the column, the second with the row.
     """
@@ -68,14 +68,12 @@ def rotary_table(channels: int, height: int, width: int, like: Tensor) -> tuple[
     index = torch.arange(height * width, device=like.device)
     columns, rows = (index % width).float(), (index // width).float()
     angle = torch.cat([columns[:, None] * frequency, rows[:, None] * frequency], dim=-1)
-    return angle.cos(), angle.sin()
+    return torch.polar(torch.ones_like(angle), angle)
 
 
-def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn the neighbouring channel pairs of (B, N, C), N a multiple of the table's length."""
-    cos, sin = table
-    # (B, N, C) -> (B, n, H * W, C / 2, 2)
-    pairs = x.float().unflatten(1, (-1, cos.shape[0])).unflatten(-1, (-1, 2))
-    a, b = pairs.unbind(-1)
-    turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    # (B, N, C) -> (B, n, H * W, C / 2, 2); a pair is a complex number, so that one kernel turns it
+    pairs = x.float().unflatten(1, (-1, len(table))).unflatten(-1, (-1, 2))
+    turned = torch.view_as_real(torch.view_as_complex(pairs) * table)
     return turned.flatten(-2).flatten(1, 2).to(x.dtype)

@@ -99,7 +99,7 @@ class Sam2(Promptable):
             encoded = self.pointer_time(encoded.to(self.pointer_time.weight.dtype))
             pointer_keys = pointers + encoded.repeat_interleave(split, dim=-2)
         conditioned: Tensor = self.memory_attention(
-            features.embedding.expand(batch, -1, -1, -1),
+            features.embedding,
             torch.cat([keys, pointer_keys.to(keys.dtype)], dim=1),
             torch.cat([maps, pointers.to(maps.dtype)], dim=1),
             pointers.shape[1],
