@@ -235,6 +235,17 @@ def test_an_endless_body_is_stopped(server, folder, checkpoint):
     assert bytes_kept(checkpoint) == 0
 
 
+def test_without_an_exact_size_the_number_of_weights_bounds_it(server, folder, unknown):
+    server.payload = server.payload[:HALF]
+    weights = replace(unknown, parameters=250_000)
+    with pytest.raises(DownloadError, match="has 500000 bytes, but 1000001 to 1009999 were expec"):
+        download(weights)
+    server.answers = [chunked(bytes(1_010_001))]
+    with pytest.raises(DownloadError, match="more than the 1009999 bytes"):
+        download(weights)
+    assert bytes_kept(weights) == 0
+
+
 def test_a_compressed_body_is_refused(server, folder, checkpoint):
     server.answers = [lambda handler: send(handler, b"1234", Content_Encoding="gzip")]
     with pytest.raises(DownloadError, match="comes compressed"):

@@ -83,12 +83,26 @@ def test_a_model_is_downloaded_and_checked(folder, tiny, mirror):
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "nano: bundled, nothing to download",
-        f"{tiny.name}: {folder / FILE}",
+        f"{tiny.name}: checksum right: {folder / FILE}",
     ]
     assert f"{tiny.name}: 0.3 MB from http://127.0.0.1" in result.stderr
     assert (folder / FILE).read_bytes() == WEIGHTS
     again = run("download", tiny.name)
-    assert again.stdout == f"{tiny.name}: already here, {folder / FILE}\n"
+    assert again.stdout == f"{tiny.name}: already here, checksum right: {folder / FILE}\n"
+
+
+def test_what_was_checked_without_checksum_is_said(folder, monkeypatch):
+    """The bundled file stands for a published one."""
+    size = NANO_FILE.stat().st_size
+    small = CHECKPOINTS["sam2_small"]
+    url = small.url.replace(small.file, "nano.safetensors")
+    entry = replace(small, name="nano", url=url, parameters=size // 4 - 1)
+    monkeypatch.setitem(CHECKPOINTS, "sam2_small", entry)
+    folder.mkdir()
+    path = folder / "nano.safetensors"
+    path.write_bytes(NANO_FILE.read_bytes())
+    said = "no checksum known: size and shapes right"
+    assert run("download", "sam2_small").stdout == f"nano: already here, {said}: {path}\n"
 
 
 def test_a_failed_download_is_one_line(folder, tiny, mirror):
@@ -132,7 +146,7 @@ def test_files_are_verified(folder, tiny):
     assert result.exit_code == 1
     first, second, third = result.stdout.splitlines()
     assert f"{tiny.name}: wrong: {FILE} has the SHA-256" in first
-    assert "sam2_small: wrong: sam2_hiera_small.pt is" in second
+    assert "sam2_small: wrong: sam2_hiera_small.pt has 10 bytes" in second
     assert third == "sam_vit_b: not downloaded; run: napari-sam2 models download sam_vit_b"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING
 from napari_sam2.checkpoints.download import address_of, path_of
 from napari_sam2.checkpoints.read import CheckpointError, make_network, read_checkpoint
 from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE
-from napari_sam2.checkpoints.verify import check_bytes
+from napari_sam2.checkpoints.verify import check_bytes, check_model
 from napari_sam2.inference.device import choose_device, choose_dtype, precision
 from napari_sam2.inference.transforms import Fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     import torch
 
+    from napari_sam2.checkpoints.registry import Checkpoint
     from napari_sam2.model.config import Sam1Config, Sam2Config
     from napari_sam2.model.sam1 import Sam1
     from napari_sam2.model.sam2 import Sam2
@@ -106,7 +109,11 @@ def load_model(
     """
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
-    config, state = read_checkpoint(_find(name_or_path))
+    path, known = _find(name_or_path)
+    config, state = read_checkpoint(path)
+    if known is not None and known.sha256 is None:  # a checksum tells models apart by itself
+        with _told_what_to_do(known, path):
+            check_model(known.name, path, config)
     if image_size is not None:
         config = config.with_image_size(image_size)
     network = make_network(config)
@@ -115,12 +122,13 @@ def load_model(
     return Model(network, chosen_device, chosen_dtype)
 
 
-def _find(name_or_path: str | Path) -> Path:
+def _find(name_or_path: str | Path) -> tuple[Path, Checkpoint | None]:
+    """The file, and what it is to be when it was asked for by the name of a published one."""
     if name_or_path == "nano":
-        return NANO_FILE
+        return NANO_FILE, None
     known = CHECKPOINTS.get(str(name_or_path))
     if known is None or Path(name_or_path).is_file():
-        return Path(name_or_path)
+        return Path(name_or_path), None
     path = path_of(known)
     if not path.is_file():
         raise ValueError(
@@ -128,11 +136,17 @@ def _find(name_or_path: str | Path) -> Path:
             f"({known.size_text} from {address_of(known)}), or put the file {path.name} into "
             f"{path.parent} by hand."
         )
-    try:
+    with _told_what_to_do(known, path):
         check_bytes(known, path)
+    return path, known
+
+
+@contextmanager
+def _told_what_to_do(known: Checkpoint, path: Path) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise CheckpointError(
             f"{error}. Remove {path} and run: napari-sam2 models download {known.name}. To use "
             "the file as it is, give its path instead of the name."
         ) from error
-    return path
