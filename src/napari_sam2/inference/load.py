@@ -93,7 +93,8 @@ def load_model(
         ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
     image_size : int, optional
         Side of the model's square input in pixels, a multiple of 32; the model's own by default.
-        A smaller one is faster and gives other masks.
+        A smaller one is faster and gives other masks. To be given with a file of SAM 2 that was
+        fine-tuned for another size, which its tensors do not show.
 
     Returns
     -------
