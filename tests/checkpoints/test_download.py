@@ -135,7 +135,7 @@ def test_a_file_without_checksum_in_its_place_is_checked(folder):
         download(small)
     with path_of(small).open("wb") as file:
         file.truncate(small.sizes[0])
-    with pytest.raises(DownloadError, match=r"is not a checkpoint, or is damaged.* Remove .*small"):
+    with pytest.raises(DownloadError, match=r"not a checkpoint, or is damaged\. Remove .*small"):
         download(small)
     shutil.copy(NANO_FILE, folder / "nano.safetensors")
     mine = Checkpoint("mine", "sam2.1", f"{BASE}/nano.safetensors")

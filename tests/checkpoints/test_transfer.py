@@ -252,10 +252,19 @@ def test_a_compressed_body_is_refused(server, folder, checkpoint):
         download(checkpoint)
 
 
-@pytest.mark.parametrize("mirror", ["nonsense", "ftp://127.0.0.1/x", "http://"])
+@pytest.mark.parametrize(
+    "mirror", ["nonsense", "ftp://127.0.0.1/x", "http://", "http://a..b", f"http://{'a' * 70}.org"]
+)
 def test_a_mirror_that_is_no_address_is_named(folder, checkpoint, monkeypatch, mirror):
     monkeypatch.setenv("NAPARI_SAM2_MIRROR", mirror)
     with pytest.raises(DownloadError, match="Check NAPARI_SAM2_MIRROR"):
+        download(checkpoint)
+
+
+def test_a_file_of_certificates_that_is_not_there_is_named(folder, checkpoint, monkeypatch):
+    monkeypatch.setenv("NAPARI_SAM2_MIRROR", "https://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "nothing.pem"))
+    with pytest.raises(DownloadError, match=r"nothing\.pem\. Check REQUESTS_CA_BUNDLE"):
         download(checkpoint)
 
 

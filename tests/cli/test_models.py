@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -76,6 +78,16 @@ def test_the_list_has_every_model_and_whether_it_is_here(folder):
     assert state["sam_vit_h"] == "no"
     assert "Apache-2.0" in rows[1]
     assert CHECKPOINTS["sam2.1_tiny"].purpose in rows[1]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_one_line(folder, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(downloads, "is_downloaded", refuse)
+    result = run("list")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert str(folder) in result.stderr
 
 
 def test_a_model_is_downloaded_and_checked(folder, tiny, mirror):

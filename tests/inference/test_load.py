@@ -48,6 +48,10 @@ def test_another_model_in_the_place_of_one_without_checksum_is_named(monkeypatch
     with pytest.raises(CheckpointError, match="holds the weights of nano, not of mine") as caught:
         load_model("mine", device="cpu")
     assert f"Remove {path} and run: napari-sam2 models download mine" in str(caught.value)
+    path.write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match=r"not a readable.*\. Remove .* download mine\."):
+        load_model("mine", device="cpu")
+    shutil.copy(NANO_FILE, path)
     assert load_model(path, device="cpu").config == NANO
 
 

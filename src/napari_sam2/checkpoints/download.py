@@ -143,7 +143,7 @@ def _check_arrived(checkpoint: Checkpoint, partial: Partial) -> None:
         partial.restart()
         raise DownloadError(
             f"What {address_of(checkpoint)} sent for {checkpoint.name} is not the published file, "
-            f"and was deleted: {str(error).rstrip('.')}. Download it again, and if this comes "
+            f"and was deleted: {error}. Download it again, and if this comes "
             "again, from another network or mirror."
         ) from error
 

@@ -82,13 +82,14 @@ def read_pickle(path: Path) -> list[dict[str, Tensor]]:
         raise
     except Exception as error:  # bytes of another format can break the reader anywhere
         # not torch's own words, which advise to open the file without this care
-        raise CheckpointError(_why_not(path, error)) from error
+        raise _why_not(path, error) from error
     groups = list(_groups(loaded))
     if not groups:
         raise CheckpointError(
             f"{path.name} holds no weights: neither at its top nor under one of the keys "
             f"{', '.join(map(repr, WRAPPINGS))} are there tensors with names. It holds "
-            f"{_content(loaded)}. Save the model's state_dict() with torch.save."
+            f"{_content(loaded)}.",
+            "Save the model's state_dict() with torch.save.",
         )
     return groups
 
@@ -129,30 +130,34 @@ def _content(loaded: Any) -> str:
     return f"a {type(loaded).__name__}"
 
 
-def _why_not(path: Path, error: Exception) -> str:
+def _why_not(path: Path, error: Exception) -> CheckpointError:
     """What is the matter with a file that was not read."""
-    damaged = f"{path.name} is not a checkpoint, or is damaged. Copy or download it again."
+    damaged = CheckpointError(
+        f"{path.name} is not a checkpoint, or is damaged.", "Copy or download it again."
+    )
     try:
         names = _global_names(path)
     except Exception:
         return damaged
-    authors = (
-        "Use the file that the model's authors publish, or have them save the model's "
-        "state_dict() with torch.save."
-    )
     if names is None:
-        return f"{path.name} is a TorchScript program, which could do anything. {authors}"
-    if foreign := sorted(name for name in names if not _TENSORS_ALONE.fullmatch(name)):
+        fact = f"{path.name} is a TorchScript program, which could do anything."
+    elif foreign := sorted(name for name in names if not _TENSORS_ALONE.fullmatch(name)):
         more = ", ..." if len(foreign) > 5 else ""
-        return (
+        fact = (
             f"{path.name} holds more than tensors: it asks for {', '.join(foreign[:5])}{more}. It "
-            f"was not opened, as such a file could run code. {authors}"
+            "was not opened, as such a file could run code."
         )
-    if not isinstance(error, pickle.UnpicklingError):
+    elif isinstance(error, pickle.UnpicklingError):
+        fact = (
+            f"{path.name} is a pickle of a kind that cannot be read without the risk that it runs "
+            "code."
+        )
+    else:
         return damaged
-    return (
-        f"{path.name} is a pickle of a kind that cannot be read without the risk that it runs "
-        f"code. {authors}"
+    return CheckpointError(
+        fact,
+        "Use the file that the model's authors publish, or have them save the model's "
+        "state_dict() with torch.save.",
     )
 
 

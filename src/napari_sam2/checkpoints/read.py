@@ -88,7 +88,8 @@ def read_checkpoint(path: Path) -> tuple[Config, dict[str, Tensor]]:
     if variant not in VARIANTS:
         raise CheckpointError(
             f"{path.name} was written by a later version of napari-sam2: it names the variant "
-            f"{variant!r}. Known are {', '.join(VARIANTS)}. Update napari-sam2."
+            f"{variant!r}. Known are {', '.join(VARIANTS)}.",
+            "Update napari-sam2.",
         )
     config = VARIANTS[variant]
     state = {name: tensor.float() for name, tensor in state.items()}
@@ -139,7 +140,8 @@ def _read_safetensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
             return variant, {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path.name} is not a readable safetensors file ({error}). Copy or download it again."
+            f"{path.name} is not a readable safetensors file ({error}).",
+            "Copy or download it again.",
         ) from error
 
 
@@ -201,6 +203,6 @@ def _refuse(path: Path, config: Config, differences: Differences) -> None:
     if differences:
         raise CheckpointError(
             f"{path.name} does not hold a SAM or SAM 2 model that is known here. Compared with the "
-            f"nearest variant, {config.name}, its tensors are: {differences}. Use a file that was "
-            "made from a published model without changes to its parts."
+            f"nearest variant, {config.name}, its tensors are: {differences}.",
+            "Use a file that was made from a published model without changes to its parts.",
         )

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from napari_sam2.checkpoints.errors import DownloadError
 from napari_sam2.checkpoints.registry import megabytes
@@ -206,10 +207,17 @@ def _network_errors(url: str) -> Iterator[None]:
         raise _PassingError(fact) from error
     except requests.exceptions.ChunkedEncodingError as error:
         raise _PassingError(f"The connection to {url} broke off.") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:  # requests lets some of urllib3's out
         raise DownloadError(
-            f"{url} cannot be downloaded: {error}. Check NAPARI_SAM2_MIRROR and the proxy "
-            "variables, if they are set."
+            f"{url} cannot be downloaded: {str(error).rstrip('.')}. Check NAPARI_SAM2_MIRROR and "
+            "the proxy variables, if they are set."
+        ) from error
+    except DownloadError:
+        raise
+    except OSError as error:  # so says requests of certificates
+        raise DownloadError(
+            f"{url} cannot be downloaded: {str(error).rstrip('.')}. Check REQUESTS_CA_BUNDLE and "
+            "CURL_CA_BUNDLE, if they are set."
         ) from error
 
 

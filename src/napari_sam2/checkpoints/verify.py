@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from napari_sam2.checkpoints.errors import CheckpointError
 from napari_sam2.checkpoints.registry import NANO_FILE
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ def check_tensors(name: str, path: Path) -> None:
     """Check that a file holds the tensors of a model; raises as `verify` does."""
     from napari_sam2.checkpoints.read import read_checkpoint  # brings torch
 
-    config, _ = read_checkpoint(path)
+    try:
+        config, _ = read_checkpoint(path)
+    except CheckpointError as error:
+        raise ValueError(error.fact.rstrip(".")) from error
     check_model(name, path, config)
 
 

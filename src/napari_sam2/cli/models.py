@@ -24,6 +24,11 @@ _INTERRUPTED = 130  # as shells report Ctrl+C
 @models_app.command("list")
 def _list() -> None:
     """Print every model by name, and whether it is here."""
+    with errors_on_one_line():  # a folder that may not be looked into
+        _print_list()
+
+
+def _print_list() -> None:
     header = ("NAME", "FAMILY", "SIZE", "LICENCE", "DOWNLOADED", "GOOD FOR")
     size = megabytes(NANO_FILE.stat().st_size)
     nano = ("nano", "sam2.1", size, "BSD-3-Clause", "bundled", "a first try, without a GPU")

@@ -111,9 +111,9 @@ def load_model(
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     path, known = _find(name_or_path)
-    config, state = read_checkpoint(path)
-    if known is not None and known.sha256 is None:  # a checksum tells models apart by itself
-        with _told_what_to_do(known, path):
+    with _told_what_to_do(known, path):
+        config, state = read_checkpoint(path)
+        if known is not None and known.sha256 is None:  # a checksum tells models apart by itself
             check_model(known.name, path, config)
     if image_size is not None:
         config = config.with_image_size(image_size)
@@ -143,11 +143,16 @@ def _find(name_or_path: str | Path) -> tuple[Path, Checkpoint | None]:
 
 
 @contextmanager
-def _told_what_to_do(known: Checkpoint, path: Path) -> Iterator[None]:
+def _told_what_to_do(known: Checkpoint | None, path: Path) -> Iterator[None]:
+    """The remedy for a file that was asked for by name is another than for one of the user's."""
     try:
         yield
     except ValueError as error:
+        if known is None:
+            raise
+        fact = error.fact if isinstance(error, CheckpointError) else str(error)
         raise CheckpointError(
-            f"{error}. Remove {path} and run: napari-sam2 models download {known.name}. To use "
-            "the file as it is, give its path instead of the name."
+            f"{fact.rstrip('.')}.",
+            f"Remove {path} and run: napari-sam2 models download {known.name}. To use the file as "
+            "it is, give its path instead of the name.",
         ) from error
