@@ -68,7 +68,7 @@ def test_the_documentation_says_the_same(checkpoint):
     elif image != "not measured":
         # loading takes the weights twice
         assert _megabytes_of(image) > 2 * 4e-6 * checkpoint.parameters
-        if checkpoint.family == "sam2.1":
+        if checkpoint.family == "sam2.1" and stack != "not measured":
             assert _megabytes_of(stack) > _megabytes_of(image)
     if checkpoint.family == "sam1":
         assert stack == "–"
