@@ -110,4 +110,4 @@ def unknown(checkpoint):
 @pytest.fixture
 def any_tensors(monkeypatch):
     """Take whatever arrives for a model where no checksum is known."""
-    monkeypatch.setattr("napari_sam2.checkpoints.download.check_tensors", lambda *_: None)
+    monkeypatch.setattr("napari_sam2.checkpoints.verify.check_tensors", lambda *_: None)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,7 @@ from napari_sam2.checkpoints.download import (
     models_folder,
     path_of,
 )
-from napari_sam2.checkpoints.registry import CHECKPOINTS
+from napari_sam2.checkpoints.registry import BASE, CHECKPOINTS, NANO_FILE, Checkpoint
 
 
 def test_the_folder_is_the_user_s_cache_or_the_one_that_is_set(monkeypatch, tmp_path):
@@ -123,6 +124,24 @@ def test_another_file_in_its_place_is_neither_used_nor_lost(server, folder, chec
     with pytest.raises(DownloadError, match=r"as published has.*Remove .*test\.pt"):
         download(checkpoint)
     assert path_of(checkpoint).read_bytes() == wrong
+
+
+def test_a_file_without_checksum_in_its_place_is_checked(folder):
+    """Its length first, as that takes no time, and its tensors."""
+    small = CHECKPOINTS["sam2_small"]
+    folder.mkdir()
+    path_of(small).write_bytes(b"no weights")
+    with pytest.raises(DownloadError, match=r"has 10 bytes, but sam2_small as published has 18"):
+        download(small)
+    with path_of(small).open("wb") as file:
+        file.truncate(small.sizes[0])
+    with pytest.raises(DownloadError, match=r"not a checkpoint, or is damaged\. Remove .*small"):
+        download(small)
+    shutil.copy(NANO_FILE, folder / "nano.safetensors")
+    mine = Checkpoint("mine", "sam2.1", f"{BASE}/nano.safetensors")
+    with pytest.raises(DownloadError, match="holds the weights of nano, not of mine"):
+        download(mine)
+    assert download(replace(mine, name="nano")) == folder / "nano.safetensors"
 
 
 @pytest.mark.parametrize("value", ["1", "true"])

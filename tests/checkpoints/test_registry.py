@@ -51,11 +51,36 @@ def test_the_size_is_said_as_far_as_it_is_known():
 def test_the_documentation_says_the_same(checkpoint):
     lines = (Path(__file__).parents[2] / "docs" / "models.md").read_text().splitlines()
     row, address = (line for line in lines if line.startswith(f"| `{checkpoint.name}` |"))
-    assert [cell.strip() for cell in row.split("|")[2:-1]] == [
+    cells = [cell.strip() for cell in row.split("|")[2:-1]]
+    image, stack = cells[3:5]
+    assert cells == [
         f"{checkpoint.parameters / 1e6:.1f} million",
         checkpoint.size_text,
         megabytes(4 * checkpoint.parameters),
+        image,
+        stack,
         checkpoint.licence,
         checkpoint.purpose,
     ]
     assert f"<{checkpoint.url}>" in address
+    if checkpoint.family == "sam2.0":
+        assert image == stack == "as 2.1"
+    elif image != "not measured":
+        # loading takes the weights twice
+        assert _megabytes_of(image) > 2 * 4e-6 * checkpoint.parameters
+        if checkpoint.family == "sam2.1" and stack != "not measured":
+            assert _megabytes_of(stack) > _megabytes_of(image)
+    if checkpoint.family == "sam1":
+        assert stack == "–"
+
+
+def _megabytes_of(cell):
+    return float(re.fullmatch(r"(\d+) MB", cell)[1])
+
+
+def test_the_memory_of_what_most_computers_run_is_measured():
+    lines = (Path(__file__).parents[2] / "docs" / "models.md").read_text().splitlines()
+    names = ("nano", "sam2.1_tiny", "sam2.1_small", "sam2.1_base_plus", "sam_vit_b")
+    for name in names:
+        row = next(line for line in lines if line.startswith(f"| `{name}` |"))
+        assert _megabytes_of(row.split("|")[5].strip()) > 0

@@ -235,16 +235,36 @@ def test_an_endless_body_is_stopped(server, folder, checkpoint):
     assert bytes_kept(checkpoint) == 0
 
 
+def test_without_an_exact_size_the_number_of_weights_bounds_it(server, folder, unknown):
+    server.payload = server.payload[:HALF]
+    weights = replace(unknown, parameters=250_000)
+    with pytest.raises(DownloadError, match="has 500000 bytes, but 1000001 to 1009999 were expec"):
+        download(weights)
+    server.answers = [chunked(bytes(1_010_001))]
+    with pytest.raises(DownloadError, match="more than the 1009999 bytes"):
+        download(weights)
+    assert bytes_kept(weights) == 0
+
+
 def test_a_compressed_body_is_refused(server, folder, checkpoint):
     server.answers = [lambda handler: send(handler, b"1234", Content_Encoding="gzip")]
     with pytest.raises(DownloadError, match="comes compressed"):
         download(checkpoint)
 
 
-@pytest.mark.parametrize("mirror", ["nonsense", "ftp://127.0.0.1/x", "http://"])
+@pytest.mark.parametrize(
+    "mirror", ["nonsense", "ftp://127.0.0.1/x", "http://", "http://a..b", f"http://{'a' * 70}.org"]
+)
 def test_a_mirror_that_is_no_address_is_named(folder, checkpoint, monkeypatch, mirror):
     monkeypatch.setenv("NAPARI_SAM2_MIRROR", mirror)
     with pytest.raises(DownloadError, match="Check NAPARI_SAM2_MIRROR"):
+        download(checkpoint)
+
+
+def test_a_file_of_certificates_that_is_not_there_is_named(folder, checkpoint, monkeypatch):
+    monkeypatch.setenv("NAPARI_SAM2_MIRROR", "https://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "nothing.pem"))
+    with pytest.raises(DownloadError, match=r"nothing\.pem\. Check REQUESTS_CA_BUNDLE"):
         download(checkpoint)
 
 

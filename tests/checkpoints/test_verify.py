@@ -20,8 +20,9 @@ def weights(tmp_path_factory):
     return path
 
 
-def entry(name="nano", sha256=None, size=None):
-    return Checkpoint(name, "sam2.1", f"{BASE}/own.safetensors", sha256, size)
+def entry(name="nano", sha256=None, size=None, parameters=None):
+    url = f"{BASE}/own.safetensors"
+    return Checkpoint(name, "sam2.1", url, sha256, size, parameters=parameters)
 
 
 def test_what_was_checked_is_said(weights):
@@ -30,13 +31,21 @@ def test_what_was_checked_is_said(weights):
     assert verify(entry(sha256=sha256, size=len(data)), weights) == "checksum right"
     assert verify(entry(), weights) == "no checksum known: shapes right"
     assert verify(entry(size=len(data)), weights) == "no checksum known: size and shapes right"
+    # as if there were four bytes for each
+    entries = entry(parameters=len(data) // 4 - 1)
+    assert verify(entries, weights) == "no checksum known: size and shapes right"
 
 
 def test_what_is_wrong_is_said(weights, tmp_path):
     with pytest.raises(ValueError, match=r"has the SHA-256 [0-9a-f]{64}, but nano .* has 0000"):
         verify(entry(sha256="0" * 64), weights)
-    with pytest.raises(ValueError, match="but nano as published has 5"):
+    with pytest.raises(ValueError, match=r"but nano as published has 5$"):
         verify(entry(size=5), weights)
+    size = weights.stat().st_size
+    for parameters in (size // 4 + 1, int(size / 4.05)):
+        few, many = 4 * parameters + 1, 4 * parameters + 4 * parameters // 100 - 1
+        with pytest.raises(ValueError, match=f"{size} bytes, but nano .* has {few} to {many}"):
+            verify(entry(parameters=parameters), weights)
     with pytest.raises(ValueError, match=r"holds the weights of nano, not of sam2\.1_tiny"):
         verify(entry("sam2.1_tiny"), weights)
     cut = tmp_path / "own.safetensors"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -78,17 +80,41 @@ def test_the_list_has_every_model_and_whether_it_is_here(folder):
     assert CHECKPOINTS["sam2.1_tiny"].purpose in rows[1]
 
 
+def test_a_folder_that_may_not_be_looked_into_is_one_line(folder, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(downloads, "is_downloaded", refuse)
+    result = run("list")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert str(folder) in result.stderr
+
+
 def test_a_model_is_downloaded_and_checked(folder, tiny, mirror):
     result = run("download", "nano", tiny.name)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "nano: bundled, nothing to download",
-        f"{tiny.name}: {folder / FILE}",
+        f"{tiny.name}: checksum right: {folder / FILE}",
     ]
     assert f"{tiny.name}: 0.3 MB from http://127.0.0.1" in result.stderr
     assert (folder / FILE).read_bytes() == WEIGHTS
     again = run("download", tiny.name)
-    assert again.stdout == f"{tiny.name}: already here, {folder / FILE}\n"
+    assert again.stdout == f"{tiny.name}: already here, checksum right: {folder / FILE}\n"
+
+
+def test_what_was_checked_without_checksum_is_said(folder, monkeypatch):
+    """The bundled file stands for a published one."""
+    size = NANO_FILE.stat().st_size
+    small = CHECKPOINTS["sam2_small"]
+    url = small.url.replace(small.file, "nano.safetensors")
+    entry = replace(small, name="nano", url=url, parameters=size // 4 - 1)
+    monkeypatch.setitem(CHECKPOINTS, "sam2_small", entry)
+    folder.mkdir()
+    path = folder / "nano.safetensors"
+    path.write_bytes(NANO_FILE.read_bytes())
+    said = "no checksum known: size and shapes right"
+    assert run("download", "sam2_small").stdout == f"nano: already here, {said}: {path}\n"
 
 
 def test_a_failed_download_is_one_line(folder, tiny, mirror):
@@ -132,7 +158,7 @@ def test_files_are_verified(folder, tiny):
     assert result.exit_code == 1
     first, second, third = result.stdout.splitlines()
     assert f"{tiny.name}: wrong: {FILE} has the SHA-256" in first
-    assert "sam2_small: wrong: sam2_hiera_small.pt is" in second
+    assert "sam2_small: wrong: sam2_hiera_small.pt has 10 bytes" in second
     assert third == "sam_vit_b: not downloaded; run: napari-sam2 models download sam_vit_b"
 
 

@@ -39,6 +39,22 @@ def test_a_downloaded_model_loads_by_name(monkeypatch, tmp_path):
         load_model("mine", device="cpu")
 
 
+def test_another_model_in_the_place_of_one_without_checksum_is_named(monkeypatch, tmp_path):
+    entry = Checkpoint("mine", "sam2.1", f"{BASE}/mine.safetensors")
+    monkeypatch.setitem(CHECKPOINTS, "mine", entry)
+    monkeypatch.setenv("NAPARI_SAM2_MODELS", str(tmp_path))
+    path = tmp_path / "mine.safetensors"
+    shutil.copy(NANO_FILE, path)
+    with pytest.raises(CheckpointError, match="holds the weights of nano, not of mine") as caught:
+        load_model("mine", device="cpu")
+    assert f"Remove {path} and run: napari-sam2 models download mine" in str(caught.value)
+    path.write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match=r"not a readable.*\. Remove .* download mine\."):
+        load_model("mine", device="cpu")
+    shutil.copy(NANO_FILE, path)
+    assert load_model(path, device="cpu").config == NANO
+
+
 def test_a_model_that_is_not_downloaded_is_explained(monkeypatch, tmp_path):
     monkeypatch.setenv("NAPARI_SAM2_MODELS", str(tmp_path))
     monkeypatch.delenv("NAPARI_SAM2_MIRROR", raising=False)

@@ -57,7 +57,8 @@ def convert(
     Returns
     -------
     converted : dict of str to Tensor
-        Under our names.
+        Under our names; rows that do not make up the whole are left as they are, ``[n]`` in
+        their names.
     unknown : list of str
         Published names that the table does not know, or that hold a tensor again with other values.
     """
@@ -67,16 +68,19 @@ def convert(
     for name, tensor in state.items():
         ours = translate(name, table)
         again = converted.get(ours or "")
-        if ours is None or (again is not None and not torch.equal(again, tensor)):
+        if ours is None or (again is not None and not torch.equal(again.float(), tensor.float())):
             unknown.append(name)
         elif ours.endswith("]"):
             whole, _, row = ours[:-1].partition("[")
-            rows.setdefault(whole, {})[int(row)] = tensor.reshape(-1)
+            rows.setdefault(whole, {})[int(row)] = tensor
         else:
             converted[ours] = tensor
     for whole, found in rows.items():
-        if sorted(found) == list(range(len(found))):
-            converted[whole] = torch.stack([found[row] for row in range(len(found))])
+        count, width = expected.get(whole, (0, 0))
+        if sorted(found) == list(range(count)) and all(t.numel() == width for t in found.values()):
+            converted[whole] = torch.stack([found[row].reshape(-1) for row in range(count)])
+        else:
+            converted |= {f"{whole}[{row}]": tensor for row, tensor in found.items()}
     for name, tensor in converted.items():
         shape = tuple(expected.get(name, tensor.shape))
         if tuple(n for n in tensor.shape if n != 1) == tuple(n for n in shape if n != 1):

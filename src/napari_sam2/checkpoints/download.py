@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from napari_sam2.checkpoints.errors import DownloadError as DownloadError
 from napari_sam2.checkpoints.partial import Partial, disk_errors
 from napari_sam2.checkpoints.registry import BASE
-from napari_sam2.checkpoints.verify import check_bytes, check_tensors
+from napari_sam2.checkpoints.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +120,7 @@ def download(
 
 def _checked(checkpoint: Checkpoint, path: Path) -> Path:
     try:
-        check_bytes(checkpoint, path)
+        verify(checkpoint, path)
     except (ValueError, OSError) as error:
         # it may be of value to whoever put it there
         raise DownloadError(
@@ -134,7 +134,7 @@ def _check_arrived(checkpoint: Checkpoint, partial: Partial) -> None:
     """Throw away what is not the published file, and say so."""
     try:
         if checkpoint.sha256 is None:
-            check_tensors(checkpoint.name, partial.path)
+            verify(checkpoint, partial.path)
         elif partial.sha256 != checkpoint.sha256:
             raise ValueError(
                 f"its SHA-256 is {partial.sha256}, but {checkpoint.sha256} was expected"
@@ -143,7 +143,7 @@ def _check_arrived(checkpoint: Checkpoint, partial: Partial) -> None:
         partial.restart()
         raise DownloadError(
             f"What {address_of(checkpoint)} sent for {checkpoint.name} is not the published file, "
-            f"and was deleted: {str(error).rstrip('.')}. Download it again, and if this comes "
+            f"and was deleted: {error}. Download it again, and if this comes "
             "again, from another network or mirror."
         ) from error
 

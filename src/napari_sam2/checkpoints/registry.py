@@ -58,6 +58,24 @@ class Checkpoint:
         return self.url.rsplit("/", 1)[1]
 
     @property
+    def sizes(self) -> range | None:
+        """Lengths in bytes that the file may have; None where nothing is known of them."""
+        if self.size is not None:
+            return range(self.size, self.size + 1)
+        if self.parameters is None:
+            return None
+        weights = 4 * self.parameters
+        return range(weights + 1, weights + weights // 100)  # the weights and an index
+
+    @property
+    def bytes_text(self) -> str:
+        """`sizes` for messages."""
+        if self.sizes is None:
+            return "an unknown number"
+        first, last = self.sizes[0], self.sizes[-1]
+        return str(first) if first == last else f"{first} to {last}"
+
+    @property
     def size_text(self) -> str:
         """The size for people: exact, from the number of weights, or not known."""
         if self.size is not None:

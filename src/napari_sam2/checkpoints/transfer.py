@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from napari_sam2.checkpoints.errors import DownloadError
 from napari_sam2.checkpoints.registry import megabytes
@@ -114,13 +115,16 @@ def _attempt(
                 _refuse_page(url)
             partial.restart()
             chunks = chain([first], chunks)
+        limit = total
+        if total is None and checkpoint.sizes is not None:
+            limit = checkpoint.sizes[-1]  # nothing else would end a body without end
         with partial.appending(url, response.headers) as write:
             for chunk in chunks:
                 write(chunk)
                 progress(partial.done, total)
-                if total is not None and partial.done > total:
+                if limit is not None and partial.done > limit:
                     partial.restart()
-                    _give_up(checkpoint, partial, f"{url} sent more than the {total} bytes it has.")
+                    _give_up(checkpoint, partial, f"{url} sent more than the {limit} bytes it has.")
                 if partial.done != total and cancelled():
                     return False
     if total is not None and partial.done < total:
@@ -152,10 +156,10 @@ def _checked_total(
             raise _PassingError(f"{url} sent a piece that does not follow what is here.")
         stated = part[2]
     if stated.isdigit():
-        if total is not None and int(stated) != total:
+        if checkpoint.sizes is not None and int(stated) not in checkpoint.sizes:
             _give_up(
-                checkpoint, partial, f"{url} has {stated} bytes, but {total} were expected: it is "
-                "another file, or is damaged."
+                checkpoint, partial, f"{url} has {stated} bytes, but {checkpoint.bytes_text} were "
+                "expected: it is another file, or is damaged."
             )  # fmt: skip
         total = int(stated)
     if total is not None:
@@ -203,10 +207,17 @@ def _network_errors(url: str) -> Iterator[None]:
         raise _PassingError(fact) from error
     except requests.exceptions.ChunkedEncodingError as error:
         raise _PassingError(f"The connection to {url} broke off.") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:  # requests lets some of urllib3's out
         raise DownloadError(
-            f"{url} cannot be downloaded: {error}. Check NAPARI_SAM2_MIRROR and the proxy "
-            "variables, if they are set."
+            f"{url} cannot be downloaded: {str(error).rstrip('.')}. Check NAPARI_SAM2_MIRROR and "
+            "the proxy variables, if they are set."
+        ) from error
+    except DownloadError:
+        raise
+    except OSError as error:  # so says requests of certificates
+        raise DownloadError(
+            f"{url} cannot be downloaded: {str(error).rstrip('.')}. Check REQUESTS_CA_BUNDLE and "
+            "CURL_CA_BUNDLE, if they are set."
         ) from error
 
 

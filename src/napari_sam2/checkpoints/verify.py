@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from napari_sam2.checkpoints.errors import CheckpointError
 from napari_sam2.checkpoints.registry import NANO_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_sam2.checkpoints.read import Config
     from napari_sam2.checkpoints.registry import Checkpoint
 
 
@@ -37,10 +39,16 @@ def verify(checkpoint: Checkpoint, path: Path) -> str:
         When it cannot be read.
     """
     check_bytes(checkpoint, path)
+    if checkpoint.sha256 is None:
+        check_tensors(checkpoint.name, path)
+    return found_right(checkpoint)
+
+
+def found_right(checkpoint: Checkpoint) -> str:
+    """What `verify` checks of a file, in the words for one that is right."""
     if checkpoint.sha256 is not None:
         return "checksum right"
-    check_tensors(checkpoint.name, path)
-    checked = "shapes" if checkpoint.size is None else "size and shapes"
+    checked = "shapes" if checkpoint.sizes is None else "size and shapes"
     return f"no checksum known: {checked} right"
 
 
@@ -51,12 +59,12 @@ def verify_nano() -> str:
 
 
 def check_bytes(checkpoint: Checkpoint, path: Path) -> None:
-    """Check size and checksum where they are known; raises as `verify` does."""
+    """Check size and checksum as far as they are known; raises as `verify` does."""
     size = path.stat().st_size
-    if checkpoint.size is not None and size != checkpoint.size:
+    if checkpoint.sizes is not None and size not in checkpoint.sizes:
         raise ValueError(
             f"{path.name} has {size} bytes, but {checkpoint.name} as published has "
-            f"{checkpoint.size}"
+            f"{checkpoint.bytes_text}"
         )
     if checkpoint.sha256 is None:
         return
@@ -73,6 +81,14 @@ def check_tensors(name: str, path: Path) -> None:
     """Check that a file holds the tensors of a model; raises as `verify` does."""
     from napari_sam2.checkpoints.read import read_checkpoint  # brings torch
 
-    config, _ = read_checkpoint(path)
+    try:
+        config, _ = read_checkpoint(path)
+    except CheckpointError as error:
+        raise ValueError(error.fact.rstrip(".")) from error
+    check_model(name, path, config)
+
+
+def check_model(name: str, path: Path, config: Config) -> None:
+    """Check which model was found in a file; raises as `verify` does."""
     if config.name != name:
         raise ValueError(f"{path.name} holds the weights of {config.name}, not of {name}")

@@ -8,7 +8,7 @@ import typer
 
 from napari_sam2.checkpoints import download as downloads
 from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE, megabytes
-from napari_sam2.checkpoints.verify import verify, verify_nano
+from napari_sam2.checkpoints.verify import found_right, verify, verify_nano
 from napari_sam2.cli.errors import InputError, errors_on_one_line
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ _INTERRUPTED = 130  # as shells report Ctrl+C
 @models_app.command("list")
 def _list() -> None:
     """Print every model by name, and whether it is here."""
+    with errors_on_one_line():  # a folder that may not be looked into
+        _print_list()
+
+
+def _print_list() -> None:
     header = ("NAME", "FAMILY", "SIZE", "LICENCE", "DOWNLOADED", "GOOD FOR")
     size = megabytes(NANO_FILE.stat().st_size)
     nano = ("nano", "sam2.1", size, "BSD-3-Clause", "bundled", "a first try, without a GPU")
@@ -103,7 +108,7 @@ def _download_one(checkpoint: Checkpoint) -> None:
 
     if downloads.is_downloaded(checkpoint):
         path = downloads.download(checkpoint)  # checks it
-        typer.echo(f"{checkpoint.name}: already here, {path}")
+        typer.echo(f"{checkpoint.name}: already here, {found_right(checkpoint)}: {path}")
         return
     address = downloads.address_of(checkpoint)
     typer.echo(f"{checkpoint.name}: {checkpoint.size_text} from {address}", err=True)
@@ -118,7 +123,7 @@ def _download_one(checkpoint: Checkpoint) -> None:
             err=True,
         )
         raise typer.Exit(_INTERRUPTED) from None
-    typer.echo(f"{checkpoint.name}: {path}")
+    typer.echo(f"{checkpoint.name}: {found_right(checkpoint)}: {path}")
 
 
 def _verdict(name: str) -> tuple[bool, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +14,15 @@ import torch
 from napari_sam2.checkpoints.download import address_of, path_of
 from napari_sam2.checkpoints.read import CheckpointError, make_network, read_checkpoint
 from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE
-from napari_sam2.checkpoints.verify import check_bytes
+from napari_sam2.checkpoints.verify import check_bytes, check_model
 from napari_sam2.inference.device import choose_device, choose_dtype, precision
 from napari_sam2.inference.transforms import Fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from napari_sam2.checkpoints.registry import Checkpoint
     from napari_sam2.model.config import Sam1Config, Sam2Config
     from napari_sam2.model.sam1 import Sam1
     from napari_sam2.model.sam2 import Sam2
@@ -102,7 +105,8 @@ def load_model(
         ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
     image_size : int, optional
         Side of the model's square input in pixels, a multiple of 32; the model's own by default.
-        A smaller one is faster and gives other masks.
+        A smaller one is faster and gives other masks. To be given with a file of SAM 2 that was
+        fine-tuned for another size, which its tensors do not show.
 
     Returns
     -------
@@ -118,7 +122,11 @@ def load_model(
     """
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
-    config, state = read_checkpoint(_find(name_or_path))
+    path, known = _find(name_or_path)
+    with _told_what_to_do(known, path):
+        config, state = read_checkpoint(path)
+        if known is not None and known.sha256 is None:  # a checksum tells models apart by itself
+            check_model(known.name, path, config)
     if image_size is not None:
         config = config.with_image_size(image_size)
     network = make_network(config)
@@ -127,12 +135,13 @@ def load_model(
     return Model(network, chosen_device, chosen_dtype)
 
 
-def _find(name_or_path: str | Path) -> Path:
+def _find(name_or_path: str | Path) -> tuple[Path, Checkpoint | None]:
+    """The file, and what it is to be when it was asked for by the name of a published one."""
     if name_or_path == "nano":
-        return NANO_FILE
+        return NANO_FILE, None
     known = CHECKPOINTS.get(str(name_or_path))
     if known is None or Path(name_or_path).is_file():
-        return Path(name_or_path)
+        return Path(name_or_path), None
     path = path_of(known)
     if not path.is_file():
         raise ValueError(
@@ -140,11 +149,22 @@ def _find(name_or_path: str | Path) -> Path:
             f"({known.size_text} from {address_of(known)}), or put the file {path.name} into "
             f"{path.parent} by hand."
         )
-    try:
+    with _told_what_to_do(known, path):
         check_bytes(known, path)
+    return path, known
+
+
+@contextmanager
+def _told_what_to_do(known: Checkpoint | None, path: Path) -> Iterator[None]:
+    """The remedy for a file that was asked for by name is another than for one of the user's."""
+    try:
+        yield
     except ValueError as error:
+        if known is None:
+            raise
+        fact = error.fact if isinstance(error, CheckpointError) else str(error)
         raise CheckpointError(
-            f"{error}. Remove {path} and run: napari-sam2 models download {known.name}. To use "
-            "the file as it is, give its path instead of the name."
+            f"{fact.rstrip('.')}.",
+            f"Remove {path} and run: napari-sam2 models download {known.name}. To use the file as "
+            "it is, give its path instead of the name.",
         ) from error
-    return path
