@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -54,9 +55,21 @@ class ImageEncoder(nn.Module):
         self.skip4 = nn.Conv2d(width, width // 8, 1)
 
     def forward(self, image: Tensor) -> ImageFeatures:
-        at4, at8, at16, at32 = (
-            convolution(x) for convolution, x in zip(self.lateral, self.trunk(image), strict=True)
-        )
-        upsampled = F.interpolate(at32.float(), scale_factor=2.0, mode="nearest")
+        at4, at8, at16, at32 = self.trunk(image)
+        upsampled = F.interpolate(self.lateral[3](at32).float(), scale_factor=2.0, mode="nearest")
         # in half precision the sum stays in float32: rounded, it would cost masks their exactness
-        return ImageFeatures(at16 + upsampled, self.skip8(at8), self.skip4(at4))
+        return ImageFeatures(
+            self.lateral[2](at16) + upsampled,
+            _both(self.lateral[1], self.skip8, at8),
+            _both(self.lateral[0], self.skip4, at4),
+        )
+
+
+def _both(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
+    """Two pointwise convolutions as one: nothing lies between them, and the maps are large."""
+    inner, inner_bias = first.parameters()
+    outer, outer_bias = second.parameters()
+    with torch.autocast(x.device.type, enabled=False):
+        weight = outer.flatten(1) @ inner.flatten(1)
+        bias = torch.addmv(outer_bias, outer.flatten(1), inner_bias)
+    return F.conv2d(x, weight[..., None, None], bias)

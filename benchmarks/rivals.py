@@ -1,0 +1,182 @@
+"""This project and the published packages, asked for the same things with the same weights.
+
+Tracking is timed with a full memory, as on most frames of a long stack: one frame is tracked, and
+what was found there stands for the frames up to the one that is timed, in every package alike.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from tests.parity import hugging_face, published
+
+from napari_sam2 import PointPrompt, VideoPredictor
+from napari_sam2.inference.load import Model, load_model
+
+FULL = 16  # frames after which every memory and pointer is taken
+FRAMES = FULL + 8
+SHAPE = (256, 320)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def clicks(objects: int) -> dict[int, tuple[float, float]]:
+    """Where each object is clicked on the first frame, as (row, column)."""
+    random = np.random.default_rng(0)
+    return {n + 1: tuple(random.uniform(20, 236, 2).tolist()) for n in range(objects)}
+
+
+def sync() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class Rival(ABC):
+    """One package in one precision."""
+
+    name: str
+
+    def precision(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    @abstractmethod
+    def encode(self) -> None:
+        """Encode the first frame."""
+
+    @abstractmethod
+    def prepare(self, objects: int) -> None:
+        """Prompt objects on frame 0, track frame 1, and fill the memory."""
+
+    @abstractmethod
+    def track(self, frame: int) -> np.ndarray:
+        """Encode a frame and track every object to it: logits (objects, S / 4, S / 4)."""
+
+
+class Ours(Rival):
+    """This project."""
+
+    def __init__(self, model: Model, stack: np.ndarray, against: str) -> None:
+        self.name, self.model, self.stack = f"ours, weights of {against}", model, stack
+        image = published.model_image(stack[0], model.config.image_size)
+        self.image = image.to(DEVICE)
+
+    def encode(self) -> None:
+        with torch.inference_mode(), self.model.precision():
+            self.model.network.encode_image(self.image)
+
+    def prepare(self, objects: int) -> None:
+        self.video = VideoPredictor(self.model, self.stack, memory_budget=2**33, store=None)
+        for object_id, position in clicks(objects).items():
+            self.video.add_prompts(object_id, 0, [PointPrompt(position)])
+        for _ in self.video.propagate("forward", start=0, stop=1):
+            pass
+        for track in self.video._tracks.values():
+            track.tracked.update(dict.fromkeys(range(2, FULL + 1), track.tracked[1]))
+
+    def track(self, frame: int) -> np.ndarray:
+        list(self.video.propagate("forward", start=frame, stop=frame))
+        found = [track.tracked[frame].logits[0] for track in self.video._tracks.values()]
+        return torch.stack(found).float().cpu().numpy()
+
+
+class Sam2Package(Rival):
+    """The sam2 package's video predictor."""
+
+    def __init__(self, model: torch.nn.Module, stack: np.ndarray, half: bool) -> None:
+        self.name = "sam2, bfloat16" if half else "sam2, float32"
+        self.model, self.half = model.to(DEVICE), half
+        size = model.image_size
+        self.images = torch.cat([published.model_image(plane, size) for plane in stack])
+
+    def precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(DEVICE.type, torch.bfloat16) if self.half else nullcontext()
+
+    def encode(self) -> None:
+        with torch.inference_mode(), self.precision():
+            self.model.forward_image(self.images[:1].to(DEVICE))
+
+    def prepare(self, objects: int) -> None:
+        from sam2 import sam2_video_predictor
+
+        sam2_video_predictor.torch = torch if self.half else published.exact_torch()
+        sam2_video_predictor.tqdm = lambda frames, **_: frames
+        sam2_video_predictor.load_video_frames = lambda **_: (self.images, *SHAPE)
+        with self.precision():
+            self.state = self.model.init_state("")
+            for object_id, (row, column) in clicks(objects).items():
+                self.model.add_new_points_or_box(
+                    self.state, 0, object_id, points=[(column, row)], labels=[1]
+                )
+            list(self.model.propagate_in_video(self.state, 0, 1))
+        for outputs in self.state["output_dict_per_obj"].values():
+            known = outputs["non_cond_frame_outputs"]
+            known.update(dict.fromkeys(range(2, FULL + 1), known[1]))
+
+    def track(self, frame: int) -> np.ndarray:
+        self.state["cached_features"].clear()
+        with self.precision():
+            list(self.model.propagate_in_video(self.state, frame, 0))
+        outputs = self.state["output_dict_per_obj"].values()
+        found = [each["non_cond_frame_outputs"][frame]["pred_masks"][0, 0] for each in outputs]
+        return torch.stack(found).float().cpu().numpy()
+
+
+class Transformers(Rival):
+    """The video model of the transformers package."""
+
+    def __init__(self, model: torch.nn.Module, stack: np.ndarray) -> None:
+        self.name, self.model = "transformers, float32", model.to(DEVICE)
+        self.video = torch.cat([published.model_image(plane, model.image_size) for plane in stack])
+
+    def encode(self) -> None:
+        with torch.inference_mode():
+            self.model.get_image_features(self.video[:1].to(DEVICE))
+
+    def prepare(self, objects: int) -> None:
+        from transformers.models.sam2_video import modeling_sam2_video
+
+        self.session = modeling_sam2_video.Sam2VideoInferenceSession(
+            self.video, *SHAPE, dtype=torch.float32, inference_device=DEVICE
+        )
+        for object_id, (row, column) in clicks(objects).items():
+            scaled = torch.tensor([[[[column / SHAPE[1], row / SHAPE[0]]]]]) * self.model.image_size
+            inputs = {"point_coords": scaled, "point_labels": torch.ones(1, 1, 1, dtype=torch.long)}
+            self.session.add_point_inputs(self.session.obj_id_to_idx(object_id), 0, inputs)
+            self.session.obj_with_new_inputs.append(object_id)
+        with torch.inference_mode():
+            for frame in (0, 1):
+                self.model(self.session, frame_idx=frame)
+        for outputs in self.session.output_dict_per_obj.values():
+            known = outputs["non_cond_frame_outputs"]
+            known.update(dict.fromkeys(range(2, FULL + 1), known[1]))
+
+    def track(self, frame: int) -> np.ndarray:
+        self.session.cache.clear_all()
+        with torch.inference_mode():
+            output = self.model(self.session, frame_idx=frame)
+        return output.pred_masks[:, 0].float().cpu().numpy()
+
+
+def pairs(variant: str, size: int, half: bool, packages: list[str]) -> list[tuple[Ours, Rival]]:
+    """Ours beside each package, with that package's weights."""
+    stack = published.discs(FRAMES, SHAPE)
+    made: list[tuple[Ours, Rival]] = []
+    if "sam2" in packages:
+        theirs = published.sam2(variant, size)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights.pt"
+            torch.save({"model": theirs.state_dict()}, path)
+            ours = load_model(path, str(DEVICE), image_size=size)
+        made.append((Ours(ours, stack, "sam2"), Sam2Package(theirs, stack, half=False)))
+        if half:
+            made.append((made[0][0], Sam2Package(theirs, stack, half=True)))
+    if "transformers" in packages:
+        model = hugging_face.sam2_video(variant, size)
+        with tempfile.TemporaryDirectory() as folder:
+            ours = hugging_face.read_by_ours(model, Path(folder), size)
+        made.append((Ours(ours, stack, "transformers"), Transformers(model, stack)))
+    return made
