@@ -1,9 +1,11 @@
 """Peak memory of a propagation against the length of the stack.
 
-    python benchmarks/stack_memory.py [--model nano] [--image-size 256] [--objects 16] [FRAMES ...]
+    python benchmarks/stack_memory.py [--model nano] [--image-size 256] [--objects 16]
+        [--budget 64] [FRAMES ...]
 
 each length in a process of its own: what the process needed at its peak beyond what it had with
-the model loaded. The masks are consumed as they come; the stack is generated plane by plane.
+the model loaded. The masks are consumed as they come; the stack is generated plane by plane. The
+budget, in megabytes, is for encoded planes and memories together, as `VideoPredictor` takes it.
 """
 
 from __future__ import annotations
@@ -52,14 +54,14 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def measure(model: str, image_size: int | None, objects: int, frames: int) -> int:
+def measure(model: str, image_size: int | None, objects: int, budget: int, frames: int) -> int:
     """Bytes beyond the loaded model at the peak of one propagation."""
     from napari_sam2 import PointPrompt, VideoPredictor, load_model
 
     loaded = load_model(model, "cpu", image_size=image_size)
     before = peak_bytes()
     stack = Discs(frames, objects)
-    video = VideoPredictor(loaded, stack)
+    video = VideoPredictor(loaded, stack, memory_budget=budget * 10**6)
     for index in range(objects):
         video.add_prompts(index + 1, 0, [PointPrompt(stack.centre(index, 0))])
     for result in video.propagate("forward"):
@@ -73,16 +75,17 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--objects", type=int, default=16)
+    parser.add_argument("--budget", type=int, default=64)
     parser.add_argument("--only", action="store_true", help="measure here, print the bytes alone")
     arguments = parser.parse_args()
-    settings = (arguments.model, arguments.image_size, arguments.objects)
+    settings = (arguments.model, arguments.image_size, arguments.objects, arguments.budget)
     if arguments.only:
         print(measure(*settings, arguments.frames[0]))
         return
     found = {}
     for frames in arguments.frames:
         command = [sys.executable, __file__, str(frames), "--only", "--model", arguments.model]
-        command += ["--objects", str(arguments.objects)]
+        command += ["--objects", str(arguments.objects), "--budget", str(arguments.budget)]
         if arguments.image_size:
             command += ["--image-size", str(arguments.image_size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)

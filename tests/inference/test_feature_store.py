@@ -64,6 +64,19 @@ def test_the_least_recently_used_make_room(tmp_path):
     assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["a", "c"]
 
 
+def test_what_another_process_is_writing_stays_until_it_is_abandoned(tmp_path):
+    unfinished = tmp_path / ".b.1.part.features"
+    unfinished.write_bytes(bytes(10_000))
+    store = FeatureStore(tmp_path, CPU, budget=12_000)
+    store.put("a", features(1))
+    assert unfinished.exists()
+    os.utime(unfinished, (1000, 1000))
+    store.put("c", features(2))
+    store.budget = 5_000
+    store.put("d", features(3))
+    assert not unfinished.exists()
+
+
 def test_a_full_disk_is_told_once_and_ends_the_storing(tmp_path, monkeypatch):
     store = FeatureStore(tmp_path, CPU, budget=10)
     with pytest.warns(UserWarning, match=r"could not be kept .*NAPARI_SAM2_FEATURES"):

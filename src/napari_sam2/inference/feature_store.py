@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER_VARIABLE = "NAPARI_SAM2_FEATURES"
 BUDGET = 8 * 10**9  # bytes of a folder
+ABANDONED = 3600  # seconds after which nobody writes an unfinished file any longer
 SPARE = 0.1  # of the disk that is never filled
 _SUFFIX = ".features"
 _DIGEST = 16  # bytes
@@ -111,9 +113,11 @@ class FeatureStore:
         """Remove the least recently used entries; another process may do so at the same time."""
         found = []
         for entry in os.scandir(self.folder):
-            if entry.name.endswith(_SUFFIX):
-                with suppress(OSError):
-                    status = entry.stat()
+            with suppress(OSError):
+                status = entry.stat()
+                # another process may be writing it, unless that was long ago
+                unfinished = entry.name.startswith(".")
+                if not unfinished or status.st_mtime < time.time() - ABANDONED:
                     found.append((status.st_mtime, status.st_size, entry.path))
         disk = shutil.disk_usage(self.folder)
         room = self.budget - sum(each for _, each, _ in found)
