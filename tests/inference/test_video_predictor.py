@@ -5,6 +5,7 @@ import threading
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
 from napari_sam2 import (
     BoxPrompt,
@@ -448,6 +449,26 @@ def test_an_error_of_another_kind_is_not_taken_for_scarce_memory(video, monkeypa
     monkeypatch.setattr(video._tracker, "_follow_batch", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         next(run)
+
+
+def test_the_first_mask_of_a_long_zarr_takes_one_plane(tiny_model, discs, tmp_path):
+    stored = zarr.create_array(
+        tmp_path / "long.zarr", shape=(1000, 96, 96), chunks=(1, 96, 96), dtype="uint8"
+    )
+    stored[500] = discs[0][0]
+    read = []
+
+    class Watched:
+        shape, dtype = stored.shape, stored.dtype
+
+        def __getitem__(self, index):
+            read.append(index[0])
+            return stored[index]
+
+    video = VideoPredictor(tiny_model, Watched())
+    video.add_prompts(1, 500, [PointPrompt((30, 30))])
+    assert read == [500]
+    assert video.features.encoded == 1
 
 
 def test_a_plane_is_read_while_the_one_before_is_worked_on(tiny_model, discs):
