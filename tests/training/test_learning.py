@@ -205,3 +205,14 @@ def test_a_primed_memory_looks_at_the_same_place(stack):
         nearest // 8 - torch.arange(64) // 8
     ).abs()
     assert (distance <= 2).float().mean() > 0.9
+
+
+def test_as_many_corrections_follow_as_the_stage_says(stack):
+    stage = replace(SMALL, video_share=0.0, correction_share=1.0, corrections=4, box_share=0.0)
+    torch.manual_seed(0)
+    model, head = Sam2(TINY).train(), DenseHead(TINY.width)
+    batch = Samples([stack], {"discs": 1.0}, stage, seed=0)[0]
+    figures = run_step(model, head, batch, stage, torch.Generator().manual_seed(0)).figures
+    assert {name for name in figures if name.startswith("click")} == {
+        "click", "click+1", "click+2", "click+3", "click+4",
+    }  # fmt: skip

@@ -59,7 +59,9 @@ class Stage:
     box_share : float
         Share of the first prompts that are boxes rather than clicks.
     correction_share : float
-        Share of the steps on images in which two corrections follow the first prompt.
+        Share of the steps on images in which corrections follow the first prompt.
+    corrections : int
+        How many; each is a click where the mask is wrong. SAM was trained with up to 7.
     diameters : tuple of float
         Smallest and largest diameter, in rendered pixels, of the object a window is chosen for.
     """
@@ -78,10 +80,11 @@ class Stage:
     object_weight: float = 2.0
     box_share: float = 0.25
     correction_share: float = 0.5
+    corrections: int = 2
     diameters: tuple[float, float] = (14.0, 160.0)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "images", "objects", "videos"):
+        for name in ("steps", "images", "objects", "videos", "corrections"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is 1 at least.")
         if self.frames < 2:

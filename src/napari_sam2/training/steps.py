@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_sam2.training.samples import Batch
 
 MASK_SHARE = 0.2  # of the videos start from a given mask
-CORRECTIONS = 2
 
 
 @dataclass
@@ -96,7 +95,7 @@ def _image(
 ) -> None:
     """Ask for some objects with a box and for the others with a click, then correct."""
     boxed = torch.rand(len(masks), generator=generator, device=masks.device) < stage.box_share
-    corrected = CORRECTIONS if _chance(stage.correction_share, generator) else 0
+    corrected = stage.corrections if _chance(stage.correction_share, generator) else 0
     for kind, prompt, chosen in (("box", boxes, boxed), ("click", first_clicks, ~boxed)):
         if not chosen.any():
             continue
