@@ -69,6 +69,15 @@ class ThresholdPredictor:
         for masks in self._masks.values():
             masks.pop(object_id, None)
 
+    def snapshot(self):
+        masks = {frame: dict(found) for frame, found in self._masks.items()}
+        return dict(self._prompts), masks, dict(self._scores)
+
+    def restore(self, snapshot):
+        prompts, masks, scores = snapshot
+        self._prompts, self._scores = dict(prompts), dict(scores)
+        self._masks = {frame: dict(found) for frame, found in masks.items()}
+
     def propagate(self, direction="both", start=None, stop=None, stop_when_absent=None):
         self.calls.append(("propagate", direction, start, stop, stop_when_absent))
         if not self._prompts:

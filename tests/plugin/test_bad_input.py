@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Points, Shapes
 
-from napari_sam2.plugin.pass_request import PassRequest
+from napari_sam2.session.pass_request import PassRequest
 
 
 def told(messages, *words):

@@ -14,7 +14,7 @@ from tests.plugin.conftest import sizes
 
 from napari_sam2.inference.prompts import PolygonPrompt, ScribblePrompt
 from napari_sam2.plugin import keys
-from napari_sam2.plugin.pass_request import PassRequest
+from napari_sam2.session.pass_request import PassRequest
 
 
 def canvas_of(dock):

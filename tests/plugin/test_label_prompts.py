@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
-from napari_sam2.plugin.pass_request import PassRequest
+from napari_sam2.session.pass_request import PassRequest
 
 
 def told(messages, *words):
@@ -29,8 +29,7 @@ def mask_of(opened):
 
 
 def held(opened):
-    (stack,) = opened.session.stacks
-    return opened.session.prompts(stack)
+    return opened.session.prompts(opened.workspace.geometry().key)
 
 
 def test_a_label_is_a_mask_of_the_active_object(opened, qtbot, messages):

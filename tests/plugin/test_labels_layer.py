@@ -13,7 +13,7 @@ from napari_sam2.plugin.labels_layer import (
     largest_label,
     make_labels_layer,
 )
-from napari_sam2.session.session import FrameChange, ObjectMask
+from napari_sam2.session.values import FrameChange, ObjectMask
 
 
 def mask(origin, shape=(3, 3), logit=5.0):

@@ -3,7 +3,7 @@ import pytest
 
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.session.engine import Engine, ModelChoice, StackSource
-from napari_sam2.session.session import StackKey
+from napari_sam2.session.values import StackKey
 
 DATA = np.zeros((5, 8, 9), np.uint8)
 NANO = ModelChoice()
@@ -33,6 +33,12 @@ class Recorder:
 
     def remove_object(self, object_id):
         self.calls.append(("remove object", object_id))
+
+    def snapshot(self):
+        return tuple(self.calls)
+
+    def restore(self, snapshot):
+        self.calls.append(("restore", snapshot))
 
     def propagate(self, direction="both", start=None, stop=None, stop_when_absent=None):
         self.calls.append(("propagate", direction, start, stop, stop_when_absent))
@@ -205,3 +211,102 @@ def test_frames_of_a_plane_a_stack_and_a_time_lapse():
     np.testing.assert_array_equal(stack.plane(2), data[1, 2])
     side = StackSource(StackKey("i", (1, 3), 2, ((0, 1),)), data, False, None).frames()
     np.testing.assert_array_equal(side.plane(3), data[1, :, 3])
+
+
+def test_a_run_starts_from_the_memory_that_it_is_given():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    memory = bench.engine.memory
+    list(bench.engine.propagate(NANO, here, {(1, 2): A}))
+    bench.engine.memory = memory
+    list(bench.engine.run_frames(NANO, here, {(1, 2): B}, {2}))
+    assert bench.predictors[0].calls == [
+        ("add", 1, 2, A),
+        ("propagate", "both", None, None, None),
+        ("restore", (("add", 1, 2, A),)),
+        ("add", 1, 2, B),
+    ]
+    bench.engine.memory = None
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    assert bench.predictors[0].calls[4:] == [("restore", ()), ("add", 1, 2, A)]
+
+
+def test_a_run_that_does_nothing_leaves_the_memory_as_it_is():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    memory = bench.engine.memory
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    assert bench.engine.memory is memory
+
+
+def test_going_back_to_a_stack_goes_on_from_its_memory():
+    bench = Bench()
+    here, there = source(), source(key=StackKey("image", (0, 2), 1))
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    memory = bench.engine.memory
+    bench.engine.memory = None
+    list(bench.engine.run_frames(NANO, there, {(1, 2): A}, {2}))
+    bench.engine.memory = memory
+    list(bench.engine.run_frames(NANO, here, {(1, 2): B}, {2}))
+    assert bench.predictors[2].calls == [("restore", (("add", 1, 2, A),)), ("add", 1, 2, B)]
+
+
+def test_memory_of_another_model_is_of_no_use():
+    bench = Bench()
+    list(bench.engine.run_frames(NANO, source(), {(1, 2): A}, {2}))
+    cpu = ModelChoice("nano", "cpu")
+    list(bench.engine.run_frames(cpu, source(), {(1, 2): A}, {2}))
+    assert bench.engine.memory.model == cpu
+    assert bench.predictors[1].calls == [("add", 1, 2, A)]
+
+
+def test_memory_after_a_cancel_and_after_an_error():
+    bench = Bench()
+    here = source()
+    steps = bench.engine.propagate(NANO, here, {(1, 2): A, (2, 2): A})
+    next(steps)
+    steps.close()
+    assert list(bench.engine.memory.sent) == [(1, 2)]
+    bench.predictors[0].fails = True
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(bench.engine.run_frames(NANO, here, {(2, 2): B}, {2}))
+    assert bench.engine.memory is None
+
+
+def test_after_an_undone_pass_the_model_answers_as_if_it_had_never_been(tiny_model, discs):
+    here = source(discs[0])
+    prompts = {(1, 2): (PointPrompt((32.0, 30.0)),), (2, 5): (PointPrompt((65.0, 75.0)),)}
+    refined = {**prompts, (1, 3): (PointPrompt((33.0, 31.0)),)}
+
+    def engine():
+        return Engine(lambda choice: tiny_model)
+
+    def logits(results):
+        return [
+            (result.frame, crop.origin, crop.logits.tobytes())
+            for result in results
+            for crop in result.crops
+        ]
+
+    def answers(engine):
+        asked = [engine.run_frames(NANO, here, refined, {3})]
+        asked.append(engine.propagate(NANO, here, refined, "forward", choices={(1, 2): 1}))
+        return [logits(each) for each in asked]
+
+    undone, never = engine(), engine()
+    for each in (undone, never):
+        list(each.propagate(NANO, here, prompts, "backward"))
+    memory = undone.memory
+    list(undone.propagate(NANO, here, prompts, "both"))
+    list(undone.propagate(NANO, here, {(2, 5): prompts[2, 5]}, "both"))
+    undone.memory = memory
+    expected = answers(never)
+    assert answers(undone) == expected
+    undone.memory = memory
+    steps = undone.propagate(NANO, here, refined, "forward")
+    next(steps)
+    steps.close()
+    undone.memory = memory
+    assert answers(undone) == expected

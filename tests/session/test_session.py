@@ -4,17 +4,30 @@ import pytest
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.inference.results import FrameResult
-from napari_sam2.session.session import Session, StackKey
+from napari_sam2.session.engine import ModelChoice
+from napari_sam2.session.log import Run
+from napari_sam2.session.session import Session
+from napari_sam2.session.values import StackKey
 
 STACK = StackKey("image", (1, 2), 0)
 OTHER = StackKey("image", (1, 2), 0, ((3, 4),))
 CLICK = (PointPrompt((3.0, 4.0)),)
 
 
-def result(frame, *object_ids):
-    crops = tuple(MaskCrop(np.ones((2, 2), np.float16), (object_id, 0)) for object_id in object_ids)
+def result(frame, *object_ids, logit=1):
+    crops = tuple(
+        MaskCrop(np.full((2, 2), logit, np.float16), (object_id, 0)) for object_id in object_ids
+    )
     scores = np.full(len(object_ids), 0.5, np.float32)
     return FrameResult(frame, (9, 9), object_ids, crops, scores, np.ones(len(object_ids), bool))
+
+
+def run(session, *results, stack=STACK, outcome="done", memory=None):
+    frames = [each.frame for each in results]
+    session.begin_run(Run(stack, ModelChoice(), None, (min(frames), max(frames))))
+    for each in results:
+        session.add_result(each)
+    session.end_run(outcome, memory)
 
 
 def recorded(signal):
@@ -25,11 +38,12 @@ def recorded(signal):
 
 def test_prompts_add_their_object_and_are_told():
     session = Session()
-    added, changed = recorded(session.object_added), recorded(session.prompts_changed)
+    added, changed = recorded(session.object_changed), recorded(session.prompts_changed)
     session.set_prompts(STACK, 3, 7, CLICK)
     assert session.prompts(STACK) == {(3, 7): CLICK}
     assert [entry.object_id for entry in session.objects] == [3]
-    assert added[0][0].name == "object 3"
+    assert session.find_object(3).name == "object 3"
+    assert added == [(3,)]
     assert changed == [(STACK, 3, 7)]
 
 
@@ -93,9 +107,9 @@ def test_new_objects_count_on_from_the_largest():
 
 def test_a_result_keeps_objects_that_it_does_not_carry():
     session = Session()
-    session.add_result(STACK, result(2, 1, 5))
+    run(session, result(2, 1, 5))
     changes = recorded(session.masks_changed)
-    session.add_result(STACK, result(2, 5))
+    run(session, result(2, 5, logit=2))
     (change,) = changes[0]
     assert set(change.before) == set(change.after) == {1, 5}
     assert change.after[1] is change.before[1]
@@ -105,7 +119,7 @@ def test_a_result_keeps_objects_that_it_does_not_carry():
 
 def test_removing_the_last_mask_of_a_frame_leaves_no_frame():
     session = Session()
-    session.add_result(STACK, result(2, 1))
+    run(session, result(2, 1))
     changes = recorded(session.masks_changed)
     session.remove_mask(STACK, 1, 2)
     session.remove_mask(STACK, 1, 2)
@@ -117,7 +131,7 @@ def test_removing_the_last_mask_of_a_frame_leaves_no_frame():
 def test_an_empty_result_is_no_change():
     session = Session()
     changes = recorded(session.masks_changed)
-    session.add_result(STACK, result(2))
+    run(session, result(2))
     assert changes == []
     assert session.frames(STACK) == ()
 
@@ -125,7 +139,7 @@ def test_an_empty_result_is_no_change():
 def test_stacks_are_apart():
     session = Session()
     session.set_prompts(STACK, 1, 0, CLICK)
-    session.add_result(OTHER, result(2, 1))
+    run(session, result(2, 1), stack=OTHER)
     assert session.prompts(OTHER) == {}
     assert session.frames(STACK) == ()
     assert session.stacks == (STACK, OTHER)

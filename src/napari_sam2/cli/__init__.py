@@ -1,4 +1,4 @@
-"""The commands: ``napari-sam2 segment``, ``train``, ``evaluate``, ``models`` and ``demo``.
+"""The commands: ``napari-sam2 segment``, ``replay``, ``export``, ``train`` and the others.
 
 What needs torch, numpy or napari is imported when a command runs, so that ``--help`` is quick.
 """
@@ -107,6 +107,49 @@ def _segment(
                 stop_when_absent=stop_when_absent,
             )
         )
+    for line in lines:
+        typer.echo(line)
+
+
+_SessionFolder = Annotated[Path, typer.Argument(help="The folder of a saved session.")]
+
+
+@app.command("replay")
+def _replay(
+    session: _SessionFolder,
+    image: Annotated[Path, typer.Argument(help="The image that the session was made on.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where the labels go; a TIFF, overwritten.")
+    ],
+) -> None:
+    """Do again what was done in SESSION on IMAGE, and write the same labels."""
+    with errors_on_one_line():
+        from napari_sam2.cli.replay import run_replay
+
+        lines = run_replay(session, image, output)
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command("export")
+def _export(
+    session: _SessionFolder,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file, or for OME-Zarr the folder.")
+    ],
+    format: Annotated[
+        Literal["tiff", "ome-zarr", "coco", "tracks"],
+        typer.Option(
+            help="Labels as TIFF or OME-Zarr; COCO annotations as JSON; the centres of objects "
+            "over time as a CSV that napari opens as Tracks."
+        ),
+    ] = "tiff",
+) -> None:
+    """Write the masks of SESSION in a format of other programs."""
+    with errors_on_one_line():
+        from napari_sam2.cli.replay import run_export
+
+        lines = run_export(session, format, output)
     for line in lines:
         typer.echo(line)
 

@@ -55,6 +55,10 @@ class FeatureCache:
         self._keep_within()
         return features
 
+    def clear(self) -> None:
+        """Forget what is in memory, as frames are shown in another way."""
+        self._kept.clear()
+
     def shrink(self) -> bool:
         """Keep half as much from now on; False where one frame is all that is kept."""
         if len(self._kept) <= 1:

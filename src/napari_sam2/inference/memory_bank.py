@@ -7,7 +7,7 @@ conditioning.
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,10 @@ class Track:
     # what may condition a prompted frame: the prompts' own mask, then the candidates, best first
     answers: dict[int, tuple[FrameMemory, ...]] = field(default_factory=dict)
     passed: dict[int, bool] = field(default_factory=dict)  # frame -> whether the pass was reversed
+
+    def copy(self) -> Track:
+        """A track of the same contents that can change by itself."""
+        return Track(**{each.name: dict(getattr(self, each.name)) for each in fields(self)})
 
     def get(self, frame: int) -> FrameMemory | None:
         """What is known on a frame, prompted or tracked."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_sam2.inference.prompts import Prompt
-    from napari_sam2.session.session import ObjectMask
+    from napari_sam2.session.values import ObjectMask
 
 COUNT = 3  # candidates that a model gives for any prompts
 

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import notification_manager, show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
-from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.downloads import Downloads
-from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.label_prompts import read_label
-from napari_sam2.plugin.labels_layer import largest_label
-from napari_sam2.plugin.pass_request import WHOLE_STACK, PassRequest
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.result_display import ResultDisplay
-from napari_sam2.plugin.runs import Run, Runs
+from napari_sam2.plugin.runs import Runs
+from napari_sam2.plugin.work import Work
 from napari_sam2.plugin.workspace import Workspace
-from napari_sam2.session.engine import Engine, ModelChoice, StackSource
+from napari_sam2.session.engine import Engine
+from napari_sam2.session.pass_request import WHOLE_STACK, PassRequest
 from napari_sam2.session.session import Session
 
 if TYPE_CHECKING:
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.session.session import FrameChange, StackKey
+    from napari_sam2.session.engine import ModelChoice
+    from napari_sam2.session.values import FrameChange
 
 SETTLE_MS = 150
-SEGMENTING, PROPAGATING = "Segmenting", "Propagating"
 _REMOVED = {
     "image": "The image layer was deleted",
     "points": "The Points layer with the prompts was deleted",
@@ -72,14 +70,12 @@ class Controller:
         self.workspace = Workspace(viewer)
         self.prompting = Prompting(self.session, self.workspace)
         self.runs = Runs(engine or Engine(), self.session)
+        self._work = Work(self.runs, self.session, self.workspace, self.prompting)
         self.downloads = Downloads()
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
-        self._model = ModelChoice()
-        self._source: StackSource | None = None
         self._auto_run = True
         self._closed = False
-        self._waiting_pass: PassRequest | None = None
-        self._waiting_frames: dict[StackKey, frozenset[int]] = {}
+        self._edited: dict[StackGeometry, set[int]] = {}  # frames in view while prompts changed
         # A change within this time of another replaces it.
         self._settle = QTimer()
         self._settle.setSingleShot(True)
@@ -88,7 +84,7 @@ class Controller:
         self.runs.noted.connect(show_info)
         self.runs.failed.connect(_tell_error)
         self.downloads.failed.connect(_tell_error)
-        self.runs.ended.connect(self._on_ended)
+        self.runs.ended.connect(lambda run: self._display.refresh(run.stack.image))
         self.session.masks_changed.connect(self._on_masks_changed)
         self.workspace.prompts_edited.connect(self._on_prompts_edited)
         self.workspace.image_added.connect(self._adopt_image_soon)
@@ -109,7 +105,7 @@ class Controller:
 
     def set_model(self, choice: ModelChoice) -> None:
         """Use another model from the next run on."""
-        self._model = choice
+        self._work.model = choice
 
     def set_auto_run(self, auto_run: bool) -> None:
         """Let edited prompts run by themselves, or not."""
@@ -159,48 +155,101 @@ class Controller:
 
     def run_plane(self) -> None:
         """Show the masks of the prompts on the plane in view."""
-        geometry = self._require_stack()
+        self._on_plane("run", self._run_plane)
+
+    def next_candidate(self) -> None:
+        """Show another mask that the active object's prompts on the plane in view may mean."""
+
+        def choose(stack: StackGeometry, frame: int) -> None:
+            self.prompting.choose_next_candidate(stack.key, frame)
+
+        self._change_plane("candidate", choose)
+
+    def use_label(self) -> None:
+        """Give the active object the label that is picked in the selected Labels layer as mask."""
+        selected = self.workspace.viewer.layers.selection.active
+
+        def give(stack: StackGeometry, frame: int) -> None:
+            self.prompting.set_mask(stack.key, frame, read_label(selected, stack, frame))
+
+        self._change_plane("label", give)
+
+    def remove_label(self) -> None:
+        """Take back the label that the active object has as mask on the plane in view."""
+
+        def take_back(stack: StackGeometry, frame: int) -> None:
+            self.prompting.remove_mask(stack.key, frame)
+
+        self._change_plane("label", take_back)
+
+    def propagate(self, request: PassRequest = WHOLE_STACK) -> None:
+        """Carry every object from its prompts to other frames."""
+        self._on_plane("propagate", lambda stack, _: self._propagate(stack, request))
+
+    def undo(self) -> None:
+        """Take back what was done last; a run that is under way is stopped and taken back."""
+        self._stop("Cancelled")
+        self._work.when_idle("history", self._undo)
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self._work.when_idle("history", self._redo)
+
+    def cancel(self) -> None:
+        """Stop after the frame that is being worked on; what was found stays."""
+        self._stop("Cancelled")
+
+    def _stop(self, outcome: str) -> None:
+        if self._work.is_busy:
+            self._work.stop(outcome)
+            # what was drawn meanwhile is no part of what is stopped
+            self._work.when_idle("prompts", self._take_without_run)
+
+    def _on_plane(self, what: str, action: Callable[[StackGeometry, int], None]) -> None:
+        """Act on the plane that is in view now, with its prompts as they are then."""
+        geometry = self.workspace.geometry()
         if geometry is None:
+            show_warning(
+                "There is no image layer. Open an image first: drag a file into the window."
+            )
             return
+        self.workspace.make_prompt_layers()
         frame = self.workspace.frame(geometry)
+
+        def act() -> None:
+            self._take_prompts(geometry)
+            action(geometry, frame)
+
+        self._work.when_idle(what, act)
+
+    def _change_plane(self, what: str, change: Callable[[StackGeometry, int], None]) -> None:
+        """Change prompts on the plane in view; a ValueError says why that cannot be."""
+
+        def act(geometry: StackGeometry, frame: int) -> None:
+            with self.session.step():
+                try:
+                    change(geometry, frame)
+                except ValueError as error:
+                    show_warning(str(error))
+                    return
+                if any(key[1] == frame for key in self.session.prompts(geometry.key)):
+                    self._work.run_frame(geometry.key, frame)
+
+        self._on_plane(what, act)
+
+    def _run_plane(self, geometry: StackGeometry, frame: int) -> None:
         if not any(key[1] == frame for key in self.session.prompts(geometry.key)):
             show_warning(
                 "There is no prompt on this plane. Click the object in the Points layer, "
                 "or draw it in the Shapes layer."
             )
             return
-        self._run_frames(geometry.key, frozenset({frame}))
+        self._work.run_frame(geometry.key, frame)
 
-    def next_candidate(self) -> None:
-        """Show another mask that the active object's prompts on the plane in view may mean."""
-        self._change_plane(
-            lambda stack, frame: self.prompting.choose_next_candidate(stack.key, frame)
-        )
-
-    def use_label(self) -> None:
-        """Give the active object the label that is picked in the selected Labels layer as mask."""
-        selected = self.workspace.viewer.layers.selection.active
-        self._change_plane(
-            lambda stack, frame: self.prompting.set_mask(
-                stack.key, frame, read_label(selected, stack, frame)
-            )
-        )
-
-    def remove_label(self) -> None:
-        """Take back the label that the active object has as mask on the plane in view."""
-        self._change_plane(lambda stack, frame: self.prompting.remove_mask(stack.key, frame))
-
-    def propagate(self, request: PassRequest = WHOLE_STACK) -> None:
-        """Carry every object from its prompts to other frames."""
-        geometry = self._require_stack()
-        if geometry is None:
-            return
-        if self.runs.is_busy:
-            self._waiting_pass = request
-            return
-        prompts, choices = self.session.prompts(geometry.key), self.session.choices(geometry.key)
+    def _propagate(self, geometry: StackGeometry, request: PassRequest) -> None:
+        prompted = [frame for _, frame in self.session.prompts(geometry.key)]
         try:
-            frames = request.frames(geometry.frame_count, [frame for _, frame in prompts])
+            frames = request.frames(geometry.frame_count, prompted)
         except ValueError as error:
             show_warning(str(error))
             return
@@ -209,137 +258,71 @@ class Controller:
                 "This image has one plane, so there is nothing to propagate to. "
                 "The masks of this plane are made."
             )
-            self._run_frames(geometry.key, frozenset({0}))
+            self._work.run_frame(geometry.key, 0)
             return
-        self._start(
-            Run(
-                geometry.key,
-                frames,
-                PROPAGATING,
-                lambda engine, model, source: engine.propagate(
-                    model,
-                    source,
-                    prompts,
-                    request.direction,
-                    request.narrowing(geometry.frame_count),
-                    request.stop_when_absent,
-                    choices,
-                ),
-            )
-        )
+        self._work.run_pass(geometry.key, frames, request.narrowed(geometry.frame_count))
 
-    def cancel(self) -> None:
-        """Stop after the frame that is being worked on; what was found stays."""
-        self._stop("Cancelled")
+    def _undo(self) -> None:
+        self._take_without_run()
+        if self.session.undo_name:
+            self.session.undo()
 
-    def _stop(self, outcome: str) -> None:
-        self._waiting_pass = None
-        self._waiting_frames.clear()
-        self.runs.stop(outcome)
+    def _redo(self) -> None:
+        self._take_without_run()  # where there is anything, it takes the place of what was undone
+        if self.session.redo_name:
+            self.session.redo()
 
-    def _require_stack(self) -> StackGeometry | None:
-        geometry = self.workspace.geometry()
-        if geometry is None:
-            show_warning(
-                "There is no image layer. Open an image first: drag a file into the window."
-            )
-            return None
-        self.workspace.make_prompt_layers()
-        self._take_prompts()
-        return geometry
-
-    def _change_plane(self, change: Callable[[StackGeometry, int], None]) -> None:
-        """Change prompts on the plane in view; a ValueError says why that cannot be."""
-        geometry = self._require_stack()
-        if geometry is None:
-            return
-        frame = self.workspace.frame(geometry)
-        try:
-            change(geometry, frame)
-        except ValueError as error:
-            show_warning(str(error))
-            return
-        if any(key[1] == frame for key in self.session.prompts(geometry.key)):
-            self._run_frames(geometry.key, frozenset({frame}))
-
-    def _take_prompts(self, keep_masks: bool = False) -> frozenset[int]:
+    def _take_prompts(
+        self, geometry: StackGeometry | None, keep_masks: bool = False
+    ) -> frozenset[int]:
         self._settle.stop()
-        taken = self.prompting.take(keep_masks)
+        taken = self.prompting.take(geometry, keep_masks)
         for problem in taken.problems:
             show_warning(problem)
         return taken.frames
 
     def _take_other_layers(self) -> None:
         self.prepare_layers()
-        self._take_prompts(keep_masks=True)
-        self._run_plane_if_automatic(None)
+
+        def take() -> None:
+            geometry = self.workspace.geometry()
+            with self.session.step():
+                self._take_prompts(geometry, keep_masks=True)
+                if geometry is not None:
+                    self._run_if_automatic(geometry, self.workspace.frame(geometry))
+
+        self._work.when_idle("layers", take)
+
+    def _take_removed(self, geometry: StackGeometry | None) -> None:
+        # a whole layer went, which says nothing about the masks
+        self._take_prompts(geometry, keep_masks=True)
 
     def _on_prompts_edited(self) -> None:
         self._settle.start()
 
     def _on_settled(self) -> None:
-        self._run_plane_if_automatic(self._take_prompts())
-
-    def _run_plane_if_automatic(self, changed: frozenset[int] | None) -> None:
+        self._settle.stop()
         geometry = self.workspace.geometry()
-        if not self._auto_run or geometry is None:
-            return
-        frame = self.workspace.frame(geometry)
+        if geometry is not None:
+            self._edited.setdefault(geometry, set()).add(self.workspace.frame(geometry))
+        self._work.when_idle("prompts", self._take_edits)
+
+    def _take_edits(self) -> None:
+        edited, self._edited = self._edited, {}
+        for geometry, frames in edited.items():
+            with self.session.step():
+                for frame in frames & self._take_prompts(geometry):
+                    self._run_if_automatic(geometry, frame)
+
+    def _take_without_run(self) -> None:
+        edited, self._edited = dict.fromkeys(self._edited), {}
+        for geometry in (*edited, self.workspace.geometry()):
+            self._take_prompts(geometry)
+
+    def _run_if_automatic(self, geometry: StackGeometry, frame: int) -> None:
         prompted = {key[1] for key in self.session.prompts(geometry.key)}
-        if frame in prompted and (changed is None or frame in changed):
-            self._run_frames(geometry.key, frozenset({frame}))
-
-    def _run_frames(self, stack: StackKey, frames: frozenset[int]) -> None:
-        if self.runs.is_busy:
-            self._waiting_frames[stack] = self._waiting_frames.get(stack, frozenset()) | frames
-            return
-        prompts, choices = self.session.prompts(stack), self.session.choices(stack)
-        self._start(
-            Run(
-                stack,
-                frames,
-                SEGMENTING,
-                lambda engine, model, source: engine.run_frames(
-                    model, source, prompts, frames, choices
-                ),
-                lambda: self._summary(stack, frames),
-            )
-        )
-
-    def _summary(self, stack: StackKey, frames: frozenset[int]) -> str:
-        object_id, frame = self.prompting.active[0], min(frames)
-        prompts = self.session.prompts(stack).get((object_id, frame))
-        mask = self.session.masks(stack, frame).get(object_id)
-        if len(frames) > 1 or prompts is None or mask is None:
-            return ""
-        return describe(
-            object_id, prompts, self.session.choices(stack).get((object_id, frame)), mask
-        )
-
-    def _start(self, run: Run) -> None:
-        image = self.workspace.image
-        if image is None or run.stack.image != str(image.unique_id):
-            return  # Deleted or left while the run was waiting.
-        target = self.workspace.targets.make(image)
-        largest = max((object_id for object_id, _ in self.session.prompts(run.stack)), default=0)
-        if largest > largest_label(target):
-            show_error(
-                f"Object {largest} is more than the layer “{target.name}” can hold, which ends at "
-                f"{largest_label(target)}. Choose another Labels layer for the results."
-            )
-            return
-        self._source = stack_source(image, run.stack, self._source)
-        self.runs.start(run, self._model, self._source)
-
-    def _on_ended(self, run: Run) -> None:
-        self._display.refresh(run.stack.image)
-        if self._waiting_pass is not None:
-            # It takes all prompts along, so that no frame has to wait any longer.
-            waiting, self._waiting_pass = self._waiting_pass, None
-            self._waiting_frames.clear()
-            self.propagate(waiting)
-        while self._waiting_frames and not self.runs.is_busy:
-            self._run_frames(*self._waiting_frames.popitem())
+        if self._auto_run and frame in prompted:
+            self._work.run_frame(geometry.key, frame)
 
     def _on_masks_changed(self, change: FrameChange) -> None:
         try:
@@ -362,11 +345,12 @@ class Controller:
             self.open()
 
     def _on_layer_removed(self, name: str) -> None:
-        if name in ("points", "shapes"):
-            self._take_prompts(keep_masks=True)
-        if self.runs.is_busy:
+        if self._work.is_busy:
             show_warning(f"{_REMOVED[name]}, so the run stops. What was found is kept.")
             self._stop("Stopped")
+        if name in ("points", "shapes"):
+            geometry = self.workspace.geometry()
+            self._work.when_idle("prompts", lambda: self._take_removed(geometry))
         if name == "image":
             self._adopt_image_soon()
 

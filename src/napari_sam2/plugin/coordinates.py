@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_sam2.session.session import StackKey
+from napari_sam2.session.labels import plane_index
+from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +72,7 @@ class StackGeometry:
         tuple
             One index for each axis; indexing gives an array of shape (rows, columns).
         """
-        index: list[int | slice] = [slice(None)] * len(self.shape)
-        for axis, part in zip(self.key.plane_axes, region, strict=True):
-            index[axis] = part
-        for axis, position in self.held_axes(frame):
-            index[axis] = position
-        return tuple(index)
+        return plane_index(self.key, frame, region)
 
     def locate(self, position: ArrayLike) -> PlanePosition | None:
         """Find where in the stack a position of the image lies.

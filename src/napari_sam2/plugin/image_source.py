@@ -11,7 +11,7 @@ from napari_sam2.session.engine import StackSource
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_sam2.session.session import StackKey
+    from napari_sam2.session.values import StackKey
 
 
 def stack_source(image: Image, stack: StackKey, earlier: StackSource | None) -> StackSource:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
-from napari_sam2.inference.crops import MaskCrop
-from napari_sam2.inference.masks import labels_from_crops
 from napari_sam2.plugin.colors import label_colormap
 from napari_sam2.plugin.coordinates import StackGeometry, is_shown, placement
+from napari_sam2.session.labels import write_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari.components import Dims
     from napari.layers import Image
 
-    from napari_sam2.session.session import FrameChange, ObjectMask
+    from napari_sam2.session.values import FrameChange
 
 LABELS_NAME = "SAM 2 labels"
 _REDRAW_MS = 40
@@ -88,14 +85,7 @@ class LabelsWriter:
         geometry : StackGeometry
             Where the frame lies in the layer.
         """
-        region = _bounding_region((*change.before.values(), *change.after.values()))
-        if region is None:
-            return
-        index = geometry.index(change.frame, region)
-        block = np.array(self.layer.data[index])
-        _erase(block, change.before, region)
-        _fill(block, change.after, region)
-        self.layer.data[index] = block
+        write_labels(self.layer.data, change)
         seen = self.layer.visible and is_shown(self._dims, self.layer, geometry, change.frame)
         if seen and not self._redraw.isActive():
             self._redraw.start()
@@ -106,44 +96,3 @@ class LabelsWriter:
 
     def _refresh(self) -> None:
         self.layer.refresh(thumbnail=False, highlight=False, extent=False)
-
-
-def _bounding_region(masks: tuple[ObjectMask, ...]) -> tuple[slice, slice] | None:
-    parts = [mask.crop.slices for mask in masks if mask.crop.logits.size]
-    if not parts:
-        return None
-    rows, columns = zip(*parts, strict=True)
-    return _hull(rows), _hull(columns)
-
-
-def _hull(parts: tuple[slice, ...]) -> slice:
-    return slice(min(part.start for part in parts), max(part.stop for part in parts))
-
-
-def _erase(
-    block: np.ndarray[Any, Any],
-    masks: Mapping[int, ObjectMask],
-    region: tuple[slice, slice],
-) -> None:
-    for object_id, mask in masks.items():
-        crop = _within(mask.crop, region)
-        part = block[crop.slices]
-        part[(crop.logits > 0) & (part == object_id)] = 0
-
-
-def _fill(
-    block: np.ndarray[Any, Any],
-    masks: Mapping[int, ObjectMask],
-    region: tuple[slice, slice],
-) -> None:
-    crops = [_within(mask.crop, region) for mask in masks.values()]
-    found = labels_from_crops(crops, list(masks), (block.shape[0], block.shape[1]))
-    free = (block == 0) & (found > 0)
-    block[free] = found[free]
-
-
-def _within(crop: MaskCrop, region: tuple[slice, slice]) -> MaskCrop:
-    if crop.logits.size == 0:
-        return MaskCrop(crop.logits, (0, 0))
-    rows, columns = region
-    return MaskCrop(crop.logits, (crop.origin[0] - rows.start, crop.origin[1] - columns.start))

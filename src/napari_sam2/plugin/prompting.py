@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.workspace import Workspace
-    from napari_sam2.session.session import Session, StackKey
+    from napari_sam2.session.session import Session
+    from napari_sam2.session.values import StackKey
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,20 @@ class Prompting:
         """Whether the active object has never had a prompt."""
         return all(entry.object_id != self._active[0] for entry in self._session.objects)
 
-    def take(self, keep_masks: bool = False) -> Taken:
+    def take(self, geometry: StackGeometry | None, keep_masks: bool = False) -> Taken:
         """Bring the session's prompts up to the layers'.
 
         Masks are in no layer: they stay until they are removed.
 
         Parameters
         ----------
+        geometry : StackGeometry or None
+            The stack; None where there is no image.
         keep_masks : bool
             Whether the mask of a plane stays when an object's last prompt there is gone. It does
             when a whole layer went, which says nothing about the masks.
         """
-        geometry = self._workspace.geometry()
-        if geometry is None:
+        if geometry is None or geometry.key.image != self._workspace.image_id:
             return Taken()
         reading = self._workspace.read(geometry)
         problems = tuple(problem for problem in reading.problems if problem not in self._told)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.plugin.coordinates import StackGeometry
 from napari_sam2.plugin.labels_layer import LabelsWriter
-from napari_sam2.session.session import FrameChange
+from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
     from napari.components import Dims

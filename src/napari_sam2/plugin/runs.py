@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,12 @@ from napari_sam2.plugin.job_runner import Failure, JobRunner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from napari_sam2.session.engine import Engine, ModelChoice, StackSource
-    from napari_sam2.session.session import Session, StackKey
+    from napari_sam2.session.engine import Engine, StackSource
+    from napari_sam2.session.log import Outcome, Run
+    from napari_sam2.session.session import Session
 
-_DONE = "Done"
+_DONE, _FAILED = "Done", "Stopped by an error"
+SEGMENTING, PROPAGATING = "Segmenting", "Propagating"
 
 
 @dataclass(frozen=True)
@@ -26,32 +27,6 @@ class Note:
     """What the user should know of a model."""
 
     text: str
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One piece of work.
-
-    Parameters
-    ----------
-    stack : StackKey
-        The stack that it works on.
-    frames : frozenset of int
-        The frames that it will come by.
-    name : str
-        What it is called while it lasts: "Propagating".
-    steps : callable
-        Gives the generator that does the work, from an engine, a model and the stack's pixels.
-    summary : callable, optional
-        Gives what the status says once it is done; by default, or where it gives nothing, the
-        number of planes.
-    """
-
-    stack: StackKey
-    frames: frozenset[int]
-    name: str
-    steps: Callable[[Engine, ModelChoice, StackSource], Iterator[FrameResult]]
-    summary: Callable[[], str] = str  # gives nothing
 
 
 class Runs:
@@ -91,7 +66,8 @@ class Runs:
         self._engine = engine
         self._session = session
         self._run: Run | None = None
-        self._seen: dict[int, FrameResult] = {}
+        self._summary: Callable[[], str] = str
+        self._seen: set[int] = set()
         self._outcome = ""
         self._runner = JobRunner()
         self._runner.yielded.connect(self._on_step)
@@ -102,13 +78,30 @@ class Runs:
         """Whether a run is under way."""
         return self._runner.is_busy
 
-    def start(self, run: Run, model: ModelChoice, source: StackSource) -> None:
-        """Start a run; the one before must have ended."""
-        self._run, self._seen, self._outcome = run, {}, _DONE
-        engine = self._engine
-        self.running_changed.emit(run.name)
-        self.progressed.emit(0, len(run.frames))
-        self._runner.start(lambda: _work(engine, model, source, run))
+    def start(self, run: Run, source: StackSource, summary: Callable[[], str] = str) -> None:
+        """Start a run; the one before must have ended.
+
+        Parameters
+        ----------
+        run : Run
+            What to do, as the session's log will say.
+        source : StackSource
+            The stack's pixels.
+        summary : callable, optional
+            Gives what the status says once it is done; by default, or where it gives nothing,
+            the number of planes.
+        """
+        self._run, self._summary = run, summary
+        self._seen, self._outcome = set(), _DONE
+        session, engine = self._session, self._engine
+        session.begin_run(run)
+        engine.memory = session.memory(run.stack)
+        prompts, choices = session.prompts(run.stack), session.choices(run.stack)
+        self.running_changed.emit(_name(run))
+        self.progressed.emit(0, _length(run))
+        self._runner.start(
+            lambda: _work(engine, run, lambda: engine.run(run, source, prompts, choices))
+        )
 
     def stop(self, outcome: str) -> None:
         """Stop after the frame that is being worked on; what was found stays.
@@ -130,13 +123,15 @@ class Runs:
     def _on_step(self, step: object) -> None:
         assert self._run is not None
         if isinstance(step, FrameResult):
-            self._seen[step.frame] = step
-            self.progressed.emit(len(self._run.frames & self._seen.keys()), len(self._run.frames))
-            self._session.add_result(self._run.stack, step)
+            self._seen.add(step.frame)
+            first, last = self._run.frames
+            done = sum(first <= frame <= last for frame in self._seen)
+            self.progressed.emit(done, _length(self._run))
+            self._session.add_result(step)
         elif isinstance(step, Note):
             self.noted.emit(step.text)
         elif isinstance(step, Failure):
-            self._outcome = "Stopped by an error"
+            self._outcome = _FAILED
             self.failed.emit(step.error)
         else:
             self.status_changed.emit(str(step))
@@ -144,40 +139,33 @@ class Runs:
     def _on_finished(self) -> None:
         assert self._run is not None
         run, self._run = self._run, None
-        summary = ""
-        if self._outcome == _DONE:
-            self._forget_beyond_end(run)
-            summary = run.summary()
+        ended: dict[str, Outcome] = {_DONE: "done", _FAILED: "failed"}
+        self._session.end_run(ended.get(self._outcome, "cancelled"), self._engine.memory)
+        summary = self._summary() if self._outcome == _DONE else ""
         count = len(self._seen)
-        if self._outcome == _DONE and len(run.frames) > 1:
+        if self._outcome == _DONE and _length(run) > 1:
             self.progressed.emit(count, count)  # objects may have ended before the range did
         counted = f"{self._outcome}: {count} plane{'' if count == 1 else 's'}"
         self.running_changed.emit("")
         self.status_changed.emit(summary or counted)
         self.ended.emit(run)
 
-    def _forget_beyond_end(self, run: Run) -> None:
-        """Remove what earlier runs had found of an object where this one had seen it end."""
-        seen: dict[int, dict[int, bool]] = {}
-        for frame, result in self._seen.items():
-            for object_id, present in zip(result.object_ids, result.present, strict=True):
-                seen.setdefault(object_id, {})[frame] = bool(present)
-        for object_id, present_on in seen.items():
-            frames = sorted(present_on)
-            for frame in run.frames.intersection(self._session.frames(run.stack)) - set(frames):
-                place = bisect(frames, frame)
-                around = frames[max(place - 1, 0) : place + 1]
-                if not all(present_on[near] for near in around):
-                    self._session.remove_mask(run.stack, object_id, frame)
+
+def _name(run: Run) -> str:
+    return SEGMENTING if run.request is None else PROPAGATING
+
+
+def _length(run: Run) -> int:
+    return run.frames[1] - run.frames[0] + 1
 
 
 def _work(
-    engine: Engine, model: ModelChoice, source: StackSource, run: Run
+    engine: Engine, run: Run, steps: Callable[[], Iterator[FrameResult]]
 ) -> Iterator[str | Note | FrameResult]:
-    if not engine.is_loaded(model):
-        yield f"Loading the model {Path(model.name).name}…"
-        engine.load(model)
+    if not engine.is_loaded(run.model):
+        yield f"Loading the model {Path(run.model.name).name}…"
+        engine.load(run.model)
         if engine.note:
             yield Note(engine.note)
-    yield f"{run.name}…"
-    yield from run.steps(engine, model, source)
+    yield f"{_name(run)}…"
+    yield from steps()

@@ -136,9 +136,14 @@ class Workspace:
         self.layers_changed.emit()
 
     @property
+    def image_id(self) -> str | None:
+        """What identifies the image; None without one."""
+        return None if self.image is None else str(self.image.unique_id)
+
+    @property
     def target(self) -> Labels | None:
         """Layer that the results of the chosen image are written to."""
-        return None if self.image is None else self.targets.of(str(self.image.unique_id))
+        return None if self.image_id is None else self.targets.of(self.image_id)
 
     def is_target_candidate(self, layer: Layer) -> bool:
         """Whether results of the chosen image could be written to a layer."""

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
-    from napari_sam2.inference.video_predictor import Direction, VideoPredictor
-    from napari_sam2.session.session import StackKey
+    from napari_sam2.inference.video_predictor import Direction, Snapshot, VideoPredictor
+    from napari_sam2.session.log import Run
+    from napari_sam2.session.values import StackKey
 
 NO_CHOICES: Mapping[tuple[int, int], int] = MappingProxyType({})
 
@@ -79,6 +80,33 @@ class StackSource:
         return FrameSource(data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb)
 
 
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What a model remembers of a stack after a run; the next run can start from there.
+
+    Parameters
+    ----------
+    model : ModelChoice
+        The model.
+    source : StackSource
+        The stack.
+    snapshot : Snapshot
+        What its predictor knew.
+    sent : mapping of (int, int) to (tuple of Prompt, int or None)
+        The prompts that the predictor was given for each (object, frame), and the candidate that
+        was chosen for them.
+    """
+
+    model: ModelChoice
+    source: StackSource
+    snapshot: Snapshot
+    sent: Mapping[tuple[int, int], tuple[tuple[Prompt, ...], int | None]]
+
+    def serves(self, model: ModelChoice, source: StackSource) -> bool:
+        """Whether it is of this model and these pixels."""
+        return self.model == model and source.same_pixels(self.source)
+
+
 def _load_model(choice: ModelChoice) -> Any:
     # Imported late: torch takes seconds to import, and opening a window must not wait for it.
     from napari_sam2.inference.load import load_model
@@ -97,12 +125,20 @@ def _make_predictor(
 class Engine:
     """Runs the model for one stack at a time, and sends it only what has changed.
 
+    A run starts from `memory` and leaves there what the next one can start from. Whoever sets it
+    back to an earlier value gets what would have come had nothing been run since.
+
     Parameters
     ----------
     load_model : callable
         Makes a model from a `ModelChoice`.
     make_predictor : callable
         Makes a predictor from a model, a `FrameSource` and contrast limits.
+
+    Attributes
+    ----------
+    memory : Memory or None
+        What the last run left; None makes the next one begin anew, with all prompts.
     """
 
     def __init__(
@@ -116,10 +152,13 @@ class Engine:
         self._make_predictor = make_predictor
         self._choice: ModelChoice | None = None
         self._model: Any = None
+        self.memory: Memory | None = None
         self._source: StackSource | None = None
         self._predictor: VideoPredictor | None = None
-        # the prompts on each (object, frame), and the candidate that was chosen for them
+        self._blank: Memory | None = None  # of the predictor before its first prompt
+        self._held: Memory | None = None  # what the predictor knows now
         self._sent: dict[tuple[int, int], tuple[tuple[Prompt, ...], int | None]] = {}
+        self._changed = False  # whether the run has changed what the predictor knows
 
     @property
     def note(self) -> str:
@@ -144,6 +183,28 @@ class Engine:
             self._choice = self._model = None
             self._model = self._load_model(choice)
             self._choice = choice
+
+    def run(
+        self,
+        run: Run,
+        source: StackSource,
+        prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
+        choices: Mapping[tuple[int, int], int],
+    ) -> Iterator[FrameResult]:
+        """Do what a run of the log says, by `run_frames` or `propagate`."""
+        if run.request is None:
+            first, last = run.frames
+            return self.run_frames(run.model, source, prompts, range(first, last + 1), choices)
+        asked = run.request
+        return self.propagate(
+            run.model,
+            source,
+            prompts,
+            asked.direction,
+            asked.limits,
+            asked.stop_when_absent,
+            choices,
+        )
 
     def run_frames(
         self,
@@ -217,6 +278,7 @@ class Engine:
         with self._prepared(choice, source) as predictor:
             frames = {frame for _, frame in (*prompts, *self._sent)}
             yield from self._send(predictor, prompts, choices, frames)
+            self._changed = True
             start, stop = _range(direction, limits)
             yield from predictor.propagate(
                 direction=direction, start=start, stop=stop, stop_when_absent=stop_when_absent
@@ -231,16 +293,30 @@ class Engine:
                 self._model, source.frames(), source.contrast_limits
             )
             self._source = source
+            self._blank = self._held = Memory(choice, source, self._predictor.snapshot(), {})
+        start = self.memory
+        if start is None or not start.serves(choice, source):
+            start = self._blank
+        assert start is not None
+        if start is not self._held:
+            self._predictor.restore(start.snapshot)
+        self._sent, self._changed = dict(start.sent), False
+        self._held = None  # not known until the run has ended
         try:
             yield self._predictor
         except Exception:
             # What it holds after an error is not known; a new one gets all prompts again.
             self._forget_predictor()
+            self.memory = None
             raise
+        finally:
+            if self._predictor is not None:
+                if self._changed:
+                    start = Memory(choice, source, self._predictor.snapshot(), dict(self._sent))
+                self.memory = self._held = start
 
     def _forget_predictor(self) -> None:
-        self._predictor = self._source = None
-        self._sent.clear()
+        self._predictor = self._source = self._blank = self._held = None
 
     def _send(
         self,
@@ -251,6 +327,7 @@ class Engine:
     ) -> Iterator[FrameResult]:
         for object_id, frame in [key for key in self._sent if key[1] in frames]:
             if (object_id, frame) not in prompts:
+                self._changed = True
                 del self._sent[object_id, frame]
                 if any(other == object_id for other, _ in self._sent):
                     predictor.remove_prompts(object_id=object_id, frame=frame)
@@ -261,6 +338,7 @@ class Engine:
             sent, chosen = self._sent.get(key, ((), None))
             if key[1] not in frames or (sent, chosen) == (wanted, candidate):
                 continue
+            self._changed = True
             object_id, frame = key
             if sent != wanted:
                 result = predictor.add_prompts(

@@ -1,119 +1,52 @@
-"""What the user has done: objects, the prompts given for them and the masks found.
+"""The session: objects, the prompts given for them and the masks found.
 
-A change is made through a method of `Session` alone, and each method tells what it changed with
-the state before and after. That is all that undo, saving and a display need.
+Everything is a value at a place, and every change tells the value before and after: undo puts the
+one back, redo the other. Changes are made in steps, each of which is undone at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from bisect import bisect
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from psygnal import Signal
+
+from napari_sam2.session.edits import changes_of
+from napari_sam2.session.history import Change, Place
+from napari_sam2.session.log import (
+    AddObject,
+    ChangeObject,
+    Choose,
+    RemoveMask,
+    Reopen,
+    Run,
+    SetPrompts,
+)
+from napari_sam2.session.masks import masks_of
+from napari_sam2.session.state import State
+from napari_sam2.session.values import FrameChange, StackKey, TrackedObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_sam2.inference.crops import MaskCrop
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
+    from napari_sam2.session.engine import Memory
+    from napari_sam2.session.log import Command, Edit, Outcome
+    from napari_sam2.session.values import ObjectMask
+
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class StackKey:
-    """Which planes of which image are meant.
-
-    Moving the slider of an axis that is not the frame axis, or turning the stack to another
-    side, leads to another stack with its own prompts and masks; going back finds them again.
-
-    Parameters
-    ----------
-    image : str
-        What identifies the image.
-    plane_axes : tuple of int
-        The two axes of the image that make the plane, in ascending order.
-    frame_axis : int or None
-        The axis that frames lie along; None where the image is one plane.
-    fixed : tuple of (int, int)
-        (axis, index) of every other axis, in ascending order.
-    """
-
-    image: str
-    plane_axes: tuple[int, int]
-    frame_axis: int | None
-    fixed: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class TrackedObject:
-    """Something that gets one label.
-
-    Parameters
-    ----------
-    object_id : int
-        Its number and its label, 1 or more.
-    name : str
-        What the user calls it.
-    """
-
-    object_id: int
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectMask:
-    """The mask of one object on one frame.
-
-    Parameters
-    ----------
-    crop : MaskCrop
-        The mask as its bounding box; empty where the object is absent.
-    score : float
-        The model's own estimate of the mask's IoU, 0 to 1.
-    present : bool
-        Whether the model sees the object on this frame.
-    """
-
-    crop: MaskCrop
-    score: float
-    present: bool
-
-
-@dataclass(frozen=True, eq=False)
-class FrameChange:
-    """The masks of one frame before and after a change.
-
-    Parameters
-    ----------
-    stack : StackKey
-        The stack of the frame.
-    frame : int
-        Index along the frame axis.
-    before, after : mapping of int to ObjectMask
-        The mask of each object.
-    """
-
-    stack: StackKey
-    frame: int
-    before: Mapping[int, ObjectMask]
-    after: Mapping[int, ObjectMask]
-
-
-@dataclass
-class _StackRecord:
-    prompts: dict[tuple[int, int], tuple[Prompt, ...]] = field(default_factory=dict)
-    choices: dict[tuple[int, int], int] = field(default_factory=dict)
-    masks: dict[int, Mapping[int, ObjectMask]] = field(default_factory=dict)
-
-
-class Session:
+class Session(State):
     """Objects, prompts and masks of one viewer.
 
     Attributes
     ----------
-    object_added : Signal(TrackedObject)
-        Emitted after an object was added.
+    object_changed : Signal(int)
+        Emitted with its number after an object was added, changed or removed.
     prompts_changed : Signal(StackKey, int, int)
         Emitted with the stack, the object and the frame after their prompts, or the candidate
         chosen for them, were changed.
@@ -121,39 +54,67 @@ class Session:
         Emitted after masks of a frame were changed.
     """
 
-    object_added = Signal(TrackedObject)
+    object_changed = Signal(int)
     prompts_changed = Signal(StackKey, int, int)
     masks_changed = Signal(FrameChange)
 
     def __init__(self) -> None:
-        self._objects: dict[int, TrackedObject] = {}
-        self._stacks: dict[StackKey, _StackRecord] = {}
+        super().__init__()
+        self._run: Run | None = None
+        self._present: dict[int, dict[int, bool]] = {}  # in the results of the run: object, frame
 
     @property
     def objects(self) -> tuple[TrackedObject, ...]:
         """Every object, in the order of their numbers."""
-        return tuple(self._objects[object_id] for object_id in sorted(self._objects))
+        table = self._table("object", None)
+        return tuple(table[object_id] for object_id in sorted(table))
 
     @property
     def stacks(self) -> tuple[StackKey, ...]:
         """Every stack with prompts or masks, in the order of their first use."""
-        return tuple(self._stacks)
+        used = {stack for (kind, stack), t in self._tables.items() if t and kind in _IN_STACKS}
+        every = dict.fromkeys(stack for _, stack in self._tables)
+        return tuple(stack for stack in every if stack is not None and stack in used)
 
     def prompts(self, stack: StackKey) -> Mapping[tuple[int, int], tuple[Prompt, ...]]:
         """Prompts of a stack, by (object, frame)."""
-        return MappingProxyType(dict(self._record(stack).prompts))
+        return MappingProxyType(dict(self._table("prompts", stack)))
 
     def choices(self, stack: StackKey) -> Mapping[tuple[int, int], int]:
         """Candidates that were chosen, by (object, frame); 0 is the one with the highest score."""
-        return MappingProxyType(dict(self._record(stack).choices))
+        return MappingProxyType(dict(self._table("choice", stack)))
 
     def frames(self, stack: StackKey) -> tuple[int, ...]:
         """Frames of a stack that have masks, in ascending order."""
-        return tuple(sorted(self._record(stack).masks))
+        return tuple(sorted(self._table("masks", stack)))
 
     def masks(self, stack: StackKey, frame: int) -> Mapping[int, ObjectMask]:
         """Masks of a frame, by object; empty where there is none."""
-        return self._record(stack).masks.get(frame, MappingProxyType({}))
+        masks: Mapping[int, ObjectMask] = self._table("masks", stack).get(frame, _NOTHING)
+        return masks
+
+    def memory(self, stack: StackKey) -> Memory | None:
+        """What the model remembers of a stack; None before its first run."""
+        memory: Memory | None = self._table("memory", stack).get(None)
+        return memory
+
+    def apply(self, edit: Edit) -> None:
+        """Carry out an edit, as the methods below do, and note it in the log.
+
+        Raises
+        ------
+        ValueError, KeyError
+            When it cannot be.
+        """
+        if self._run is not None:
+            # The log would say that the edit was made before the run, which did not know of it.
+            raise RuntimeError("The model is running. Wait until that run has ended.")
+        changes = [change for change in changes_of(edit, self) if change.before is not change.after]
+        if changes:
+            with self.step():
+                assert self._history.open is not None
+                self._history.open.commands.append(edit)
+                self._make(changes)
 
     def add_object(self, object_id: int | None = None, name: str | None = None) -> TrackedObject:
         """Add an object.
@@ -176,14 +137,29 @@ class Session:
             When the number is less than 1, which labels keep for the background.
         """
         if object_id is None:
-            object_id = max(self._objects, default=0) + 1
-        if object_id < 1:
-            raise ValueError(f"Object {object_id} cannot be: objects are numbered from 1.")
-        if object_id not in self._objects:
-            added = TrackedObject(object_id, name or f"object {object_id}")
-            self._objects[object_id] = added
-            self.object_added.emit(added)
-        return self._objects[object_id]
+            object_id = max(self._table("object", None), default=0) + 1
+        self.apply(AddObject(object_id, name or default_name(object_id)))
+        return self.find_object(object_id)
+
+    def find_object(self, object_id: int) -> TrackedObject:
+        """Give an object; a KeyError says that there is none with this number."""
+        found: TrackedObject | None = self._table("object", None).get(object_id)
+        if found is None:
+            raise KeyError(f"There is no object {object_id}.")
+        return found
+
+    def change_object(
+        self, object_id: int, name: str | None = None, visible: bool | None = None
+    ) -> None:
+        """Rename, hide or show an object; None leaves as it is. A KeyError as in `find_object`."""
+        held = self.find_object(object_id)
+        self.apply(
+            ChangeObject(
+                object_id,
+                held.name if name is None else name,
+                held.visible if visible is None else visible,
+            )
+        )
 
     def set_prompts(
         self, stack: StackKey, object_id: int, frame: int, prompts: Sequence[Prompt]
@@ -203,17 +179,7 @@ class Session:
         prompts : sequence of Prompt
             The whole set, checked before by `check_prompts`.
         """
-        record, key = self._keep(stack), (object_id, frame)
-        held = record.prompts
-        if tuple(prompts) == held.get(key, ()):
-            return
-        record.choices.pop(key, None)
-        if prompts:
-            self.add_object(object_id)
-            held[key] = tuple(prompts)
-        else:
-            del held[key]
-        self.prompts_changed.emit(stack, object_id, frame)
+        self.apply(SetPrompts(stack, object_id, frame, tuple(prompts)))
 
     def choose(self, stack: StackKey, object_id: int, frame: int, index: int | None) -> None:
         """Choose among the candidates for an object's prompts on a frame.
@@ -232,55 +198,126 @@ class Session:
         KeyError
             When the object has no prompts there.
         """
-        record, key = self._record(stack), (object_id, frame)
-        if key not in record.prompts:
-            raise KeyError(f"Object {object_id} has no prompts on frame {frame}.")
-        if index == record.choices.get(key):
-            return
-        if index is None:
-            del record.choices[key]
-        else:
-            record.choices[key] = index
-        self.prompts_changed.emit(stack, object_id, frame)
-
-    def add_result(self, stack: StackKey, result: FrameResult) -> None:
-        """Take the masks of a result; objects that it does not carry keep theirs.
-
-        Parameters
-        ----------
-        stack : StackKey
-            The stack that the result was made from.
-        result : FrameResult
-            What a predictor returned.
-        """
-        found = {
-            object_id: ObjectMask(crop, float(score), bool(present))
-            for object_id, crop, score, present in zip(
-                result.object_ids, result.crops, result.scores, result.present, strict=True
-            )
-        }
-        if found:
-            before = self.masks(stack, result.frame)
-            self._replace_masks(stack, result.frame, {**before, **found})
+        self.apply(Choose(stack, object_id, frame, index))
 
     def remove_mask(self, stack: StackKey, object_id: int, frame: int) -> None:
         """Forget the mask of an object on a frame; does nothing where there is none."""
-        before = self.masks(stack, frame)
-        if object_id in before:
-            after = {key: mask for key, mask in before.items() if key != object_id}
-            self._replace_masks(stack, frame, after)
+        self.apply(RemoveMask(stack, object_id, frame))
 
-    def _replace_masks(self, stack: StackKey, frame: int, after: Mapping[int, ObjectMask]) -> None:
-        before = self.masks(stack, frame)
-        masks = self._keep(stack).masks
-        # Never changed in place: a FrameChange that somebody keeps must stay true.
-        masks[frame] = MappingProxyType(dict(after))
-        if not after:
-            del masks[frame]
-        self.masks_changed.emit(FrameChange(stack, frame, before, masks.get(frame, {})))
+    def begin_run(self, run: Run) -> None:
+        """Note that the model starts to run; what follows until `end_run` is one step with it."""
+        if self._run is not None:
+            raise RuntimeError("The model is running. End that run before the next one begins.")
+        self._history.begin("")
+        assert self._history.open is not None
+        self._history.open.commands.append(run)
+        self._run, self._present = run, {}
 
-    def _record(self, stack: StackKey) -> _StackRecord:
-        return self._stacks.get(stack, _StackRecord())
+    def add_result(self, result: FrameResult) -> None:
+        """Take the masks of a result of the run; objects that it does not carry keep theirs."""
+        run = self._note(results=self._running.results + 1)
+        for object_id, present in zip(result.object_ids, result.present, strict=True):
+            self._present.setdefault(object_id, {})[result.frame] = bool(present)
+        before = self.masks(run.stack, result.frame)
+        found = masks_of(result, self._table("prompts", run.stack), before)
+        if any(before.get(object_id) is not mask for object_id, mask in found.items()):
+            # Never changed in place: a FrameChange that somebody keeps must stay true.
+            after = MappingProxyType({**before, **found})
+            self._make([Change(Place("masks", run.stack, result.frame), before or None, after)])
 
-    def _keep(self, stack: StackKey) -> _StackRecord:
-        return self._stacks.setdefault(stack, _StackRecord())
+    def end_run(self, outcome: Outcome, memory: Memory | None) -> None:
+        """Note that the run has ended.
+
+        Parameters
+        ----------
+        outcome : {"done", "cancelled", "failed"}
+            How.
+        memory : Memory or None
+            What the model remembers now; None where that is not known, as after a failure.
+        """
+        run = self._note(outcome=outcome)
+        memory = None if outcome == "failed" else memory
+        if outcome == "done":
+            self._forget_beyond_end(run)
+        self._make([Change(Place("memory", run.stack, None), self.memory(run.stack), memory)])
+        self._run = None
+        if self._history.end():
+            self.history_changed.emit()
+
+    def reopen(
+        self,
+        log: Sequence[Command],
+        masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]],
+    ) -> None:
+        """Take in a session that was saved, as one step.
+
+        Parameters
+        ----------
+        log : sequence of Command
+            What was done in it.
+        masks : mapping of StackKey to mapping of int to mapping of int to ObjectMask
+            Its masks, by stack, frame and object.
+
+        Raises
+        ------
+        ValueError, KeyError
+            When the log contradicts itself.
+        """
+        with self.step("Open the session"):
+            assert self._history.open is not None
+            for command in log:
+                if not isinstance(command, Run):
+                    self.apply(command)
+            # all of it, although runs and some edits of their masks did nothing just now
+            self._history.open.commands[:] = [*log, Reopen()]
+            for stack, frames in masks.items():
+                for frame, found in frames.items():
+                    place = Place("masks", stack, frame)
+                    self._make([Change(place, self.value(place), found)])
+
+    @property
+    def _running(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("The model is not running. Call begin_run first.")
+        return self._run
+
+    def _note(self, **fields: Any) -> Run:
+        """Bring the log's entry of the run up to date."""
+        self._run = replace(self._running, **fields)
+        assert self._history.open is not None
+        self._history.open.commands[-1] = self._run
+        return self._run
+
+    def _forget_beyond_end(self, run: Run) -> None:
+        """Remove what earlier runs had found of an object where this one had seen it end."""
+        for object_id, present in self._present.items():
+            seen = sorted(present)
+            for frame in self.frames(run.stack):
+                if frame in present or not run.frames[0] <= frame <= run.frames[1]:
+                    continue
+                place = bisect(seen, frame)
+                if not all(present[near] for near in seen[max(place - 1, 0) : place + 1]):
+                    self._make(changes_of(RemoveMask(run.stack, object_id, frame), self))
+
+    def _tell(self, change: Change) -> None:
+        kind, stack, key = change.place
+        if kind == "object":
+            self.object_changed.emit(key)
+        elif kind in ("prompts", "choice"):
+            self.prompts_changed.emit(stack, *cast("tuple[int, int]", key))
+        elif kind == "masks":
+            masks = FrameChange(
+                cast("StackKey", stack),
+                cast("int", key),
+                change.before or _NOTHING,
+                change.after or _NOTHING,
+            )
+            self.masks_changed.emit(masks)
+
+
+_IN_STACKS = ("prompts", "masks")
+
+
+def default_name(object_id: int) -> str:
+    """What an object is called until it has another name."""
+    return f"object {object_id}"

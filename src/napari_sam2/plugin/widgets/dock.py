@@ -9,13 +9,14 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.plugin import keys
-from napari_sam2.plugin.controller import PROPAGATING, Controller
-from napari_sam2.plugin.pass_request import PassRequest
+from napari_sam2.plugin.controller import Controller
+from napari_sam2.plugin.runs import PROPAGATING
 from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.prompt_section import PromptSection
 from napari_sam2.plugin.widgets.propagate_section import PropagateSection
 from napari_sam2.session.engine import ModelChoice
+from napari_sam2.session.pass_request import PassRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class PassRequest:
     limits: tuple[int, int] | None = None
     stop_when_absent: int | None = None
 
-    def narrowing(self, frame_count: int) -> tuple[int, int] | None:
-        """Limits that leave out a part of the stack; None where they do not."""
-        return None if self.limits == (0, frame_count - 1) else self.limits
+    def narrowed(self, frame_count: int) -> PassRequest:
+        """The same pass, with limits only where they leave out a part of the stack."""
+        return replace(self, limits=None) if self.limits == (0, frame_count - 1) else self
 
-    def frames(self, frame_count: int, prompted: Sequence[int]) -> frozenset[int]:
-        """Frames that the pass will come by.
+    def frames(self, frame_count: int, prompted: Sequence[int]) -> tuple[int, int]:
+        """First and last frame that the pass will come by.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class PassRequest:
                 f"There is nothing to propagate to: the range from plane {first} to plane {last} "
                 f"has no plane that lies {self.direction} of a prompt. Change the range."
             )
-        return frozenset(range(from_frame, to_frame + 1))
+        return from_frame, to_frame
 
 
 WHOLE_STACK = PassRequest()

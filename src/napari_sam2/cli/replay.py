@@ -1,0 +1,158 @@
+"""``napari-sam2 replay`` and ``export``: a saved session without a window."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_sam2.checkpoints.replacing import replacing
+from napari_sam2.cli.errors import InputError
+from napari_sam2.cli.images import check_output, open_image, write_labels
+from napari_sam2.cli.progress import progress_bar
+from napari_sam2.session import export
+from napari_sam2.session.folder import SessionError, read_session
+from napari_sam2.session.identity import identify_image, identify_model
+from napari_sam2.session.labels import write_labels as write_change
+from napari_sam2.session.replay import replay
+from napari_sam2.session.session import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_sam2.cli.images import OpenImage
+    from napari_sam2.session.saved import SavedSession
+
+Format = Literal["tiff", "ome-zarr", "coco", "tracks"]
+
+
+def run_replay(session: Path, image: Path, output: Path) -> list[str]:
+    """Repeat a session and write its labels.
+
+    Parameters
+    ----------
+    session : Path
+        The folder of the session.
+    image, output : Path
+        The image, and the TIFF for the labels.
+
+    Returns
+    -------
+    list of str
+        Lines for the user.
+
+    Raises
+    ------
+    InputError
+        When something cannot be used, or is not what the session was made with.
+    OSError
+        When the labels cannot be written.
+    """
+    saved = _read(session)
+    check_output(output, image)
+    opened = open_image(image)
+    _check(saved, image, opened)
+    labels = np.zeros(opened.shape, dtype=np.uint16)
+    again = Session()
+    again.masks_changed.connect(lambda change: write_change(labels, change))
+    with progress_bar(len(saved.log)) as show:
+        try:
+            replay(saved.log, again, opened.data, opened.rgb, on_command=show)
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise InputError(f"The session cannot be repeated: {error}") from error
+        show(len(saved.log))
+    write_labels(output, labels, opened.axes)
+    count = len(saved.log)
+    return [
+        f"{count} command{'s' * (count != 1)} repeated.",
+        f"Labels of shape {labels.shape}, {labels.dtype}: {output}",
+    ]
+
+
+def run_export(session: Path, format: Format, output: Path) -> list[str]:
+    """Write a session in another format.
+
+    Parameters
+    ----------
+    session : Path
+        The folder of the session.
+    format : {"tiff", "ome-zarr", "coco", "tracks"}
+        What to write.
+    output : Path
+        The file, or for OME-Zarr the folder.
+
+    Returns
+    -------
+    list of str
+        Lines for the user.
+
+    Raises
+    ------
+    InputError
+        When something cannot be used.
+    OSError
+        When the output cannot be written.
+    """
+    saved = _read(session)
+    if not output.parent.is_dir():
+        raise InputError(f"There is no folder {output.parent}. Make it, or write elsewhere.")
+    if format == "tiff":
+        check_output(output)
+        labels = export.labels_of(saved)
+        write_labels(output, labels, export.axes_of(labels.shape).upper())
+    elif format == "ome-zarr":
+        if output.exists():
+            raise InputError(f"{output} exists already. Remove it, or write elsewhere.")
+        try:
+            export.write_ome_zarr(output, saved)
+        except OSError:
+            shutil.rmtree(output, ignore_errors=True)
+            raise
+    elif format == "coco":
+        with replacing(output) as partial:
+            partial.write_text(json.dumps(export.coco(saved)), encoding="utf-8")
+    else:
+        _write_tracks(output, saved)
+    return [f"Written: {output}"]
+
+
+def _write_tracks(output: Path, saved: SavedSession) -> None:
+    try:
+        rows = export.tracks(saved)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    axes = export.axes_of(export.image_shape(saved.image))[1:]
+    with replacing(output) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "t", *axes))
+        writer.writerows(rows)
+
+
+def _read(path: Path) -> SavedSession:
+    try:
+        return read_session(path)
+    except SessionError as error:
+        raise InputError(str(error)) from error
+
+
+def _check(saved: SavedSession, path: Path, opened: OpenImage) -> None:
+    """Refuse an image or a model that the session was not made with."""
+    found = identify_image(path.name, opened.data, opened.rgb)
+    if differences := saved.image.differences(found):
+        raise InputError(
+            f"{path} is not the image of the session, “{saved.image.name}”: "
+            f"{'; '.join(differences)}. Give that image."
+        )
+    for name, sha256 in saved.models.items():
+        try:
+            other = identify_model(name)
+        except OSError as error:
+            raise InputError(f"The model {name} of the session is not here: {error}") from error
+        if sha256 and other != sha256:
+            raise InputError(
+                f"The model {name} is another one than that of the session: its SHA-256 is "
+                f"{other[:12]}…, not {sha256[:12]}…. Use the file that the session was made with."
+            )

@@ -1,0 +1,142 @@
+"""The model's work on the image in use: one run at a time, and what waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+
+from napari_sam2.plugin.candidates import describe
+from napari_sam2.plugin.image_source import stack_source
+from napari_sam2.plugin.labels_layer import largest_label
+from napari_sam2.session.engine import ModelChoice, StackSource
+from napari_sam2.session.log import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_sam2.plugin.prompting import Prompting
+    from napari_sam2.plugin.runs import Runs
+    from napari_sam2.plugin.workspace import Workspace
+    from napari_sam2.session.pass_request import PassRequest
+    from napari_sam2.session.session import Session
+    from napari_sam2.session.values import StackKey
+
+
+class Work:
+    """Starts runs, and lets everything else that changes the session wait for their end.
+
+    A run does not know of what is changed while it lasts; the session's log could not say what
+    came of it.
+
+    Parameters
+    ----------
+    runs : Runs
+        Does the runs.
+    session : Session
+        Has the prompts.
+    workspace : Workspace
+        Has the image and the layer for the results.
+    prompting : Prompting
+        Knows the active object.
+
+    Attributes
+    ----------
+    model : ModelChoice
+        The model of the next run.
+    """
+
+    def __init__(
+        self, runs: Runs, session: Session, workspace: Workspace, prompting: Prompting
+    ) -> None:
+        self.model = ModelChoice()
+        self._runs = runs
+        self._session = session
+        self._workspace = workspace
+        self._prompting = prompting
+        self._source: StackSource | None = None
+        # By what it is: what is asked for later takes the place of what is asked for earlier.
+        self._waiting: dict[str, Callable[[], None]] = {}
+        runs.ended.connect(self._go_on)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is under way."""
+        return self._runs.is_busy
+
+    def when_idle(self, what: str, action: Callable[[], None]) -> None:
+        """Act now, or when the run has ended.
+
+        Parameters
+        ----------
+        what : str
+            What it is; something else that waits under the same name is dropped.
+        action : callable
+            What is to be done.
+        """
+        if self.is_busy:
+            self._waiting[what] = action
+        else:
+            action()
+
+    def stop(self, outcome: str) -> None:
+        """Stop the run, as `Runs.stop` does, and drop what waits for it."""
+        self._waiting.clear()
+        self._runs.stop(outcome)
+
+    def run_frame(self, stack: StackKey, frame: int) -> None:
+        """Show the masks of the prompts on a frame, as soon as that can be."""
+        self.when_idle(
+            f"frame {frame} of {stack}",
+            lambda: self._start(stack, (frame, frame), None, lambda: self._summary(stack, frame)),
+        )
+
+    def run_pass(self, stack: StackKey, frames: tuple[int, int], request: PassRequest) -> None:
+        """Carry the objects of a stack to other frames; no run may be under way.
+
+        Parameters
+        ----------
+        stack : StackKey
+            The stack.
+        frames : tuple of int
+            First and last frame that the pass comes by.
+        request : PassRequest
+            Where to go.
+        """
+        self._start(stack, frames, request)
+
+    def _start(
+        self,
+        stack: StackKey,
+        frames: tuple[int, int],
+        request: PassRequest | None,
+        summary: Callable[[], str] = str,
+    ) -> None:
+        image = self._workspace.image
+        if image is None or stack.image != str(image.unique_id):
+            return  # Deleted or left while the run was waiting.
+        target = self._workspace.targets.make(image)
+        largest = max((object_id for object_id, _ in self._session.prompts(stack)), default=0)
+        if largest > largest_label(target):
+            show_error(
+                f"Object {largest} is more than the layer “{target.name}” can hold, which ends at "
+                f"{largest_label(target)}. Choose another Labels layer for the results."
+            )
+            return
+        self._source = stack_source(image, stack, self._source)
+        limits = self._source.contrast_limits
+        self._runs.start(Run(stack, self.model, limits, frames, request), self._source, summary)
+
+    def _go_on(self) -> None:
+        while self._waiting and not self.is_busy:
+            self._waiting.pop(next(iter(self._waiting)))()
+
+    def _summary(self, stack: StackKey, frame: int) -> str:
+        object_id = self._prompting.active[0]
+        prompts = self._session.prompts(stack).get((object_id, frame))
+        mask = self._session.masks(stack, frame).get(object_id)
+        if prompts is None or mask is None:
+            return ""
+        return describe(
+            object_id, prompts, self._session.choices(stack).get((object_id, frame)), mask
+        )

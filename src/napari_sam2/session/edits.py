@@ -1,0 +1,145 @@
+"""What an edit changes in a session."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.inference.prompts import BoxPrompt
+from napari_sam2.session.history import Change, Place
+from napari_sam2.session.log import (
+    AddObject,
+    ChangeObject,
+    Choose,
+    MergeObjects,
+    RemoveMask,
+    RemoveObject,
+    Reopen,
+    SetPrompts,
+)
+from napari_sam2.session.masks import merged
+from napari_sam2.session.values import TrackedObject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_sam2.session.log import Edit
+    from napari_sam2.session.session import Session
+    from napari_sam2.session.values import ObjectMask, StackKey
+
+
+def changes_of(edit: Edit, session: Session) -> list[Change]:
+    """Say what an edit changes, as the session is now; raises as `Session.apply` does."""
+    match edit:
+        case AddObject(object_id, name):
+            return _added(session, object_id, name)
+        case ChangeObject(object_id, name, visible):
+            held = session.find_object(object_id)
+            after = TrackedObject(object_id, name, visible)
+            return [] if after == held else [_change(session, _object(object_id), after)]
+        case RemoveObject(object_id):
+            session.find_object(object_id)
+            return _removed(session, object_id)
+        case MergeObjects(object_id, other):
+            return _merged(session, object_id, other)
+        case SetPrompts(stack, object_id, frame, prompts):
+            return _prompted(session, stack, object_id, frame, prompts)
+        case Choose(stack, object_id, frame, index):
+            key = (object_id, frame)
+            if key not in session.table("prompts", stack):
+                raise KeyError(f"Object {object_id} has no prompts on frame {frame}.")
+            return [_change(session, Place("choice", stack, key), index)]
+        case RemoveMask(stack, object_id, frame):
+            masks = session.masks(stack, frame)
+            left = {key: mask for key, mask in masks.items() if key != object_id}
+            return [_masks(session, stack, frame, left)] if object_id in masks else []
+        case Reopen():
+            return [_change(session, Place("memory", s, None), None) for s in session.stacks]
+
+
+def _change(session: Session, place: Place, after: Any) -> Change:
+    return Change(place, session.value(place), after)
+
+
+def _masks(
+    session: Session, stack: StackKey, frame: int, after: Mapping[int, ObjectMask]
+) -> Change:
+    return _change(
+        session, Place("masks", stack, frame), MappingProxyType(dict(after)) if after else None
+    )
+
+
+def _object(object_id: int) -> Place:
+    return Place("object", None, object_id)
+
+
+def _added(session: Session, object_id: int, name: str) -> list[Change]:
+    if object_id < 1:
+        raise ValueError(f"Object {object_id} cannot be: objects are numbered from 1.")
+    place = _object(object_id)
+    if session.value(place) is not None:
+        return []
+    return [Change(place, None, TrackedObject(object_id, name))]
+
+
+def _prompted(
+    session: Session, stack: StackKey, object_id: int, frame: int, prompts: tuple[Any, ...]
+) -> list[Change]:
+    key = (object_id, frame)
+    place = Place("prompts", stack, key)
+    if prompts == (session.value(place) or ()):
+        return []
+    added = _added(session, object_id, f"object {object_id}") if prompts else []
+    # A candidate was chosen for the earlier prompts.
+    chosen = _change(session, Place("choice", stack, key), None)
+    return [*added, chosen, _change(session, place, prompts or None)]
+
+
+def _removed(session: Session, object_id: int) -> list[Change]:
+    changes = []
+    for stack in session.stacks:
+        for kind in ("prompts", "choice"):
+            for key in session.table(kind, stack):
+                if key[0] == object_id:
+                    changes.append(_change(session, Place(kind, stack, key), None))
+        for frame in session.frames(stack):
+            masks = session.masks(stack, frame)
+            if object_id in masks:
+                left = {key: mask for key, mask in masks.items() if key != object_id}
+                changes.append(_masks(session, stack, frame, left))
+    return [*changes, _change(session, _object(object_id), None)]
+
+
+def _merged(session: Session, object_id: int, other: int) -> list[Change]:
+    session.find_object(object_id)
+    session.find_object(other)
+    if object_id == other:
+        raise ValueError(f"Object {other} cannot be merged with itself. Choose another one.")
+    changes = {change.place: change for change in _removed(session, other)}
+    for stack in session.stacks:
+        for held, frame in session.prompts(stack):
+            if held == other:
+                for change in _joined(session, stack, object_id, other, frame):
+                    changes[change.place] = change
+        for frame in session.frames(stack):
+            masks = dict(session.masks(stack, frame))
+            taken = masks.pop(other, None)
+            if taken is not None:
+                own = masks.get(object_id)
+                masks[object_id] = taken if own is None else merged(own, taken)
+                change = _masks(session, stack, frame, masks)
+                changes[change.place] = change
+    return list(changes.values())
+
+
+def _joined(
+    session: Session, stack: StackKey, object_id: int, other: int, frame: int
+) -> list[Change]:
+    prompts = session.prompts(stack)
+    both = (*prompts.get((object_id, frame), ()), *prompts[other, frame])
+    if sum(isinstance(prompt, BoxPrompt) for prompt in both) > 1:
+        raise ValueError(
+            f"Objects {object_id} and {other} both have a box on plane {frame}, but one object can "
+            "have one. Remove one of the boxes first."
+        )
+    return _prompted(session, stack, object_id, frame, both)

@@ -1,0 +1,163 @@
+"""A saved session in the formats of other programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2.session.labels import label_image, plane_index
+from napari_sam2.session.masks import plane_mask
+from napari_sam2.session.prompt_json import run_lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_sam2.session.identity import ImageIdentity
+    from napari_sam2.session.saved import SavedSession
+    from napari_sam2.session.values import ObjectMask, StackKey
+
+_CHUNK = 512  # pixels of a side of a plane
+
+
+def image_shape(image: ImageIdentity) -> tuple[int, ...]:
+    """Shape of an image without its colours."""
+    return image.shape[:-1] if image.rgb else image.shape
+
+
+def axes_of(shape: tuple[int, ...]) -> str:
+    """The usual names of the axes of an image, one letter each."""
+    return "tczyx"[-len(shape) :] if len(shape) != 4 else "tzyx"
+
+
+def labels_of(saved: SavedSession) -> NDArray[np.uint16]:
+    """All masks as labels, of the image's shape."""
+    return label_image(saved.masks, image_shape(saved.image))
+
+
+def write_ome_zarr(path: Path, saved: SavedSession) -> None:
+    """Write the labels as an OME-Zarr label image, version 0.5.
+
+    Parameters
+    ----------
+    path : Path
+        The folder to make.
+    saved : SavedSession
+        The session.
+    """
+    import zarr
+
+    labels = labels_of(saved)
+    axes = axes_of(labels.shape)
+    kinds = {"t": "time", "c": "channel"}
+    scale = {"type": "scale", "scale": [1.0] * labels.ndim}
+    multiscale = {
+        "name": saved.image.name,
+        "axes": [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes],
+        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+    }
+    numbers = [int(number) for number in np.unique(labels) if number]
+    label = {
+        "properties": [{"label-value": number} for number in numbers],
+        "source": {"image": "../../"},
+    }
+    group = zarr.create_group(str(path), zarr_format=3)
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "image-label": label}
+    chunks = (*(1 for _ in labels.shape[:-2]), *(min(n, _CHUNK) for n in labels.shape[-2:]))
+    array = group.create_array(
+        "0", shape=labels.shape, chunks=chunks, dtype=labels.dtype, dimension_names=list(axes)
+    )
+    array[...] = labels
+
+
+def coco(saved: SavedSession) -> dict[str, Any]:
+    """The masks as COCO annotations: one image for each plane, run lengths as segmentations.
+
+    Objects that overlap keep all of their pixels.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for stack, frame, found in _frames(saved):
+        height, width = _plane_shape(saved, stack)
+        where = ", ".join(str(n) for n in _held(stack, frame))
+        name = f"{saved.image.name} [{where}]" if where else saved.image.name
+        images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
+        for object_id, mask in found.items():
+            plane = plane_mask(mask, (height, width))
+            rows, columns = np.nonzero(plane)
+            if not rows.size:
+                continue
+            low, high = (rows.min(), columns.min()), (rows.max(), columns.max())
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": 1,
+                    "object_id": object_id,
+                    "score": mask.score,
+                    "iscrowd": 0,
+                    "area": int(rows.size),
+                    "bbox": [
+                        int(low[1]),
+                        int(low[0]),
+                        int(high[1] - low[1]) + 1,
+                        int(high[0] - low[0]) + 1,
+                    ],
+                    # COCO counts down the columns
+                    "segmentation": {"size": [height, width], "counts": run_lengths(plane.T)},
+                }
+            )
+    categories = [{"id": 1, "name": "object"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def tracks(saved: SavedSession) -> list[tuple[float, ...]]:
+    """The centre of each object at each time: (id, t, y, x), or (id, t, z, y, x).
+
+    Time is the image's first axis.
+
+    Raises
+    ------
+    ValueError
+        When the image is one plane.
+    """
+    shape = image_shape(saved.image)
+    if len(shape) < 3:
+        raise ValueError("The image is one plane, so there are no tracks. Export another format.")
+    sums: dict[tuple[int, int], NDArray[np.float64]] = {}
+    for stack, frame, found in _frames(saved):
+        for object_id, mask in found.items():
+            plane = plane_mask(mask, _plane_shape(saved, stack))
+            index = plane_index(stack, frame, (slice(None), slice(None)))
+            pixels = iter(np.nonzero(plane))
+            places = [next(pixels) if isinstance(at, slice) else at for at in index]
+            count = int(plane.sum())
+            columns = np.stack([np.broadcast_to(at, count) for at in places], axis=1).astype(float)
+            for time in np.unique(columns[:, 0]):
+                at_time = columns[columns[:, 0] == time, 1:]
+                total = np.append(at_time.sum(axis=0), len(at_time))
+                key = object_id, int(time)
+                sums[key] = sums.get(key, np.zeros_like(total)) + total
+    return [
+        (object_id, time, *(float(n) for n in total[:-1] / total[-1]))
+        for (object_id, time), total in sorted(sums.items())
+    ]
+
+
+def _frames(saved: SavedSession) -> Iterator[tuple[StackKey, int, dict[int, ObjectMask]]]:
+    for stack, frames in saved.masks.items():
+        for frame in sorted(frames):
+            yield stack, frame, dict(frames[frame])
+
+
+def _plane_shape(saved: SavedSession, stack: StackKey) -> tuple[int, int]:
+    shape, (first, second) = image_shape(saved.image), stack.plane_axes
+    return shape[first], shape[second]
+
+
+def _held(stack: StackKey, frame: int) -> list[int]:
+    index = plane_index(stack, frame, (slice(None), slice(None)))
+    return [at for at in index if not isinstance(at, slice)]

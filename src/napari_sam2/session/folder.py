@@ -1,0 +1,203 @@
+"""A session's folder: ``session.json`` and ``masks.zarr``.
+
+Arrays are written first, always under new names, and ``session.json``, which names them, is
+replaced last: whenever the program ends, the folder is a whole session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import zarr
+
+from napari_sam2.checkpoints.replacing import replacing
+from napari_sam2.session import strict
+from napari_sam2.session.identity import ImageIdentity
+from napari_sam2.session.log_json import read_command, read_stack, write_command, write_stack
+from napari_sam2.session.mask_arrays import read_masks, write_masks
+from napari_sam2.session.saved import SavedSession
+from napari_sam2.session.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_sam2.session.values import ObjectMask, StackKey
+
+FORMAT, VERSION = "napari-sam2 session", 1
+JSON_NAME, ZARR_NAME = "session.json", "masks.zarr"
+_IMAGE = "image"  # what stands for the image in `StackKey` once it is saved
+
+
+class SessionError(ValueError):
+    """A folder is no session, or a damaged one."""
+
+
+class SessionFolder:
+    """Writes a session to a folder again and again, each time only what has changed.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; made where it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: dict[tuple[StackKey, int], tuple[Mapping[int, ObjectMask], str, str]] = {}
+        taken = [int(each.name) for each in (path / ZARR_NAME).glob("*") if each.name.isdigit()]
+        self._next = max(taken, default=-1) + 1
+
+    def write(self, saved: SavedSession) -> None:
+        """Bring the folder up to date.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written.
+        """
+        arrays = self.path / ZARR_NAME
+        arrays.mkdir(parents=True, exist_ok=True)
+        if not (arrays / "zarr.json").exists():
+            zarr.create_group(str(arrays), zarr_format=3)
+        written = {}
+        for stack, frames in saved.masks.items():
+            for frame, masks in frames.items():
+                earlier = self._written.get((stack, frame))
+                if earlier is None or earlier[0] is not masks:
+                    name = str(self._next)
+                    self._next += 1
+                    earlier = masks, name, write_masks(arrays, name, masks)
+                written[stack, frame] = earlier
+        self._written = written
+        content = _content(saved, written)
+        whole = {"format": FORMAT, "version": VERSION, "sha256": _digest(content)}
+        with replacing(self.path / JSON_NAME) as partial:
+            partial.write_text(json.dumps({**whole, "session": content}), encoding="utf-8")
+        self._clean(arrays)
+
+    def _clean(self, arrays: Path) -> None:
+        used = {name for _, name, _ in self._written.values()}
+        for each in arrays.iterdir():
+            if each.name.isdigit() and each.name not in used:
+                shutil.rmtree(each, ignore_errors=True)
+
+
+def read_session(path: Path, image: str = _IMAGE) -> SavedSession:
+    """Read a session; nothing in it is ever executed.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    image : str
+        What identifies the image in `StackKey` from now on.
+
+    Raises
+    ------
+    SessionError
+        When the folder is no session, or not as it was written.
+    """
+    try:
+        text = (path / JSON_NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SessionError(
+            f"{path} is no session: it has no {JSON_NAME} that can be read. Give the folder that "
+            "a session was saved to."
+        ) from error
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SessionError(f"{path / JSON_NAME} is damaged: it is not JSON ({error}).") from error
+    if not isinstance(whole, dict) or whole.get("format") != FORMAT:
+        raise SessionError(f"{path / JSON_NAME} was not written by napari-sam2.")
+    if whole.get("version") != VERSION:
+        raise SessionError(
+            f"{path} has version {whole.get('version')!r} of the format, but this napari-sam2 "
+            f"reads version {VERSION}. Open it with the version that saved it."
+        )
+    try:
+        content = strict.record(whole, "format", "version", "sha256", "session")["session"]
+        if _digest(content) != whole["sha256"]:
+            raise strict.FormatError("its checksum is wrong")
+        saved = _read_content(content, path / ZARR_NAME, image)
+        # a log that contradicts itself fails here, and not in the session of the user
+        Session().reopen(saved.log, saved.masks)
+        return saved
+    except strict.FormatError as error:
+        raise SessionError(f"{path} is damaged, or was changed by hand: {error}.") from error
+    except Exception as error:  # zarr raises anything when a file of its own is broken
+        raise SessionError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Go back to a copy of it."
+        ) from error
+
+
+def _content(
+    saved: SavedSession,
+    written: Mapping[tuple[StackKey, int], tuple[Mapping[int, ObjectMask], str, str]],
+) -> dict[str, Any]:
+    image = saved.image
+    return {
+        "image": {
+            "name": image.name,
+            "shape": list(image.shape),
+            "dtype": image.dtype,
+            "rgb": image.rgb,
+            "sha256": image.sha256,
+        },
+        "models": dict(saved.models),
+        "log": [write_command(command) for command in saved.log],
+        "masks": [
+            {
+                "stack": write_stack(stack),
+                "frames": [[frame, *written[stack, frame][1:]] for frame in frames],
+            }
+            for stack, frames in saved.masks.items()
+        ],
+    }
+
+
+def _read_content(value: Any, arrays: Path, image: str) -> SavedSession:
+    content = strict.record(value, "image", "models", "log", "masks")
+    models = content["models"]
+    if not isinstance(models, dict):
+        raise strict.FormatError("the models should be a record")
+    masks: dict[StackKey, dict[int, Mapping[int, ObjectMask]]] = {}
+    for entry in strict.listing(
+        content["masks"], lambda each: strict.record(each, "stack", "frames")
+    ):
+        frames = masks.setdefault(read_stack(entry["stack"], image), {})
+        for frame, name, sha256 in strict.listing(entry["frames"], _read_frame):
+            frames[frame] = read_masks(arrays, name, sha256)
+    return SavedSession(
+        _read_image(content["image"]),
+        {name: strict.text(sha256) for name, sha256 in models.items()},
+        strict.listing(content["log"], lambda each: read_command(each, image)),
+        masks,
+    )
+
+
+def _read_image(value: Any) -> ImageIdentity:
+    found = strict.record(value, "name", "shape", "dtype", "rgb", "sha256")
+    return ImageIdentity(
+        strict.text(found["name"]),
+        strict.listing(found["shape"], lambda n: strict.integer(n, 1)),
+        strict.text(found["dtype"]),
+        strict.flag(found["rgb"]),
+        strict.text(found["sha256"]),
+    )
+
+
+def _read_frame(value: Any) -> tuple[int, str, str]:
+    frame, name, sha256 = strict.listing(value, lambda each: each, 3)
+    # a number: a path could lead out of the folder
+    if not strict.text(name).isdecimal():
+        raise strict.FormatError(f"there should be the number of an array, not {name!r}")
+    return strict.integer(frame), name, strict.text(sha256)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,0 +1,110 @@
+"""Which image and which model a session was made with."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam2.checkpoints.download import path_of
+from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE
+
+if TYPE_CHECKING:
+    from napari_sam2.inference.frames import ArrayLike
+
+_PLANES = 3  # first, middle and last: reading all of a large image would take too long
+
+
+@dataclass(frozen=True)
+class ImageIdentity:
+    """What tells an image from others.
+
+    Parameters
+    ----------
+    name : str
+        What it is called; another name alone makes no other image.
+    shape : tuple of int
+        Its shape, colours included.
+    dtype : str
+        Its data type.
+    rgb : bool
+        Whether its last axis holds colours.
+    sha256 : str
+        Of its first, middle and last plane.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    rgb: bool
+    sha256: str
+
+    @property
+    def key(self) -> str:
+        """The same for the same image, whatever its name."""
+        parts = (self.shape, self.dtype, self.rgb, self.sha256)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def differences(self, other: ImageIdentity) -> list[str]:
+        """Say in what another image differs from this one; the name does not count."""
+        told = {
+            f"its shape is {other.shape}, not {self.shape}": other.shape != self.shape,
+            f"its data type is {other.dtype}, not {self.dtype}": other.dtype != self.dtype,
+            f"it {_has(other.rgb)} colours": other.rgb != self.rgb,
+        }
+        found = [text for text, differs in told.items() if differs]
+        return found or ["its pixels are others"] * (other.sha256 != self.sha256)
+
+
+def identify_image(name: str, data: ArrayLike, rgb: bool) -> ImageIdentity:
+    """Read a few planes of an image to know it again.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    data : array-like, shape (..., Y, X) or (..., Y, X, C)
+        The image.
+    rgb : bool
+        Whether the last axis holds colours.
+    """
+    shape = tuple(int(length) for length in data.shape)
+    leading = shape[: len(shape) - 2 - rgb]
+    count = int(np.prod(leading))
+    digest = hashlib.sha256()
+    for flat in sorted({0, count // 2, count - 1})[:_PLANES]:
+        index = tuple(int(i) for i in np.unravel_index(flat, leading)) if leading else ()
+        digest.update(np.ascontiguousarray(data[index]).tobytes())
+    return ImageIdentity(name, shape, str(np.dtype(data.dtype)), rgb, digest.hexdigest())
+
+
+def identify_model(name: str) -> str:
+    """SHA-256 of a model's file, by the model's name or the file's path.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    """
+    path = Path(name)
+    if name == "nano":
+        path = NANO_FILE
+    elif name in CHECKPOINTS and not path.is_file():
+        path = path_of(CHECKPOINTS[name])
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _digest(path: Path, size: int, changed: int) -> str:
+    # size and time of change only tell when the file must be read anew
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _has(rgb: bool) -> str:
+    return "has" if rgb else "has no"

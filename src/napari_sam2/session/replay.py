@@ -1,0 +1,74 @@
+"""Does again what a log says, without a window."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.session.engine import Engine, StackSource
+from napari_sam2.session.log import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_sam2.session.log import Command
+    from napari_sam2.session.session import Session
+
+
+def replay(
+    log: Sequence[Command],
+    session: Session,
+    data: Any,
+    rgb: bool,
+    engine: Engine | None = None,
+    on_command: Callable[[int], None] | None = None,
+) -> None:
+    """Repeat a log in an empty session.
+
+    On the same machine, with the same threads, masks come out the same bit by bit.
+
+    Parameters
+    ----------
+    log : sequence of Command
+        What to do.
+    session : Session
+        Where.
+    data : array-like
+        The image that the log is about.
+    rgb : bool
+        Whether its last axis holds colours.
+    engine : Engine, optional
+        Runs the model; by default a new one.
+    on_command : callable, optional
+        Called with the number of commands done so far.
+
+    Raises
+    ------
+    ValueError, KeyError, OSError, TypeError
+        When the log contradicts itself, or the model cannot be loaded.
+    """
+    engine = engine or Engine()
+    for done, command in enumerate(log):
+        if on_command is not None:
+            on_command(done)
+        if isinstance(command, Run):
+            _run(
+                command,
+                session,
+                StackSource(command.stack, data, rgb, command.contrast_limits),
+                engine,
+            )
+        else:
+            session.apply(command)
+
+
+def _run(run: Run, session: Session, source: StackSource, engine: Engine) -> None:
+    session.begin_run(Run(run.stack, run.model, run.contrast_limits, run.frames, run.request))
+    engine.memory = session.memory(run.stack)
+    steps = engine.run(run, source, session.prompts(run.stack), session.choices(run.stack))
+    # A run that was stopped is stopped after the same result; until the first it had not begun.
+    with closing(steps) as results:  # type: ignore[type-var]
+        for result in results if run.outcome == "done" else islice(results, run.results):
+            session.add_result(result)
+    session.end_run(run.outcome, engine.memory)

@@ -1,0 +1,96 @@
+"""A session as it is saved: the log and the masks of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_sam2.session.log import (
+    AddObject,
+    ChangeObject,
+    MergeObjects,
+    RemoveObject,
+    Reopen,
+    SetPrompts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from napari_sam2.session.identity import ImageIdentity
+    from napari_sam2.session.log import Command
+    from napari_sam2.session.session import Session
+    from napari_sam2.session.values import ObjectMask, StackKey
+
+
+@dataclass(frozen=True, eq=False)
+class SavedSession:
+    """What a session's folder holds.
+
+    Parameters
+    ----------
+    image : ImageIdentity
+        The image.
+    models : mapping of str to str
+        SHA-256 of the file of each model that ran, by its name; empty where it was not known.
+    log : tuple of Command
+        What was done, with all prompts.
+    masks : mapping of StackKey to mapping of int to mapping of int to ObjectMask
+        The masks, by stack, frame and object.
+    """
+
+    image: ImageIdentity
+    models: Mapping[str, str]
+    log: tuple[Command, ...]
+    masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]]
+
+
+def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:
+    """The part of a log that is about one image; objects are shared by all images.
+
+    Parameters
+    ----------
+    image : str
+        What identifies the image in `StackKey`.
+    log : iterable of Command
+        The log.
+    """
+    kept: list[Command] = []
+    known: set[int] = set()
+    for command in log:
+        match command:
+            case AddObject(object_id):
+                known.add(object_id)
+            case ChangeObject(object_id) | RemoveObject(object_id):
+                if object_id not in known:
+                    continue
+            case MergeObjects(object_id, other):
+                if other not in known:
+                    continue
+                if object_id not in known:
+                    kept.append(AddObject(object_id, f"object {object_id}"))
+                    known.add(object_id)
+            case Reopen():
+                pass
+            case _:
+                if command.stack.image != image:
+                    continue
+                if isinstance(command, SetPrompts) and command.prompts:
+                    known.add(command.object_id)
+        if isinstance(command, RemoveObject):
+            known.discard(command.object_id)
+        elif isinstance(command, MergeObjects):
+            known.discard(command.other)
+        kept.append(command)
+    return tuple(kept)
+
+
+def masks_of_image(
+    image: str, session: Session
+) -> dict[StackKey, dict[int, Mapping[int, ObjectMask]]]:
+    """All masks of one image, by stack, frame and object."""
+    return {
+        stack: {frame: session.masks(stack, frame) for frame in session.frames(stack)}
+        for stack in session.stacks
+        if stack.image == image
+    }

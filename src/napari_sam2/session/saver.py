@@ -1,0 +1,107 @@
+"""Saves in the background: the newest state handed over is written, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_sam2.session.folder import SessionFolder
+from napari_sam2.session.identity import identify_model
+from napari_sam2.session.log import Run
+from napari_sam2.session.saved import SavedSession, log_of, masks_of_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_sam2.session.identity import ImageIdentity
+    from napari_sam2.session.log import Command
+    from napari_sam2.session.session import Session
+    from napari_sam2.session.values import ObjectMask, StackKey
+
+
+class Saver:
+    """Keeps the folder of one image's part of a session up to date.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    image : ImageIdentity
+        The image.
+    image_id : str
+        What identifies the image in `StackKey`.
+
+    Attributes
+    ----------
+    failed : Signal(object)
+        Emitted, in the saving thread, with the OSError that a write ended with; once until one
+        succeeds.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, path: Path, image: ImageIdentity, image_id: str) -> None:
+        self.path = path
+        self._image = image
+        self._image_id = image_id
+        self._folder = SessionFolder(path)
+        self._newest: (
+            tuple[tuple[Command, ...], Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]]]
+            | None
+        ) = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._told = False
+        self._thread = threading.Thread(target=self._work, name="napari-sam2 saver", daemon=True)
+        self._thread.start()
+
+    def save(self, session: Session) -> None:
+        """Hand over what the session is now; it is written as soon as the last write is done."""
+        newest = session.log, masks_of_image(self._image_id, session)
+        with self._changed:
+            self._newest = newest
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Write what was handed over last, and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._newest is not None)
+                newest, self._newest = self._newest, None
+            if newest is None:
+                return
+            try:
+                self._folder.write(saved_session(self._image, self._image_id, *newest))
+                self._told = False
+            except OSError as error:
+                if not self._told:
+                    self._told = True
+                    self.failed.emit(error)
+
+
+def saved_session(
+    image: ImageIdentity,
+    image_id: str,
+    log: tuple[Command, ...],
+    masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]],
+) -> SavedSession:
+    """What is written of a session: the part that is about one image."""
+    own = log_of(image_id, log)
+    names = dict.fromkeys(command.model.name for command in own if isinstance(command, Run))
+    return SavedSession(image, {name: _sha256(name) for name in names}, own, masks)
+
+
+def _sha256(name: str) -> str:
+    try:
+        return identify_model(name)
+    except OSError:
+        return ""  # the file is gone; the session is saved all the same

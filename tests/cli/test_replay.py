@@ -1,0 +1,156 @@
+"""Saved sessions from the command line."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from tests.session.live import Live
+from typer.testing import CliRunner
+
+from napari_sam2.cli import app
+from napari_sam2.inference.crops import MaskCrop
+from napari_sam2.session.engine import Engine
+from napari_sam2.session.export import tracks
+from napari_sam2.session.folder import SessionFolder
+from napari_sam2.session.identity import identify_image
+from napari_sam2.session.saved import SavedSession, masks_of_image
+from napari_sam2.session.saver import saved_session
+from napari_sam2.session.values import ObjectMask, StackKey
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def worked(tiny_model, discs, tmp_path_factory):
+    """Folder with an image, a session and the labels that were in its window."""
+    folder, data = tmp_path_factory.mktemp("worked"), discs[0]
+    live = Live(Engine(lambda choice: tiny_model), data)
+    live.work()
+    image = identify_image("discs.tif", data, False)
+    masks = masks_of_image("image", live.session)
+    saved = saved_session(image, "image", live.session.log, masks)
+    SessionFolder(folder / "session").write(saved)
+    tifffile.imwrite(folder / "discs.tif", data, photometric="minisblack")
+    np.save(folder / "labels.npy", live.labels)
+    return folder
+
+
+@pytest.fixture
+def folder(worked, tmp_path, monkeypatch, tiny_model):
+    shutil.copytree(worked, tmp_path / "worked")
+    monkeypatch.setattr(
+        "napari_sam2.inference.load.load_model", lambda name, device="auto": tiny_model
+    )
+    return tmp_path / "worked"
+
+
+def test_replay_gives_the_labels_of_the_window(folder):
+    done = run(
+        "replay", folder / "session", folder / "discs.tif", "--output", folder / "labels.tif"
+    )
+    assert done.exit_code == 0, done.output
+    assert "commands repeated" in done.output
+    np.testing.assert_array_equal(
+        tifffile.imread(folder / "labels.tif"), np.load(folder / "labels.npy")
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-1], "its shape is (7, 96, 96), not (8, 96, 96)"),
+        (lambda data: data.astype(np.uint16), "its data type is uint16, not uint8"),
+        (lambda data: data // 2, "its pixels are others"),
+    ],
+)
+def test_replay_on_another_image_is_refused(folder, change, message):
+    image = folder / "discs.tif"
+    tifffile.imwrite(image, change(tifffile.imread(image)), photometric="minisblack")
+    done = run("replay", folder / "session", image, "-o", folder / "labels.tif")
+    assert done.exit_code == 2
+    assert message in done.output
+    assert not (folder / "labels.tif").exists()
+
+
+def test_replay_with_another_model_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("napari_sam2.cli.replay.identify_model", lambda name: "0" * 64)
+    done = run("replay", folder / "session", folder / "discs.tif", "-o", folder / "labels.tif")
+    assert done.exit_code == 2
+    assert "The model nano is another one" in done.output
+
+
+@pytest.mark.parametrize("command", ["replay", "export"])
+def test_what_is_no_session(folder, command):
+    arguments = [folder / "discs.tif"] if command == "replay" else []
+    done = run(command, folder, *arguments, "-o", folder / "labels.tif")
+    assert done.exit_code == 2
+    assert "is no session" in done.output
+
+
+def test_export_of_labels(folder):
+    labels = np.load(folder / "labels.npy")
+    assert run("export", folder / "session", "-o", folder / "labels.tif").exit_code == 0
+    np.testing.assert_array_equal(tifffile.imread(folder / "labels.tif"), labels)
+    where = folder / "labels.ome.zarr"
+    assert run("export", folder / "session", "--format", "ome-zarr", "-o", where).exit_code == 0
+    group = zarr.open_group(str(where), mode="r")
+    np.testing.assert_array_equal(group["0"][...], labels)
+    described = group.attrs["ome"]
+    assert [axis["name"] for axis in described["multiscales"][0]["axes"]] == ["z", "y", "x"]
+    assert {entry["label-value"] for entry in described["image-label"]["properties"]} == set(
+        np.unique(labels[labels > 0]).tolist()
+    )
+    again = run("export", folder / "session", "--format", "ome-zarr", "-o", where)
+    assert "exists already" in again.output
+
+
+def test_export_to_coco(folder):
+    where = folder / "coco.json"
+    assert run("export", folder / "session", "--format", "coco", "-o", where).exit_code == 0
+    found = json.loads(where.read_text())
+    assert found["images"][0]["width"] == 96
+    assert found["annotations"]
+    for annotation in found["annotations"]:
+        counts = annotation["segmentation"]["counts"]
+        flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+        mask = flat.reshape(annotation["segmentation"]["size"][::-1]).T
+        rows, columns = np.nonzero(mask)
+        left, top, width, height = annotation["bbox"]
+        assert annotation["area"] == mask.sum()
+        assert (rows.min(), rows.max()) == (top, top + height - 1)
+        assert (columns.min(), columns.max()) == (left, left + width - 1)
+
+
+def test_export_of_tracks(folder):
+    where = folder / "tracks.csv"
+    assert run("export", folder / "session", "--format", "tracks", "-o", where).exit_code == 0
+    with where.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["id", "t", "y", "x"]
+    assert {row[0] for row in rows} == {"1", "3"}
+
+
+def test_tracks_of_volumes_over_time():
+    def square(row):
+        return ObjectMask(MaskCrop(np.ones((2, 2), np.float16), (row, 4)), 1.0, True)
+
+    volume = StackKey("image", (2, 3), 1, ((0, 2),))  # planes of z, at time 2
+    over_time = StackKey("image", (2, 3), 0, ((1, 3),))  # planes of t, at z 3
+    image = identify_image("i", np.zeros((5, 6, 16, 16), np.uint8), False)
+    masks = {volume: {1: {7: square(0)}, 2: {7: square(2)}}, over_time: {4: {7: square(8)}}}
+    assert tracks(SavedSession(image, {}, (), masks)) == [
+        (7, 2, 1.5, 1.5, 4.5),
+        (7, 4, 3, 8.5, 4.5),
+    ]
+
+
+def test_one_plane_has_no_tracks():
+    image = identify_image("i", np.zeros((16, 16), np.uint8), False)
+    with pytest.raises(ValueError, match="one plane"):
+        tracks(SavedSession(image, {}, (), {}))
