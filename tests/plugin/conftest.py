@@ -207,6 +207,13 @@ def sizes(labels, object_id):
     return [int((plane == object_id).sum()) for plane in labels]
 
 
+@pytest.fixture(autouse=True)
+def sessions(monkeypatch, tmp_path):
+    """Folder that sessions are saved in."""
+    monkeypatch.setenv("NAPARI_SAM2_SESSIONS", str(tmp_path / "sessions"))
+    return tmp_path / "sessions"
+
+
 @pytest.fixture
 def stack():
     return discs()

@@ -298,7 +298,7 @@ def test_every_key_is_in_a_tooltip(open_dock):
     dock = open_dock().dock
     tips = " ".join(
         child.toolTip()
-        for section in (dock.prompts, dock.propagate)
+        for section in (dock.prompts, dock.propagate, dock.history)
         for child in section.children()
         if hasattr(child, "toolTip")
     )

@@ -7,7 +7,7 @@ import numpy as np
 from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
 from napari_sam2.session.engine import ModelChoice, StackSource
 from napari_sam2.session.labels import write_labels
-from napari_sam2.session.log import RemoveObject, Reopen, Run
+from napari_sam2.session.log import Paint, RemoveObject, Reopen, Run
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.session import Session
 from napari_sam2.session.values import StackKey
@@ -72,6 +72,7 @@ class Live:
         mask = np.zeros(self.data.shape[1:], bool)
         mask[60:70, 60:80] = True
         self.prompt(3, 4, MaskPrompt(mask))
+        session.apply(Paint(STACK, 1, 6, MaskPrompt(mask[::-1])))
         session.apply(Reopen())
         session.remove_mask(STACK, 1, 3)
         self.run((0, last), PassRequest("forward"))

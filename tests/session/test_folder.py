@@ -23,7 +23,7 @@ from napari_sam2.inference.prompts import (
 from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.folder import SessionError, SessionFolder, read_session
 from napari_sam2.session.identity import identify_image
-from napari_sam2.session.log import MergeObjects, RemoveObject, Reopen, Run
+from napari_sam2.session.log import MergeObjects, Paint, RemoveObject, Reopen, Run
 from napari_sam2.session.log_json import read_command, write_command
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.saved import log_of, masks_of_image
@@ -54,6 +54,7 @@ def worked():
     session.change_object(3, "nucleus", False)
     session.apply(MergeObjects(1, 2))
     session.remove_mask(STACK, 1, 0)
+    session.apply(Paint(OTHER, 4, 2, MaskPrompt(SQUARE)))
     session.add_object(7)
     session.apply(RemoveObject(7))
     return session

@@ -10,7 +10,7 @@ from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.session.engine import ModelChoice
-from napari_sam2.session.log import MergeObjects, RemoveObject, Run, SetPrompts
+from napari_sam2.session.log import MergeObjects, Paint, RemoveObject, Run, SetPrompts
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.session import Session
 from napari_sam2.session.values import StackKey
@@ -172,6 +172,17 @@ def test_a_mask_that_was_given_is_kept_pixel_by_pixel():
     assert session.masks(STACK, 0)[1].crop.origin == (1, 0)
 
 
+def test_a_painted_mask_is_there_at_once_in_place_of_the_prompts():
+    session = Session()
+    session.set_prompts(STACK, 1, 0, CLICK)
+    do_run(session, result(0, [1, 2]))
+    session.apply(Paint(STACK, 1, 0, MaskPrompt(SQUARE)))
+    assert session.prompts(STACK) == {(1, 0): (MaskPrompt(SQUARE),)}
+    assert session.masks(STACK, 0)[1].crop.origin == (2, 3)
+    assert set(session.masks(STACK, 0)) == {1, 2}
+    assert session.undo_name == "Paint object 1"
+
+
 def test_an_equal_result_shares_the_mask_that_is_there():
     session = Session()
     do_run(session, result(0, [1, 2]))
@@ -279,6 +290,10 @@ class Operations(RuleBasedStateMachine):
     @rule(stack=STACKS, number=NUMBERS, frame=FRAMES)
     def remove_mask(self, stack, number, frame):
         self.session.remove_mask(stack, number, frame)
+
+    @rule(stack=STACKS, number=NUMBERS, frame=FRAMES)
+    def paint(self, stack, number, frame):
+        self.session.apply(Paint(stack, number, frame, MaskPrompt(SQUARE)))
 
     @rule(name=st.text(max_size=3), visible=st.booleans(), data=st.data())
     def change_object(self, name, visible, data):

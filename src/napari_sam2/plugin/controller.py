@@ -13,9 +13,11 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.label_prompts import read_label
+from napari_sam2.plugin.painting import Painting, Stroke, touches_objects
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.result_display import ResultDisplay
 from napari_sam2.plugin.runs import Runs
+from napari_sam2.plugin.saving import Saving
 from napari_sam2.plugin.work import Work
 from napari_sam2.plugin.workspace import Workspace
 from napari_sam2.session.engine import Engine
@@ -61,6 +63,8 @@ class Controller:
         The active object, and the way of the prompts into the session.
     runs : Runs
         The work of the model, with its progress.
+    saving : Saving
+        The session's files.
     downloads : Downloads
         The download of a model.
     """
@@ -71,19 +75,25 @@ class Controller:
         self.prompting = Prompting(self.session, self.workspace)
         self.runs = Runs(engine or Engine(), self.session)
         self._work = Work(self.runs, self.session, self.workspace, self.prompting)
+        self.saving = Saving(self.session, self.workspace, self.prompting, self._work)
         self.downloads = Downloads()
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
         self._auto_run = True
         self._closed = False
+        self._strokes = 0
         self._edited: dict[StackGeometry, set[int]] = {}  # frames in view while prompts changed
         # A change within this time of another replaces it.
         self._settle = QTimer()
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._on_settled)
+        self._painting = Painting(self.undo, self.redo)
+        self._painting.painted.connect(self._on_painted)
+        self.workspace.layers_changed.connect(lambda: self._painting.listen(self.workspace.target))
         self.runs.noted.connect(show_info)
         self.runs.failed.connect(_tell_error)
         self.downloads.failed.connect(_tell_error)
+        self.saving.failed.connect(_tell_error)
         self.runs.ended.connect(lambda run: self._display.refresh(run.stack.image))
         self.session.masks_changed.connect(self._on_masks_changed)
         self.workspace.prompts_edited.connect(self._on_prompts_edited)
@@ -99,8 +109,10 @@ class Controller:
         self._closed = True
         self._settle.stop()
         self.runs.close()
+        self.saving.close()
         self.downloads.close()
         self._display.close()
+        self._painting.listen(None)
         self.workspace.close()
 
     def set_model(self, choice: ModelChoice) -> None:
@@ -136,12 +148,12 @@ class Controller:
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""
-        self.workspace.choose_points(layer)
+        self.workspace.choose_prompts("points", layer)
         self._take_other_layers()
 
     def choose_shapes(self, layer: Shapes | None) -> None:
         """Read shapes from another layer; None makes one."""
-        self.workspace.choose_shapes(layer)
+        self.workspace.choose_prompts("shapes", layer)
         self._take_other_layers()
 
     def choose_target(self, layer: Labels | None) -> None:
@@ -323,6 +335,18 @@ class Controller:
         prompted = {key[1] for key in self.session.prompts(geometry.key)}
         if self._auto_run and frame in prompted:
             self._work.run_frame(geometry.key, frame)
+
+    def _on_painted(self, strokes: list[Stroke]) -> None:
+        geometry = self.workspace.geometry()
+        if geometry is not None and touches_objects(geometry, strokes, self.session):
+            self._painting.take_over()
+            self._strokes += 1
+
+            def take() -> None:
+                self._take_without_run()
+                self.prompting.paint(geometry, strokes)
+
+            self._work.when_idle(f"stroke {self._strokes}", take)
 
     def _on_masks_changed(self, change: FrameChange) -> None:
         try:

@@ -220,6 +220,8 @@ def to_image(positions: ArrayLike, source: Layer, image: Image) -> NDArray[np.fl
             "so the plane that it marks is not known. Use a layer with as many axes as the image."
         )
     positions = np.asarray(positions, dtype=float).reshape(-1, source.ndim)
+    if _equally_placed(source, image):
+        return positions  # through the world and back they would be rounded
 
     def one(position: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(image.world_to_data(source.data_to_world(position)), dtype=float)
@@ -241,6 +243,16 @@ def placement(image: Image) -> dict[str, Any]:
         "units": image.units,
         "axis_labels": image.axis_labels,
     }
+
+
+def _equally_placed(first: Layer, second: Layer) -> bool:
+    names = ("scale", "translate", "rotate", "shear")
+    return (
+        first.ndim == second.ndim
+        and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
+        and np.array_equal(first.affine.affine_matrix, second.affine.affine_matrix)
+        and first.units == second.units
+    )
 
 
 def _apply_affine(

@@ -9,12 +9,21 @@ from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.plugin.candidates import next_choice
+from napari_sam2.plugin.drawings import Drawing, draw
+from napari_sam2.plugin.painting import painted_planes
+from napari_sam2.plugin.prompt_layers import is_own
+from napari_sam2.session.log import Paint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from napari.layers import Points, Shapes
+    from numpy.typing import NDArray
 
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.plugin.painting import Stroke
     from napari_sam2.plugin.workspace import Workspace
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import StackKey
@@ -59,7 +68,11 @@ class Prompting:
         self._workspace = workspace
         self._active = (1, True)
         self._told: frozenset[str] = frozenset()
+        # what the layers showed when they were seen first
+        self._first: dict[str, Drawing] = {}
         workspace.next_object_changed.connect(self._on_next_object)
+        workspace.layers_changed.connect(self._on_layers_changed)
+        session.kept_changed.connect(self._on_kept_changed)
 
     @property
     def active(self) -> tuple[int, bool]:
@@ -107,14 +120,52 @@ class Prompting:
         self._told = frozenset(reading.problems)
         held, stack = self._session.prompts(geometry.key), geometry.key
         changed = set()
-        for key in sorted({*held, *reading.prompts}):
-            # Those of another shape were made for pixels that the image no longer has.
-            masks = [p for p in _masks(held.get(key, ())) if p.mask.shape == geometry.plane_shape]
-            prompts = (*reading.prompts.get(key, ()), *masks)
-            if prompts != held.get(key):
-                changed.add(key[1])
-                self._set_prompts(stack, *key, prompts, keep_mask=keep_masks)
+        with self._session.step():
+            for key in sorted({*held, *reading.prompts}):
+                # Those of another shape were made for pixels that the image no longer has.
+                masks = [
+                    p for p in _masks(held.get(key, ())) if p.mask.shape == geometry.plane_shape
+                ]
+                drawn = self._not_painted_over(stack, key, reading.prompts.get(key, ()))
+                prompts = (*drawn, *masks)
+                if prompts != held.get(key, ()):
+                    changed.add(key[1])
+                    self._set_prompts(stack, *key, prompts, keep_mask=keep_masks)
+            self.record_drawings()
         return Taken(frozenset(changed), problems)
+
+    def record_drawings(self) -> None:
+        """Keep what the prompt layers show now, so that undo and redo bring it back."""
+        for name, layer in self._layers():
+            earlier = self._session.kept(name) or self._first.get(name)
+            if earlier is None or earlier.layer is not layer or not earlier.is_shown():
+                self._session.keep(name, Drawing.of(layer))
+
+    def draw(self, image: str) -> None:
+        """Show the session's prompts of an image in our own layers, for instance after opening."""
+        workspace = self._workspace
+        prompts = {
+            stack: self._session.prompts(stack)
+            for stack in self._session.stacks
+            if stack.image == image
+        }
+        if is_own(workspace.points) and is_own(workspace.shapes):
+            draw(workspace.points, workspace.shapes, prompts)
+
+    def paint(self, geometry: StackGeometry, strokes: Sequence[Stroke]) -> None:
+        """Make what was painted the masks of the objects that it belongs to, as one step.
+
+        Parameters
+        ----------
+        geometry : StackGeometry
+            The stack that was painted on.
+        strokes : sequence of Stroke
+            In the order of their painting.
+        """
+        planes = painted_planes(geometry, strokes, self._session)
+        with self._session.step("Paint"):
+            for (object_id, frame), mask in planes.items():
+                self._set_painted(geometry.key, object_id, frame, mask)
 
     def set_mask(self, stack: StackKey, frame: int, mask: MaskPrompt) -> None:
         """Make a mask a prompt of the active object, in place of an earlier one."""
@@ -152,6 +203,46 @@ class Prompting:
         prompts, chosen = session.prompts(stack).get(key, ()), session.choices(stack).get(key)
         mask = session.masks(stack, frame).get(object_id)
         session.choose(stack, object_id, frame, next_choice(prompts, chosen, mask))
+
+    def _set_painted(
+        self, stack: StackKey, object_id: int, frame: int, mask: NDArray[np.bool_]
+    ) -> None:
+        session, place = self._session, (stack, object_id, frame)
+        held = session.prompts(stack).get((object_id, frame), ())
+        session.keep(place, (*(session.kept(place) or ()), *_without_masks(held)) or None)
+        if mask.any():
+            session.apply(Paint(stack, object_id, frame, MaskPrompt(mask)))
+        else:
+            self._set_prompts(stack, object_id, frame, ())
+
+    def _not_painted_over(
+        self, stack: StackKey, key: tuple[int, int], prompts: Sequence[Prompt]
+    ) -> tuple[Prompt, ...]:
+        # They stay in their layer, which may be the user's; what is drawn after painting refines.
+        over = self._session.kept((stack, *key)) or ()
+        return tuple(prompt for prompt in prompts if prompt not in over)
+
+    def _layers(self) -> Iterator[tuple[str, Points | Shapes]]:
+        for name in ("points", "shapes"):
+            layer = getattr(self._workspace, name)
+            if layer is not None:
+                yield name, layer
+
+    def _on_layers_changed(self) -> None:
+        for name, layer in self._layers():
+            # what undo goes back to before the first prompt
+            if name not in self._first:
+                self._first[name] = Drawing.of(layer)
+
+    def _on_kept_changed(self, key: object) -> None:
+        if key not in ("points", "shapes"):
+            return
+        drawing = self._session.kept(key) or self._first.get(str(key))
+        if drawing is None or drawing.layer not in self._workspace.viewer.layers:
+            return
+        if drawing.layer is not getattr(self._workspace, str(key)):
+            self._workspace.choose_prompts(str(key), drawing.layer)
+        drawing.show()
 
     def _set_prompts(
         self,

@@ -125,14 +125,9 @@ class Workspace:
             self.frame_axis = axis
             self.stack_changed.emit()
 
-    def choose_points(self, layer: Points | None) -> None:
-        """Read points from another layer; None makes one when it is needed."""
-        self._listen("points", layer)
-        self.layers_changed.emit()
-
-    def choose_shapes(self, layer: Shapes | None) -> None:
-        """Read shapes from another layer; None makes one when it is needed."""
-        self._listen("shapes", layer)
+    def choose_prompts(self, name: str, layer: Points | Shapes | None) -> None:
+        """Read "points" or "shapes" from another layer; None makes one when it is needed."""
+        self._listen(name, layer)
         self.layers_changed.emit()
 
     @property

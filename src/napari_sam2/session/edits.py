@@ -12,12 +12,13 @@ from napari_sam2.session.log import (
     ChangeObject,
     Choose,
     MergeObjects,
+    Paint,
     RemoveMask,
     RemoveObject,
     Reopen,
     SetPrompts,
 )
-from napari_sam2.session.masks import merged
+from napari_sam2.session.masks import given_mask, merged
 from napari_sam2.session.values import TrackedObject
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def changes_of(edit: Edit, session: Session) -> list[Change]:
             return _merged(session, object_id, other)
         case SetPrompts(stack, object_id, frame, prompts):
             return _prompted(session, stack, object_id, frame, prompts)
+        case Paint(stack, object_id, frame, mask):
+            painted = {**session.masks(stack, frame), object_id: given_mask(mask.mask)}
+            prompted = _prompted(session, stack, object_id, frame, (mask,))
+            return [*prompted, _masks(session, stack, frame, painted)]
         case Choose(stack, object_id, frame, index):
             key = (object_id, frame)
             if key not in session.table("prompts", stack):

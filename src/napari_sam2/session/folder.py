@@ -11,8 +11,6 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import zarr
-
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.session import strict
 from napari_sam2.session.identity import ImageIdentity
@@ -62,6 +60,8 @@ class SessionFolder:
         arrays = self.path / ZARR_NAME
         arrays.mkdir(parents=True, exist_ok=True)
         if not (arrays / "zarr.json").exists():
+            import zarr
+
             zarr.create_group(str(arrays), zarr_format=3)
         written = {}
         for stack, frames in saved.masks.items():

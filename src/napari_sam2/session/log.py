@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.inference.prompts import MaskPrompt, Prompt
     from napari_sam2.session.engine import ModelChoice
     from napari_sam2.session.pass_request import PassRequest
     from napari_sam2.session.values import StackKey
@@ -175,6 +175,31 @@ class RemoveMask:
 
 
 @dataclass(frozen=True)
+class Paint:
+    """The mask of an object on a frame was painted; it takes the place of its prompts there.
+
+    Parameters
+    ----------
+    stack : StackKey
+        The stack of the frame.
+    object_id, frame : int
+        Whose mask, and where.
+    mask : MaskPrompt
+        The whole mask.
+    """
+
+    stack: StackKey
+    object_id: int
+    frame: int
+    mask: MaskPrompt
+
+    @property
+    def title(self) -> str:
+        """What a user calls it."""
+        return f"Paint object {self.object_id}"
+
+
+@dataclass(frozen=True)
 class Run:
     """The model ran.
 
@@ -229,6 +254,7 @@ Edit = (
     | RemoveObject
     | MergeObjects
     | SetPrompts
+    | Paint
     | Choose
     | RemoveMask
     | Reopen

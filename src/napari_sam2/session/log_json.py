@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.session import strict
 from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.log import (
@@ -11,6 +12,7 @@ from napari_sam2.session.log import (
     ChangeObject,
     Choose,
     MergeObjects,
+    Paint,
     RemoveMask,
     RemoveObject,
     Reopen,
@@ -39,6 +41,9 @@ def write_command(command: Command) -> dict[str, Any]:
         case SetPrompts(stack, object_id, frame, prompts):
             at = _write_place(stack, object_id, frame)
             return {"do": "set prompts", **at, "prompts": [write_prompt(each) for each in prompts]}
+        case Paint(stack, object_id, frame, mask):
+            at = _write_place(stack, object_id, frame)
+            return {"do": "paint", **at, "mask": write_prompt(mask)}
         case Choose(stack, object_id, frame, index):
             return {"do": "choose", **_write_place(stack, object_id, frame), "index": index}
         case RemoveMask(stack, object_id, frame):
@@ -78,6 +83,12 @@ def read_command(value: Any, image: str) -> Command:
     if kind == "set prompts":
         found = strict.record(value, "do", "stack", "object", "frame", "prompts")
         return SetPrompts(*_place(found, image), strict.listing(found["prompts"], read_prompt))
+    if kind == "paint":
+        found = strict.record(value, "do", "stack", "object", "frame", "mask")
+        mask = read_prompt(found["mask"])
+        if not isinstance(mask, MaskPrompt) or not mask.mask.any():
+            raise strict.FormatError("what was painted should be a mask")
+        return Paint(*_place(found, image), mask)
     if kind == "choose":
         found = strict.record(value, "do", "stack", "object", "frame", "index")
         return Choose(*_place(found, image), strict.optional(found["index"], strict.integer))

@@ -11,8 +11,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.codecs import BytesCodec, ZstdCodec
 
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.session import strict
@@ -27,6 +25,9 @@ _CODECS = {"bytes", "zstd"}  # what zarr.json may name: no other code is to run
 
 def write_masks(folder: Path, name: str, masks: Mapping[int, ObjectMask]) -> str:
     """Write the masks of a frame as a new array; gives their SHA-256."""
+    import zarr  # takes long to import, and a window opens without it
+    from zarr.codecs import BytesCodec, ZstdCodec
+
     values = np.concatenate([mask.crop.logits.ravel() for mask in masks.values()])
     objects = [
         [
@@ -61,6 +62,8 @@ def read_masks(folder: Path, name: str, sha256: str) -> Mapping[int, ObjectMask]
     FormatError
         When they are not what was written.
     """
+    import zarr
+
     path = folder / name
     described = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     codecs = {codec.get("name") for codec in described.get("codecs", [])}

@@ -9,6 +9,7 @@ from napari_sam2.session.log import (
     AddObject,
     ChangeObject,
     MergeObjects,
+    Paint,
     RemoveObject,
     Reopen,
     SetPrompts,
@@ -75,7 +76,9 @@ def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:
             case _:
                 if command.stack.image != image:
                     continue
-                if isinstance(command, SetPrompts) and command.prompts:
+                if isinstance(command, Paint) or (
+                    isinstance(command, SetPrompts) and command.prompts
+                ):
                     known.add(command.object_id)
         if isinstance(command, RemoveObject):
             known.discard(command.object_id)

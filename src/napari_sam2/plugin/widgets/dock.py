@@ -15,6 +15,7 @@ from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.prompt_section import PromptSection
 from napari_sam2.plugin.widgets.propagate_section import PropagateSection
+from napari_sam2.plugin.widgets.session_section import SessionSection
 from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.pass_request import PassRequest
 
@@ -48,10 +49,12 @@ class Sam2Widget(QWidget):
         self.image = ImageSection(viewer, workspace.is_target_candidate)
         self.prompts = PromptSection(viewer)
         self.propagate = PropagateSection()
+        self.history = SessionSection()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(14)
-        for section in (self.model, self.image, self.prompts, self.propagate):
+        sections = (self.model, self.image, self.prompts, self.propagate, self.history)
+        for section in sections:
             layout.addWidget(section)
         layout.addStretch(1)
         self._keys = keys.KeyBindings(
@@ -63,6 +66,8 @@ class Sam2Widget(QWidget):
                 keys.RUN_PLANE: self.controller.run_plane,
                 keys.PROPAGATE: self._propagate,
                 keys.CANCEL: self.controller.cancel,
+                keys.UNDO: self.controller.undo,
+                keys.REDO: self.controller.redo,
             },
         )
         combos = (self.image.image, self.image.target, self.prompts.points, self.prompts.shapes)
@@ -98,6 +103,13 @@ class Sam2Widget(QWidget):
         self.prompts.auto_run_changed.connect(controller.set_auto_run)
         self.propagate.run_asked.connect(self._propagate)
         self.propagate.cancel_asked.connect(controller.cancel)
+        self.history.undo_asked.connect(controller.undo)
+        self.history.redo_asked.connect(controller.redo)
+        self.history.save_asked.connect(controller.saving.save_as)
+        self.history.open_asked.connect(controller.saving.open)
+        self.history.restore_answered.connect(controller.saving.answer)
+        controller.saving.offered.connect(self.history.show_offer)
+        controller.session.history_changed.connect(self._show_history)
         workspace.layers_changed.connect(self._show_layers)
         workspace.stack_changed.connect(self._show_stack)
         controller.prompting.active_changed.connect(self.prompts.show_active)
@@ -127,6 +139,10 @@ class Sam2Widget(QWidget):
         self.image.show_axes(names, axis)
         is_time = axis is not None and names[axis].lower() in ("t", "time")
         self.propagate.show_stack(1 if geometry is None else geometry.frame_count, is_time)
+
+    def _show_history(self) -> None:
+        session = self.controller.session
+        self.history.show_history(session.undo_name, session.redo_name)
 
     def _show_running(self, name: str) -> None:
         self.propagate.cancel.setEnabled(bool(name))

@@ -1,0 +1,154 @@
+"""What prompt layers show: as a value that undo can bring back, and from prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Points
+
+from napari_sam2.inference.prompts import (
+    BoxPrompt,
+    MaskPrompt,
+    PointPrompt,
+    PolygonPrompt,
+    ScribblePrompt,
+)
+from napari_sam2.plugin.prompt_layers import is_own, restyle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari.layers import Shapes
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.session.values import StackKey
+
+_Entry = tuple[np.ndarray, str, int, str]  # positions, kind, object, sign
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """The points or shapes of a layer at a time.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points or napari.layers.Shapes
+        The layer.
+    data : tuple of array
+        Position of each point, or corners of each shape.
+    kinds : tuple of str
+        What each shape is: "rectangle"; empty for points.
+    features : pandas.DataFrame
+        The layer's features.
+    """
+
+    layer: Points | Shapes
+    data: tuple[NDArray[Any], ...]
+    kinds: tuple[str, ...]
+    features: Any
+
+    @classmethod
+    def of(cls, layer: Points | Shapes) -> Drawing:
+        """Read a layer."""
+        kinds = () if isinstance(layer, Points) else tuple(layer.shape_type)
+        data = tuple(np.array(each) for each in layer.data)
+        return cls(layer, data, kinds, layer.features.copy())
+
+    def is_shown(self) -> bool:
+        """Whether the layer shows it now."""
+        layer = self.layer
+        return (
+            len(layer.data) == len(self.data)
+            and all(map(np.array_equal, layer.data, self.data))
+            and (isinstance(layer, Points) or tuple(layer.shape_type) == self.kinds)
+            and bool(layer.features.equals(self.features))
+        )
+
+    def show(self) -> None:
+        """Make the layer show it again."""
+        if self.is_shown():
+            return
+        layer = self.layer
+        layer.selected_data = set()
+        if isinstance(layer, Points):
+            layer.data = np.array(self.data).reshape(-1, layer.ndim)
+        else:
+            # data alone would keep what is drawn over
+            layer.selected_data = set(range(layer.nshapes))
+            layer.remove_selected()
+            if self.data:
+                layer.add(list(self.data), shape_type=list(self.kinds))
+        layer.features = self.features.copy()
+        if is_own(layer):
+            restyle(layer)
+        layer.selected_data = set()
+
+
+def draw(
+    points: Points,
+    shapes: Shapes,
+    prompts: Mapping[StackKey, Mapping[tuple[int, int], Sequence[Prompt]]],
+) -> None:
+    """Add prompts to layers of our own; masks are in no layer.
+
+    Parameters
+    ----------
+    points, shapes : napari.layers.Points, napari.layers.Shapes
+        The layers, which lie on the image.
+    prompts : mapping of StackKey to mapping of (int, int) to sequence of Prompt
+        By stack, object and frame.
+    """
+    clicks: list[_Entry] = []
+    drawn: list[_Entry] = []
+    for stack, found in prompts.items():
+        for (object_id, frame), group in sorted(found.items(), key=lambda item: item[0]):
+            for prompt in group:
+                kind, corners, positive = _corners(prompt)
+                if not kind:
+                    continue
+                placed = np.array(
+                    [_position(stack, frame, corner, points.ndim) for corner in corners]
+                )
+                entry = (placed, kind, object_id, "positive" if positive else "negative")
+                (clicks if kind == "point" else drawn).append(entry)
+    if clicks:
+        points.add(np.concatenate([placed for placed, *_ in clicks]))
+        _sign(points, clicks)
+    if drawn:
+        shapes.add([placed for placed, *_ in drawn], shape_type=[kind for _, kind, *_ in drawn])
+        _sign(shapes, drawn)
+
+
+def _sign(layer: Points | Shapes, entries: Sequence[_Entry]) -> None:
+    features = layer.features.copy()
+    features.loc[len(features) - len(entries) :, "object"] = [entry[2] for entry in entries]
+    features.loc[len(features) - len(entries) :, "sign"] = [entry[3] for entry in entries]
+    layer.features = features
+    restyle(layer)
+    layer.selected_data = set()
+
+
+def _corners(prompt: Prompt) -> tuple[str, Sequence[tuple[float, float]], bool]:
+    match prompt:
+        case PointPrompt(position, positive):
+            return "point", [position], positive
+        case BoxPrompt((top, left, bottom, right)):
+            return "rectangle", [(top, left), (top, right), (bottom, right), (bottom, left)], True
+        case PolygonPrompt(vertices):
+            return "polygon", vertices, True
+        case ScribblePrompt(path, positive):
+            return "path", path, positive
+        case MaskPrompt():
+            return "", (), True
+
+
+def _position(
+    stack: StackKey, frame: int, corner: tuple[float, float], ndim: int
+) -> tuple[float, ...]:
+    placed: dict[int, float] = dict(zip(stack.plane_axes, corner, strict=True)) | dict(stack.fixed)
+    if stack.frame_axis is not None:
+        placed[stack.frame_axis] = frame
+    return tuple(placed[axis] for axis in range(ndim))

@@ -1,0 +1,170 @@
+"""Strokes in the Labels layer with the results.
+
+The session owns every stroke that touches an object: it becomes a step of its history and goes
+from the layer's own. What touches none of them, such as the user's own labels, is left to the
+layer's undo.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from psygnal import Signal
+
+from napari_sam2.session.masks import plane_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.layers import Labels
+    from numpy.typing import NDArray
+
+    from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.session.session import Session
+
+UNDO, REDO = "Control-Z", "Control-Shift-Z"  # as napari binds them in Labels layers
+
+
+class Stroke(NamedTuple):
+    """Pixels that were painted at once.
+
+    Attributes
+    ----------
+    where : array of int, shape (N, ndim)
+        The pixels.
+    before : array of int, shape (N,)
+        Their labels before.
+    label : int
+        Their label since.
+    """
+
+    where: NDArray[np.int_]
+    before: NDArray[np.int_]
+    label: int
+
+
+class Painting:
+    """Listens to strokes in one layer at a time, and takes its keys for undo and redo.
+
+    Parameters
+    ----------
+    undo, redo : callable
+        Called when these are asked for and the layer has nothing of its own to undo or redo.
+
+    Attributes
+    ----------
+    painted : Signal(object)
+        Emitted with the list of `Stroke` that a press of the mouse painted.
+    """
+
+    painted = Signal(object)
+
+    def __init__(self, undo: Callable[[], None], redo: Callable[[], None]) -> None:
+        self._undo = undo
+        self._redo = redo
+        self._layer: Labels | None = None
+        self._earlier: dict[str, Any] = {}
+
+    def listen(self, layer: Labels | None) -> None:
+        """Listen to another layer; None listens to none."""
+        if layer is self._layer:
+            return
+        if self._layer is not None:
+            self._layer.events.paint.disconnect(self._on_paint)
+            for key, action in self._earlier.items():
+                self._layer.bind_key(key, action, overwrite=True)
+        self._layer = layer
+        if layer is not None:
+            layer.events.paint.connect(self._on_paint)
+            self._earlier = {
+                key: layer.bind_key(key, action, overwrite=True)
+                for key, action in ((UNDO, self._on_undo), (REDO, self._on_redo))
+            }
+
+    def take_over(self) -> None:
+        """Drop the layer's own history: what it would write back is no longer true."""
+        if self._layer is not None:
+            self._layer._reset_history()
+
+    def _on_paint(self, event: Any) -> None:
+        self.painted.emit([_stroke(atom, event.source.ndim) for atom in event.value])
+
+    def _on_undo(self, layer: Labels) -> None:
+        if layer._undo_history:
+            layer.undo()
+        else:
+            self._undo()
+
+    def _on_redo(self, layer: Labels) -> None:
+        if layer._redo_history:
+            layer.redo()
+        else:
+            self._redo()
+
+
+def touches_objects(geometry: StackGeometry, strokes: Sequence[Stroke], session: Session) -> bool:
+    """Whether strokes change an object, or make one, in a stack."""
+    known = {entry.object_id for entry in session.objects}
+    return any(
+        len(stroke.where) > 0
+        and geometry.locate(stroke.where[0]) is not None
+        and (stroke.label > 0 or bool(known.intersection(np.unique(stroke.before).tolist())))
+        for stroke in strokes
+    )
+
+
+def painted_planes(
+    geometry: StackGeometry, strokes: Sequence[Stroke], session: Session
+) -> dict[tuple[int, int], NDArray[np.bool_]]:
+    """Say which masks strokes change, and to what.
+
+    Parameters
+    ----------
+    geometry : StackGeometry
+        The stack that was painted on.
+    strokes : sequence of Stroke
+        In the order of their painting.
+    session : Session
+        The masks before.
+
+    Returns
+    -------
+    dict of (int, int) to array of bool, shape (Y, X)
+        By object and frame. What was painted belongs to its object alone; what was erased, to
+        none.
+    """
+    planes: dict[tuple[int, int], NDArray[np.bool_]] = {}
+    stack, shape = geometry.key, geometry.plane_shape
+    for stroke in strokes:
+        axis = stack.frame_axis
+        frames = np.zeros(len(stroke.where), int) if axis is None else stroke.where[:, axis]
+        here = np.ones(len(stroke.where), dtype=bool)
+        for fixed, index in stack.fixed:
+            here &= stroke.where[:, fixed] == index
+        for frame in np.unique(frames[here]).tolist():
+            rows, columns = stroke.where[here & (frames == frame)][:, list(stack.plane_axes)].T
+            masks = session.masks(stack, frame)
+            for object_id in {*masks, stroke.label} - {0}:
+                key = object_id, frame
+                before = planes.get(key)
+                if before is None:
+                    before = plane_mask(masks.get(object_id), shape)
+                after = before.copy()
+                after[rows, columns] = object_id == stroke.label
+                if not np.array_equal(after, before):
+                    planes[key] = after
+    return planes
+
+
+def _stroke(atom: Any, ndim: int) -> Stroke:
+    """Read an entry of the layer's history, of either kind that napari has."""
+    if not hasattr(atom, "slice_key"):
+        indices, before, label = atom
+        where = np.stack(np.broadcast_arrays(*indices), axis=-1).reshape(-1, ndim)
+        return Stroke(where, np.asarray(before).ravel(), int(np.ravel(label)[0]))
+    starts = [part.start for part in atom.slice_key]
+    shape = [part.stop - part.start for part in atom.slice_key]
+    mask = np.ones(shape, dtype=bool) if atom.mask is None else atom.mask
+    where = np.argwhere(mask) + starts
+    return Stroke(where, np.asarray(atom.old_values).ravel(), int(atom.new_value))

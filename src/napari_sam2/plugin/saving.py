@@ -1,0 +1,251 @@
+"""Sessions in files: saved all the time, offered again, saved elsewhere and opened."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_info, show_warning
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_sam2.plugin.job_runner import Failure, JobRunner
+from napari_sam2.plugin.session_folders import delete, earlier_sessions, new_folder
+from napari_sam2.session.folder import JSON_NAME, SessionError, SessionFolder, read_session
+from napari_sam2.session.identity import ImageIdentity, identify_image
+from napari_sam2.session.saved import SavedSession, masks_of_image
+from napari_sam2.session.saver import Saver, saved_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from filelock import FileLock
+    from napari.layers import Image
+
+    from napari_sam2.plugin.prompting import Prompting
+    from napari_sam2.plugin.work import Work
+    from napari_sam2.plugin.workspace import Workspace
+    from napari_sam2.session.session import Session
+
+SAVE_MS = 500
+_HAS_WORK = "There is work on this image already."
+
+
+class Saving:
+    """Keeps a folder for each image that is worked on.
+
+    Parameters
+    ----------
+    session : Session
+        What is saved.
+    workspace : Workspace
+        Has the images.
+    prompting : Prompting
+        Draws the prompts of a session that is opened.
+    work : Work
+        Tells when a session can be opened.
+
+    Attributes
+    ----------
+    offered : Signal(str)
+        Emitted with the question whether to restore an earlier session, and with "" when it is
+        asked no longer.
+    failed : Signal(object)
+        Emitted with an exception that the user should know of.
+    """
+
+    offered = Signal(str)
+    failed = Signal(object)
+
+    def __init__(
+        self, session: Session, workspace: Workspace, prompting: Prompting, work: Work
+    ) -> None:
+        self._session = session
+        self._workspace = workspace
+        self._prompting = prompting
+        self._work = work
+        self._seen: set[str] = set()
+        self._images: dict[str, ImageIdentity] = {}
+        self._savers: dict[str, tuple[Saver, FileLock]] = {}
+        self._jobs: set[JobRunner] = set()
+        self._offer: tuple[str, Path] | None = None  # an image, and an earlier session of it
+        # Not started anew by further changes, so that none of them waits for longer than this.
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SAVE_MS)
+        self._timer.timeout.connect(self.save)
+        session.history_changed.connect(self._save_soon)
+        session.masks_changed.connect(self._save_soon)
+        workspace.layers_changed.connect(self._on_layers_changed)
+
+    def save(self) -> None:
+        """Hand over what there is to be saved."""
+        self._timer.stop()
+        for image_id in dict.fromkeys(stack.image for stack in self._session.stacks):
+            if image_id in self._images and image_id not in self._savers:
+                self._begin(image_id)
+        for saver, _ in self._savers.values():
+            saver.save(self._session)
+
+    def close(self) -> None:
+        """Save what is not saved yet, and end."""
+        for job in self._jobs:
+            job.close()
+        if self._timer.isActive():
+            self.save()
+        for saver, lock in self._savers.values():
+            saver.close()
+            if not self._session.log:
+                delete(saver.path)  # all was taken back
+            lock.release()
+        self._savers.clear()
+
+    def save_as(self, folder: str) -> None:
+        """Save the session of the chosen image to a folder of the user's."""
+        image, path = self._workspace.image, Path(folder)
+        if image is None:
+            show_warning("There is no image layer, so there is nothing to save.")
+            return
+        if path.is_dir() and any(path.iterdir()) and not (path / JSON_NAME).exists():
+            show_warning(f"{path} is not empty. Choose an empty folder, or make one.")
+            return
+        image_id = str(image.unique_id)
+        log, masks = self._session.log, masks_of_image(image_id, self._session)
+        identify = _identify(image)
+
+        def write() -> None:
+            SessionFolder(path).write(saved_session(identify(), image_id, log, masks))
+
+        self._run(write, lambda _: show_info(f"The session is saved to {path}."))
+
+    def open(self, folder: str) -> None:
+        """Go on with a session that was saved, on the chosen image."""
+        image, path = self._workspace.image, Path(folder)
+        if image is None:
+            show_warning("There is no image layer. Open the image of the session first.")
+            return
+        image_id, identify = str(image.unique_id), _identify(image)
+
+        def read() -> SavedSession:
+            saved = read_session(path, image_id)
+            if differences := saved.image.differences(identify()):
+                raise SessionError(
+                    f"The session {path.name} is of another image, “{saved.image.name}”: in the "
+                    f"viewer, {'; '.join(differences)}. Choose its image first."
+                )
+            return saved
+
+        def take(found: object) -> None:
+            assert isinstance(found, SavedSession)
+            self._work.when_idle("open", lambda: self._take(image_id, found))
+
+        self._run(read, take)
+
+    def answer(self, restore: bool) -> None:
+        """Restore the session that was offered, or delete it."""
+        if self._offer is None:
+            return
+        image_id, path = self._offer
+        if restore and self._has_work(image_id):
+            show_warning(f"{_HAS_WORK} Undo it, then restore.")
+            return
+        self._drop_offer()
+        if restore:
+            self.open(str(path))
+        else:
+            self._run(lambda: delete(path), lambda _: None)
+
+    def _drop_offer(self) -> None:
+        self._offer = None
+        self.offered.emit("")
+
+    def _has_work(self, image_id: str) -> bool:
+        return any(stack.image == image_id for stack in self._session.stacks)
+
+    def _take(self, image_id: str, saved: SavedSession) -> None:
+        image = self._workspace.image
+        if image is None or image_id != self._workspace.image_id:
+            return  # deleted or left in the meantime
+        session = self._session
+        if self._has_work(image_id):
+            show_warning(f"{_HAS_WORK} Undo it, or open the session in a new viewer.")
+            return
+        self._workspace.targets.make(image)
+        with session.step("Open the session"):
+            session.reopen(saved.log, saved.masks)
+            self._prompting.draw(image_id)
+            self._prompting.record_drawings()
+        numbers = [entry.object_id for entry in session.objects]
+        if numbers:
+            self._prompting.set_active(max(numbers), True)
+
+    def _save_soon(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _on_layers_changed(self) -> None:
+        image = self._workspace.image
+        if self._offer is not None and self._offer[0] != self._workspace.image_id:
+            self._drop_offer()
+        if image is None or str(image.unique_id) in self._seen:
+            return
+        self._seen.add(str(image.unique_id))
+        image_id, identify = str(image.unique_id), _identify(image)
+
+        def look() -> tuple[ImageIdentity, list[Path]]:
+            identity = identify()
+            return identity, earlier_sessions(identity)
+
+        def take(found: tuple[ImageIdentity, list[Path]]) -> None:
+            self._images[image_id], earlier = found
+            self._save_soon()
+            if earlier and image_id == self._workspace.image_id and not self._has_work(image_id):
+                self._offer = image_id, earlier[0]
+                self.offered.emit(f"You worked on this image on {_time(earlier[0])}. Restore it?")
+
+        self._run(look, take)
+
+    def _begin(self, image_id: str) -> None:
+        try:
+            path, lock = new_folder(self._images[image_id])
+        except OSError as error:
+            self.failed.emit(error)
+            del self._images[image_id]  # told once
+            return
+        saver = Saver(path, self._images[image_id], image_id)
+        saver.failed.connect(self._on_failed)
+        self._savers[image_id] = saver, lock
+
+    def _on_failed(self, error: OSError) -> None:
+        self.failed.emit(error)
+
+    def _run(self, work: Callable[[], object], take: Callable[..., None]) -> None:
+        """Work in a thread and take what it gives in this one."""
+
+        def steps() -> Iterator[object]:
+            yield work()
+
+        def on_yielded(found: object) -> None:
+            if isinstance(found, Failure):
+                self.failed.emit(found.error)
+            else:
+                take(found)
+
+        job = JobRunner()
+        self._jobs.add(job)
+        job.yielded.connect(on_yielded)
+        job.finished.connect(lambda: self._jobs.discard(job))
+        job.start(steps)
+
+
+def _identify(image: Image) -> Callable[[], ImageIdentity]:
+    """What identifies an image, to be found in another thread."""
+    name, rgb = image.name, bool(image.rgb)
+    data = image.data[0] if image.multiscale else image.data
+    return lambda: identify_image(name, data, rgb)
+
+
+def _time(path: Path) -> str:
+    changed = (path / JSON_NAME).stat().st_mtime
+    return time.strftime("%d %B at %H:%M", time.localtime(changed))

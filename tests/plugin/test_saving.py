@@ -1,0 +1,207 @@
+"""Sessions that are saved while working, offered again, and opened."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from tests.plugin.conftest import sizes
+from tests.plugin.test_undo import held, settled
+
+from napari_sam2.inference.prompts import MaskPrompt
+from napari_sam2.session.folder import SessionError, read_session
+from napari_sam2.session.log import Reopen
+
+
+def folders(sessions):
+    return [path.parent for path in sessions.glob("*/*/session.json")]
+
+
+def saved(sessions, qtbot, commands=1):
+    """The session that was saved by itself, once it has so many commands."""
+
+    def is_there():
+        try:
+            return any(len(read_session(path).log) >= commands for path in folders(sessions))
+        except SessionError:
+            return False  # read in the middle of a write
+
+    qtbot.waitUntil(is_there, timeout=5000)
+    (path,) = folders(sessions)
+    return path
+
+
+@pytest.fixture
+def killed(open_dock, stack, qtbot, sessions):
+    """Work, and a copy of what a kill would leave; gives the labels and prompts that were."""
+    opened = open_dock(stack)
+    opened.viewer.dims.set_current_step(0, 2)
+    opened.points.add([2, 20, 20])
+    opened.wait_idle()
+    opened.controller.new_object()
+    opened.shapes.add_rectangles([[2, 34, 34], [2, 34, 54], [2, 54, 54], [2, 54, 34]])
+    opened.wait_idle()
+    opened.shapes.add_paths([[2, 44, 41], [2, 44, 47]])
+    opened.wait_idle()
+    opened.controller.propagate()
+    opened.wait_idle()
+    layer = opened.viewer.layers["SAM 2 labels"]
+    layer.selected_label = 2
+    layer.paint((3, 5, 50), 2)
+    opened.controller.undo()
+    opened.controller.redo()
+    path = saved(sessions, qtbot, len(opened.session.log))
+    copy = path.with_name("copy")
+    shutil.copytree(path, copy)
+    labels, prompts = opened.labels().copy(), held(opened)
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    shutil.rmtree(path)
+    return labels, prompts, copy
+
+
+def test_work_is_saved_by_itself_and_with_the_dock(open_dock, stack, qtbot, sessions):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    path = saved(sessions, qtbot, 2)
+    opened.points.add([0, 21, 18])
+    opened.wait_idle()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    assert read_session(path).log[-1].results == 1
+    assert len(read_session(path).log) == 4
+
+
+def test_what_was_all_undone_is_not_kept(open_dock, stack, qtbot, sessions):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    saved(sessions, qtbot, 2)
+    opened.controller.undo()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    assert folders(sessions) == []
+
+
+def test_a_killed_session_is_restored(open_dock, stack, qtbot, killed, messages):
+    labels, prompts, _ = killed
+    opened = open_dock(stack, show=True)
+    section = opened.dock.history
+    qtbot.waitUntil(section.offer.isVisible, timeout=5000)
+    assert "You worked on this image" in section.question.text()
+    qtbot.mouseClick(section.restore, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
+    settled(opened, qtbot)
+    assert not section.offer.isVisible()
+    np.testing.assert_array_equal(opened.labels(), labels)
+    assert held(opened) == prompts
+    assert opened.session.log[-1] == Reopen()
+    assert isinstance(prompts[2, 3][0], MaskPrompt)
+    assert opened.points.features["object"].tolist() == [1]
+    assert list(opened.shapes.shape_type) == ["rectangle", "path"]
+    assert opened.controller.prompting.active == (2, True)
+    # and it goes on
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == sizes(labels, 1)
+    opened.controller.undo()
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert not opened.labels().any()
+    assert len(opened.points.data) == len(opened.shapes.data) == 0
+    opened.controller.redo()
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.labels(), labels)
+    assert held(opened) == prompts
+    assert messages == []
+
+
+def test_work_that_was_begun_is_undone_before_restoring(open_dock, stack, qtbot, killed, messages):
+    opened = open_dock(stack, show=True)
+    section = opened.dock.history
+    qtbot.waitUntil(section.offer.isVisible, timeout=5000)
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    qtbot.mouseClick(section.restore, Qt.MouseButton.LeftButton)
+    assert "There is work on this image already" in messages[0][1]
+    opened.controller.undo()
+    qtbot.mouseClick(section.restore, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.labels(), killed[0])
+
+
+def test_an_offer_goes_with_its_image(open_dock, stack, qtbot, killed):
+    opened = open_dock(stack, show=True)
+    qtbot.waitUntil(opened.dock.history.offer.isVisible, timeout=5000)
+    other = opened.viewer.add_image(stack[:4])
+    opened.dock.image.image.chosen.emit(other)
+    assert not opened.dock.history.offer.isVisible()
+
+
+def test_an_earlier_session_is_discarded(open_dock, stack, qtbot, killed):
+    opened = open_dock(stack, show=True)
+    section = opened.dock.history
+    qtbot.waitUntil(section.offer.isVisible, timeout=5000)
+    qtbot.mouseClick(section.discard, Qt.MouseButton.LeftButton)
+    assert not section.offer.isVisible()
+    qtbot.waitUntil(lambda: not killed[2].exists(), timeout=5000)
+    assert opened.session.stacks == ()
+
+
+def test_another_image_has_no_offer(open_dock, stack, qtbot, killed):
+    opened = open_dock(stack[:, ::-1], show=True)
+    qtbot.waitUntil(lambda: bool(opened.controller.saving._images), timeout=5000)
+    assert not opened.dock.history.offer.isVisible()
+
+
+def test_the_session_of_a_dock_that_is_open_is_not_offered(open_dock, stack, qtbot, sessions):
+    first = open_dock(stack)
+    first.points.add([0, 20, 18])
+    first.wait_idle()
+    saved(sessions, qtbot)
+    second = open_dock(stack, show=True)
+    qtbot.waitUntil(lambda: bool(second.controller.saving._images), timeout=5000)
+    assert not second.dock.history.offer.isVisible()
+
+
+def test_save_as_and_open(open_dock, stack, qtbot, tmp_path, messages):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate()
+    opened.wait_idle()
+    folder = tmp_path / "mine"
+    opened.dock.history.save_asked.emit(str(folder))
+    qtbot.waitUntil(lambda: any("is saved to" in text for _, text in messages), timeout=5000)
+    labels = opened.labels().copy()
+    again = open_dock(stack)
+    again.dock.history.open_asked.emit(str(folder))
+    qtbot.waitUntil(lambda: bool(again.session.stacks), timeout=5000)
+    settled(again, qtbot)
+    np.testing.assert_array_equal(again.labels(), labels)
+    messages.clear()
+    again.dock.history.open_asked.emit(str(folder))
+    qtbot.waitUntil(lambda: bool(messages), timeout=5000)
+    assert "There is work on this image already" in messages[0][1]
+
+
+def test_what_cannot_be_opened_or_saved_to(open_dock, stack, qtbot, tmp_path, messages):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.dock.history.open_asked.emit(str(tmp_path))
+    qtbot.waitUntil(lambda: any("is no session" in text for _, text in messages), timeout=5000)
+    folder = tmp_path / "mine"
+    opened.dock.history.save_asked.emit(str(folder))
+    qtbot.waitUntil(lambda: any("is saved to" in text for _, text in messages), timeout=5000)
+    other = open_dock(stack[:4])
+    other.dock.history.open_asked.emit(str(folder))
+    qtbot.waitUntil(lambda: any("of another image" in text for _, text in messages), timeout=5000)
+    (folder / "session.json").write_text(
+        json.dumps(json.loads((folder / "session.json").read_text()) | {"sha256": "0"})
+    )
+    opened.dock.history.open_asked.emit(str(folder))
+    qtbot.waitUntil(lambda: any("checksum is wrong" in text for _, text in messages), timeout=5000)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    opened.dock.history.save_asked.emit(str(tmp_path / "full"))
+    assert any("is not empty" in text for _, text in messages)

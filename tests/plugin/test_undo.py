@@ -1,0 +1,325 @@
+"""Undo and redo in a real viewer, by mouse and keys."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from tests.plugin.conftest import sizes
+from tests.plugin.test_dock import canvas_of, canvas_position, click, press
+
+from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
+from napari_sam2.plugin import keys
+
+
+def held(opened):
+    return opened.session.prompts(opened.workspace.geometry().key)
+
+
+def control_z(opened, qtbot, shift=False):
+    modifiers = Qt.KeyboardModifier.ControlModifier
+    if shift:
+        modifiers |= Qt.KeyboardModifier.ShiftModifier
+    qtbot.keyClick(canvas_of(opened), Qt.Key.Key_Z, modifiers)
+
+
+def settled(opened, qtbot):
+    qtbot.wait(250)  # longer than an edit takes to settle
+    opened.wait_idle()
+
+
+def test_a_click_is_undone_and_redone(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack, show=True)
+    click(opened, qtbot, 20, 20)
+    opened.wait_idle()
+    press(opened, qtbot, keys.NEW_OBJECT)
+    click(opened, qtbot, 44, 44)
+    opened.wait_idle()
+    data, features = opened.points.data.copy(), opened.points.features.copy()
+    labels, prompts = opened.labels().copy(), held(opened)
+    assert sizes(labels, 2)[0] == 197
+    for _ in range(2):
+        press(opened, qtbot, keys.UNDO)
+        settled(opened, qtbot)
+        np.testing.assert_array_equal(opened.points.data, data[:1])
+        assert opened.points.features.equals(features[:1])
+        assert sizes(opened.labels(), 1)[0] == 197
+        assert sizes(opened.labels(), 2)[0] == 0
+        assert [entry.object_id for entry in opened.session.objects] == [1]
+        press(opened, qtbot, keys.REDO)
+        settled(opened, qtbot)
+        np.testing.assert_array_equal(opened.points.data, data)
+        assert opened.points.features.equals(features)
+        np.testing.assert_array_equal(opened.labels(), labels)
+        assert held(opened) == prompts
+    for _ in range(3):  # one more than there are steps
+        press(opened, qtbot, keys.UNDO)
+    settled(opened, qtbot)
+    assert len(opened.points.data) == 0
+    assert not opened.labels().any()
+    assert not opened.dock.history.undo.isEnabled()
+    assert opened.dock.history.redo.isEnabled()
+    assert messages == []
+
+
+def test_buttons_say_what_they_would_do(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    section = opened.dock.history
+    assert not section.undo.isEnabled()
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert "“Prompt object 1”" in section.undo.toolTip()
+    qtbot.mouseClick(section.undo, Qt.MouseButton.LeftButton)
+    assert "“Prompt object 1”" in section.redo.toolTip()
+    qtbot.mouseClick(section.redo, Qt.MouseButton.LeftButton)
+    settled(opened, qtbot)
+    assert sizes(opened.labels(), 1)[0] == 197
+
+
+def test_shapes_come_back_as_they_were(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.shapes.add_ellipses([[0, 10, 10], [0, 10, 30], [0, 30, 30], [0, 30, 10]])
+    opened.wait_idle()
+    opened.shapes.add_paths([[0, 20, 17], [0, 20, 25], [0, 22, 25]])
+    opened.wait_idle()
+    before = [each.copy() for each in opened.shapes.data]
+    kinds, prompts = list(opened.shapes.shape_type), held(opened)
+    opened.shapes.selected_data = {0, 1}
+    opened.shapes.remove_selected()
+    settled(opened, qtbot)
+    assert held(opened) == {}
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert list(opened.shapes.shape_type) == kinds
+    for found, expected in zip(opened.shapes.data, before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert held(opened) == prompts
+    assert opened.session.redo_name
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert list(opened.shapes.shape_type) == ["ellipse"]
+
+
+def test_a_pass_is_undone_and_done_again(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([2, 20, 20])
+    opened.viewer.dims.set_current_step(0, 2)
+    opened.wait_idle()
+    before = opened.labels().copy() if "SAM 2 labels" in opened.viewer.layers else None
+    qtbot.mouseClick(opened.dock.propagate.run, Qt.MouseButton.LeftButton)
+    opened.wait_idle()
+    first = opened.labels().copy()
+    assert sizes(first, 1) == [197] * 6
+    opened.controller.undo()
+    settled(opened, qtbot)
+    if before is not None:
+        np.testing.assert_array_equal(opened.labels(), before)
+    assert sizes(opened.labels(), 1)[0] == 0
+    qtbot.mouseClick(opened.dock.propagate.run, Qt.MouseButton.LeftButton)
+    opened.wait_idle()
+    np.testing.assert_array_equal(opened.labels(), first)
+
+
+def test_undo_stops_a_run_and_takes_it_back(propagating, qtbot, engine):
+    opened = propagating()
+    opened.controller.undo()
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] + [0] * 5
+    assert opened.session.redo_name == "Propagate"
+
+
+def test_a_click_during_a_run_is_a_step_after_it(propagating, qtbot, engine):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    settled_prompts = held(opened)
+    qtbot.wait(250)
+    assert held(opened) == settled_prompts
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 2)[0] == 197
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert sizes(opened.labels(), 1) == [197] * 6
+    assert len(opened.points.data) == 1
+
+
+def test_a_cancelled_run_does_not_lose_a_click_during_it(propagating, qtbot, engine):
+    opened = propagating()
+    opened.points.add([0, 21, 18])
+    qtbot.wait(250)
+    opened.controller.cancel()
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert len(held(opened)[1, 0]) == 2
+
+
+def test_a_candidate_is_undone(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.next_candidate()
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] < 197
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert sizes(opened.labels(), 1)[0] == 197
+
+
+@pytest.fixture
+def painting(open_dock, stack, qtbot):
+    """A dock with a propagated object, and the brush in the layer of the results."""
+    opened = open_dock(stack, show=True)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate()
+    opened.wait_idle()
+    opened.layer = opened.viewer.layers["SAM 2 labels"]
+    opened.viewer.layers.selection.active = opened.layer
+    opened.layer.mode = "paint"
+    opened.layer.brush_size = 6
+    qtbot.wait(100)
+
+    def stroke(label, row, column):
+        opened.layer.selected_label = label
+        click(opened, qtbot, row, column)
+        opened.wait_idle()
+
+    opened.stroke = stroke
+    return opened
+
+
+def test_a_stroke_is_the_mask_of_its_object_on_that_plane(painting, qtbot, engine):
+    opened = painting
+    before = opened.labels().copy()
+    opened.stroke(1, 50, 10)
+    painted = opened.labels().copy()
+    assert painted[0, 50, 10] == 1
+    assert sizes(painted, 1)[1:] == sizes(before, 1)[1:]
+    assert held(opened) == {(1, 0): (MaskPrompt(painted[0] == 1),)}
+    opened.controller.propagate()
+    opened.wait_idle()
+    np.testing.assert_array_equal(opened.labels()[0], painted[0])
+    assert engine.predictors[0].calls[-2][0] == "add"
+    assert len(opened.points.data) == 1
+    opened.controller.undo()
+    control_z(opened, qtbot)
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.labels(), before)
+    assert held(opened) == {(1, 0): (PointPrompt((20, 18)),)}
+    control_z(opened, qtbot, shift=True)
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.labels(), painted)
+
+
+def test_a_click_after_painting_refines_it(painting, qtbot):
+    opened = painting
+    opened.stroke(1, 50, 10)
+    painted = opened.labels()[0] == 1
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    assert held(opened)[1, 0] == (PointPrompt((44, 46)), MaskPrompt(painted))
+
+
+def test_painting_over_another_object_and_erasing(painting, qtbot):
+    opened = painting
+    opened.stroke(2, 20, 18)
+    labels = opened.labels().copy()
+    assert labels[0, 20, 18] == 2
+    assert sizes(labels, 1)[0] + sizes(labels, 2)[0] == 197
+    assert set(held(opened)) == {(1, 0), (2, 0)}
+    opened.stroke(0, 20, 18)
+    assert sizes(opened.labels(), 2)[0] == 0
+    assert opened.labels()[0, 20, 18] == 0
+    assert set(held(opened)) == {(1, 0)}
+    for _ in range(2):
+        press(opened, qtbot, keys.UNDO)
+    settled(opened, qtbot)
+    assert sizes(opened.labels(), 1)[0] == 197
+    assert opened.session.undo_name == "Propagate"
+
+
+def test_strokes_of_the_users_own_labels_are_the_layers(open_dock, stack, qtbot):
+    opened = open_dock(stack, show=True)
+    taken = np.zeros(stack.shape, np.uint8)
+    taken[0, 50:60, 5:15] = 4
+    mine = opened.viewer.add_labels(taken.copy(), name="mine")
+    opened.dock.image.target.chosen.emit(mine)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.layers.selection.active = mine
+    mine.mode, mine.selected_label, mine.brush_size = "paint", 0, 4
+    qtbot.wait(100)
+    click(opened, qtbot, 55, 10)
+    assert mine.data[0, 55, 10] == 0
+    name = opened.session.undo_name
+    control_z(opened, qtbot)
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(mine.data[0, 50:60, 5:15], 4)
+    assert opened.session.undo_name == name
+    control_z(opened, qtbot)
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(mine.data, taken)
+
+
+def test_a_stroke_while_propagating_is_kept(propagating, qtbot, engine):
+    opened = propagating()
+    layer = opened.viewer.layers["SAM 2 labels"]
+    layer.selected_label = 1
+    layer.paint((0, 50, 10), 1)
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert opened.labels()[0, 50, 10] == 1
+    assert sizes(opened.labels(), 1)[1:] == [197] * 5
+
+
+def test_keys_of_a_layer_are_given_back(painting, qtbot):
+    opened = painting
+    opened.stroke(1, 50, 10)
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    assert not opened.layer.keymap
+
+
+def test_a_fill_and_a_drag(painting, qtbot):
+    opened = painting
+    opened.layer.selected_label = 1
+    opened.layer.fill((0, 20, 18), 3)
+    assert sizes(opened.labels(), 3)[0] == 197
+    assert set(held(opened)) == {(3, 0)}
+    canvas = canvas_of(opened)
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=canvas_position(opened, 50, 10))
+    for column in (20, 30):
+        qtbot.mouseMove(canvas, canvas_position(opened, 50, column))
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=canvas_position(opened, 50, 30))
+    assert opened.session.undo_name == "Paint"
+
+
+def test_random_operations_and_as_many_undos(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    random = np.random.default_rng(0)
+    first = opened.points.data.copy()
+    for _ in range(12):
+        action = random.integers(5)
+        if action == 0:
+            opened.points.add([0, *random.integers(0, 64, 2)])
+        elif action == 1:
+            opened.controller.new_object()
+        elif action == 2:
+            opened.controller.propagate()
+        elif action == 3:
+            opened.controller.next_candidate()
+        elif len(opened.points.data):
+            opened.points.selected_data = {0}
+            opened.points.remove_selected()
+        settled(opened, qtbot)
+    last = opened.labels().copy(), opened.points.data.copy()
+    count = 0
+    while opened.session.undo_name:
+        opened.controller.undo()
+        count += 1
+    settled(opened, qtbot)
+    assert not opened.labels().any()
+    np.testing.assert_array_equal(opened.points.data, first)
+    for _ in range(count):
+        opened.controller.redo()
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.labels(), last[0])
+    np.testing.assert_array_equal(opened.points.data, last[1])
