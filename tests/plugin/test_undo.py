@@ -8,6 +8,7 @@ from tests.plugin.test_dock import canvas_of, canvas_position, click, press
 
 from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
 from napari_sam2.plugin import keys
+from napari_sam2.session.log import RemoveObject
 
 
 def held(opened):
@@ -163,6 +164,27 @@ def test_a_candidate_is_undone(open_dock, stack, qtbot):
     opened.controller.undo()
     settled(opened, qtbot)
     assert sizes(opened.labels(), 1)[0] == 197
+
+
+def test_a_hidden_object_is_not_shown_and_comes_back(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate()
+    opened.wait_idle()
+    opened.session.change_object(1, visible=False)
+    assert not opened.labels().any()
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert not opened.labels().any()
+    opened.controller.undo()
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert sizes(opened.labels(), 1) == [197] * 6
+    opened.controller.redo()
+    assert not opened.labels().any()
+    opened.session.apply(RemoveObject(1))
+    opened.controller.undo()
+    assert not opened.labels().any()
 
 
 @pytest.fixture

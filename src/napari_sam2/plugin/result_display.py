@@ -9,15 +9,17 @@ from napari_sam2.plugin.labels_layer import LabelsWriter
 from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari.components import Dims
-    from napari.layers import Labels
 
     from napari_sam2.plugin.targets import Targets
     from napari_sam2.session.session import Session
+    from napari_sam2.session.values import ObjectMask
 
 
 class ResultDisplay:
-    """Writes masks to the Labels layer of their image.
+    """Writes masks to the Labels layer of their image; objects that are hidden are left out.
 
     Parameters
     ----------
@@ -34,12 +36,15 @@ class ResultDisplay:
         self._targets = targets
         self._dims = dims
         self._writers: dict[str, LabelsWriter] = {}
+        self._hidden: set[int] = set()  # objects
+        session.object_changed.connect(self._on_object_changed)
 
     def write(self, change: FrameChange) -> None:
         """Show a change; without a Labels layer the masks stay in the session alone."""
         writer = self._writer(change.stack.image)
         if writer is not None:
-            writer.write(change, StackGeometry(change.stack, writer.layer.data.shape))
+            before, after = (_without(self._hidden, m) for m in (change.before, change.after))
+            self._write(writer, FrameChange(change.stack, change.frame, before, after))
 
     def refresh(self, image_id: str) -> None:
         """Draw the labels of an image with everything that belongs to them."""
@@ -49,9 +54,27 @@ class ResultDisplay:
 
     def close(self) -> None:
         """Stop drawing."""
+        self._session.object_changed.disconnect(self._on_object_changed)
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
+
+    def _write(self, writer: LabelsWriter, change: FrameChange) -> None:
+        writer.write(change, StackGeometry(change.stack, writer.layer.data.shape))
+
+    def _on_object_changed(self) -> None:
+        """Take what is hidden now out of the layers, and put what is shown again into them."""
+        hidden = {entry.object_id for entry in self._session.objects if not entry.visible}
+        changed, earlier, self._hidden = hidden ^ self._hidden, self._hidden, hidden
+        if not changed:
+            return
+        for stack in self._session.stacks:
+            writer = self._writers.get(stack.image)
+            for frame in self._session.frames(stack):
+                masks = self._session.masks(stack, frame)
+                if writer is not None and changed & masks.keys():
+                    before, after = (_without(each, masks) for each in (earlier, hidden))
+                    self._write(writer, FrameChange(stack, frame, before, after))
 
     def _writer(self, image_id: str) -> LabelsWriter | None:
         target = self._targets.of(image_id)
@@ -62,13 +85,16 @@ class ResultDisplay:
             writer = None
         if writer is None and target is not None:
             writer = self._writers[image_id] = LabelsWriter(target, self._dims)
-            self._write_all(writer, image_id, target)
+            self._write_all(writer, image_id)
         return writer
 
-    def _write_all(self, writer: LabelsWriter, image_id: str, target: Labels) -> None:
+    def _write_all(self, writer: LabelsWriter, image_id: str) -> None:
         for stack in self._session.stacks:
             if stack.image == image_id:
-                geometry = StackGeometry(stack, target.data.shape)
                 for frame in self._session.frames(stack):
-                    masks = self._session.masks(stack, frame)
-                    writer.write(FrameChange(stack, frame, {}, masks), geometry)
+                    masks = _without(self._hidden, self._session.masks(stack, frame))
+                    self._write(writer, FrameChange(stack, frame, {}, masks))
+
+
+def _without(hidden: set[int], masks: Mapping[int, ObjectMask]) -> Mapping[int, ObjectMask]:
+    return {object_id: mask for object_id, mask in masks.items() if object_id not in hidden}

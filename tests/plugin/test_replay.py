@@ -1,0 +1,55 @@
+"""What was done in the window is repeated without one."""
+
+import numpy as np
+import tifffile
+from tests.plugin.test_saving import folders
+from tests.plugin.test_undo import settled
+from typer.testing import CliRunner
+
+from napari_sam2.cli import app
+from napari_sam2.session.engine import Engine
+
+
+def test_labels_of_the_window_are_those_of_the_replay(
+    open_dock, discs, qtbot, tmp_path, sessions, messages
+):
+    image = discs[0][:5]
+    opened = open_dock(image, engine=Engine())
+    opened.dock.model.model_chosen.emit("nano", "cpu")
+    controller, layer_name = opened.controller, "SAM 2 labels"
+
+    def idle():
+        qtbot.wait(50)
+        opened.wait_idle(60_000)
+
+    opened.viewer.dims.set_current_step(0, 1)
+    opened.points.add([1, 31, 30])
+    idle()
+    controller.new_object()
+    opened.shapes.add_rectangles([[1, 50, 55], [1, 50, 85], [1, 80, 85], [1, 80, 55]])
+    idle()
+    controller.propagate()
+    qtbot.waitUntil(lambda: opened.labels()[2].any(), timeout=60_000)
+    controller.undo()
+    idle()
+    controller.next_candidate()
+    idle()
+    layer = opened.viewer.layers[layer_name]
+    layer.selected_label, layer.brush_size = 1, 9
+    layer.paint((1, 45, 30), 1)
+    controller.propagate()
+    idle()
+    settled(opened, qtbot)
+    labels = opened.labels().copy()
+    assert 1 in labels[4]
+    assert 2 in labels[1]
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    (folder,) = folders(sessions)
+    tifffile.imwrite(tmp_path / "discs.tif", image, photometric="minisblack")
+    output = tmp_path / "labels.tif"
+    done = CliRunner().invoke(
+        app, ["replay", str(folder), str(tmp_path / "discs.tif"), "-o", str(output)]
+    )
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(tifffile.imread(output), labels)
+    assert messages == []
