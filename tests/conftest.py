@@ -16,7 +16,6 @@ from napari_sam2.model.sam2 import Sam2
 from napari_sam2.training.data import data_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 TINY = Sam2Config(
@@ -40,12 +39,10 @@ TINY_SAM1 = Sam1Config(
 )
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _own_feature_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The user's cache folder is not for tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAPARI_SAM2_FEATURES", str(tmp_path_factory.mktemp("features")))
-        yield
+@pytest.fixture(autouse=True)
+def _own_feature_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The user's cache folder is not for tests, and each test encodes for itself."""
+    monkeypatch.setenv("NAPARI_SAM2_FEATURES", str(tmp_path.with_name(f"{tmp_path.name} features")))
 
 
 @pytest.fixture(scope="session")

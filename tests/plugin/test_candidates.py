@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt, PolygonPrompt
+from napari_sam2.plugin import keys
 from napari_sam2.plugin.candidates import describe, next_choice
 from napari_sam2.session.values import ObjectMask
 
@@ -78,6 +79,17 @@ def test_the_button_shows_one_after_the_other(open_dock, stack, qtbot, engine, m
     ]
     assert [call[0] for call in engine.predictors[0].calls] == ["add"] + ["choose"] * 4
     assert messages == []
+
+
+def test_the_key_shows_the_next_one(open_dock, stack, qtbot):
+    opened = open_dock(stack, show=True)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    canvas = opened.viewer.window._qt_viewer.canvas.native
+    qtbot.keyClick(canvas, getattr(Qt.Key, f"Key_{keys.NEXT_CANDIDATE}"))
+    opened.wait_idle()
+    assert opened.dock.propagate.status.text() == "Object 1: candidate 2 of 3, score 0.90"
+    assert rows_of(opened, 0) == [12, 19]
 
 
 def test_the_choice_is_carried_on_and_ends_with_its_prompts(open_dock, stack, engine):
