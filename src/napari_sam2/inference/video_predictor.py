@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,10 +22,11 @@ from napari_sam2.inference.passes import plan_passes
 from napari_sam2.inference.prompts import check_prompts
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.inference.trackers import tracker_for
+from napari_sam2.inference.tracks import Snapshot, Tracks
 from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,19 +35,9 @@ if TYPE_CHECKING:
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import Prediction
-    from napari_sam2.inference.spill import MemoryBudget
     from napari_sam2.model.neck import ImageFeatures
 
 Direction = Literal["forward", "backward", "both"]
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """All that a predictor knew at a time; for `VideoPredictor.restore` alone."""
-
-    tracks: Mapping[int, Track]
-    memories: MemoryBudget
-    contrast_limits: tuple[float, float] | None
 
 
 class VideoPredictor:
@@ -103,8 +93,7 @@ class VideoPredictor:
         )
         self._fit = model.fit(self.source.plane_shape)
         self._tracker = tracker_for(model, self.source, self.features, budget // 2, fill_holes)
-        self._tracks: dict[int, Track] = {}
-        self._shared: set[int] = set()  # objects whose track a snapshot holds, too
+        self._tracks = Tracks()
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -143,7 +132,7 @@ class VideoPredictor:
             raise ValueError(f"object_id is {object_id}, but labels start at 1; 0 is background.")
         self._check_frame(frame)
         checked = check_prompts(prompts, self.source.plane_shape)
-        known = self._own(object_id) if object_id in self._tracks else Track()
+        known = self._tracks.own(object_id) if object_id in self._tracks else Track()
         known.answers[frame] = self._tracker.answers(known, frame, checked)
         known.prompts[frame] = checked
         known.pending[frame] = known.answers[frame][0]
@@ -192,7 +181,7 @@ class VideoPredictor:
             When there is no such candidate.
         """
         self._prompted(object_id, frame)
-        known = self._own(object_id)
+        known = self._tracks.own(object_id)
         found = answers.candidates_on(known, frame)
         if index is not None and not 0 <= index < len(found):
             raise IndexError(f"There is no candidate {index}: there are {len(found)}, from 0.")
@@ -208,7 +197,7 @@ class VideoPredictor:
             When the object has no prompts there.
         """
         self._prompted(object_id, frame)
-        track = self._own(object_id)
+        track = self._tracks.own(object_id)
         del track.prompts[frame], track.answers[frame]
         track.pending.pop(frame, None)
         answer = track.conditioning.pop(frame, None)
@@ -283,15 +272,14 @@ class VideoPredictor:
             if count is not None and count < 1:
                 raise ValueError(f"{name} is {count}, but must be 1 or more.")
         for object_id in self._tracks:
-            self._own(object_id).remember()
+            self._tracks.own(object_id).remember()
         prompted = {object_id: sorted(track.prompts) for object_id, track in self._tracks.items()}
         passes = plan_passes(prompted, direction, start, stop, len(self.source))
         return self._run(passes, stop_when_absent, stop_when_unchanged)
 
     def snapshot(self) -> Snapshot:
         """Keep what is known now, to go back to it; cheap, as nothing is copied yet."""
-        self._shared = set(self._tracks)
-        return Snapshot(dict(self._tracks), self._tracker.memories, self.contrast_limits)
+        return Snapshot(self._tracks.share(), self._tracker.memories, self.contrast_limits)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to what was known when a snapshot was taken.
@@ -307,8 +295,7 @@ class VideoPredictor:
             self.contrast_limits = snapshot.contrast_limits
             self.features.clear()
         self._tracker.memories = snapshot.memories
-        self._tracks = dict(snapshot.tracks)
-        self._shared = set(self._tracks)
+        self._tracks = Tracks(snapshot.tracks)
 
     def result(self, frame: int) -> FrameResult:
         """What is known on a frame, without computing anything new."""
@@ -328,13 +315,6 @@ class VideoPredictor:
             scores=np.array([found.score for _, found in known], dtype=np.float32),
             present=np.array([found.present for _, found in known], dtype=bool),
         )
-
-    def _own(self, object_id: int) -> Track:
-        """An object's track, to be changed: a copy where a snapshot holds it."""
-        if object_id in self._shared:
-            self._shared.discard(object_id)
-            self._tracks[object_id] = self._tracks[object_id].copy()
-        return self._tracks[object_id]
 
     def _prompted(self, object_id: int, frame: int) -> Track:
         track = self._tracks.get(object_id)
@@ -376,7 +356,7 @@ class VideoPredictor:
             frames = sorted({f for frames in ranges.values() for f in frames}, reverse=reverse)
             for frame, following in zip(frames, [*frames[1:], None], strict=True):
                 active = {
-                    object_id: self._own(object_id)
+                    object_id: self._tracks.own(object_id)
                     for object_id, frames in ranges.items()
                     if object_id in self._tracks and frame in frames
                 }
@@ -405,7 +385,7 @@ class VideoPredictor:
 
     def _leave(self, object_id: int, frame: int, ranges: dict[int, range], reverse: bool) -> None:
         """Look for an object no further, up to where it is prompted again."""
-        track, frames = self._own(object_id), ranges.pop(object_id)
+        track, frames = self._tracks.own(object_id), ranges.pop(object_id)
         again = track.prompted_beyond(frame, frames, reverse)
         track.forget_beyond(frame, reverse, again)
         if again is not None:

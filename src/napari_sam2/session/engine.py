@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
-    from napari_sam2.inference.video_predictor import Direction, Snapshot, VideoPredictor
+    from napari_sam2.inference.tracks import Snapshot
+    from napari_sam2.inference.video_predictor import Direction, VideoPredictor
     from napari_sam2.session.log import Run
     from napari_sam2.session.values import StackKey
 
