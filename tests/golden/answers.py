@@ -19,7 +19,7 @@ SAM1_SIZE = 256
 
 FRAMES, PROMPTED = 5, 1
 # Chosen so that no pixel of a prompted mask is near zero, where a rounding error would decide.
-PROMPTS = {
+PROMPTS = {  # of two objects
     1: (PointPrompt((27.0, 51.0)),),
     2: (BoxPrompt((24, 14, 62, 52)), PointPrompt((25.0, 65.0), positive=False)),
 }

@@ -1,36 +1,48 @@
-"""A whole stack against answers of the published packages, stored by tests/golden/make.py."""
+"""Predictors against answers of the published packages, stored by tests/golden/make.py."""
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 import pytest
-import torch
-from tests.golden.answers import FILE, FRAMES, PROMPTED, PROMPTS, SIZE, sampled
-from tests.golden.ours import model
+from tests.golden.answers import FILE, FRAMES, SAM1_SIZE, SIZE, sampled
+from tests.golden.ours import OurSession, asked, model
+from tests.golden.sessions import SESSIONS, presence, two_objects
 from tests.golden.weights import planes
-from tests.parity.stacks import plane_logits
 
 from napari_sam2 import VideoPredictor
 
+# of logits of about 10; rounding errors are of about 1e-5, a wrong rule is of 1e-2 and more
+TOLERANCE = 1e-3
+
 
 @pytest.mark.parametrize(
-    "title", ["sam2 sam2_tiny", "sam2 sam2.1_tiny", "transformers sam2.1_tiny"]
+    ("title", "session"),
+    [
+        *((f"sam2 {variant}", s) for variant in ("sam2_tiny", "sam2.1_tiny") for s in SESSIONS),
+        ("transformers sam2.1_tiny", two_objects),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_stack_with_two_objects(title):
-    predictor = VideoPredictor(model(title, SIZE), planes(FRAMES))
-    for object_id, prompts in PROMPTS.items():
-        predictor.add_prompts(object_id, PROMPTED, prompts)
-    passes = chain(
-        predictor.propagate("forward", PROMPTED), predictor.propagate("backward", FRAMES - 1)
-    )
-    masks = [
-        torch.from_numpy(plane_logits(predictor, object_id, result.frame))
-        for result in passes
-        for object_id in result.object_ids
-    ]
-    found = sampled({"stack": masks})["stack"]
-    wanted = np.load(FILE)[f"{title}, stack"]
-    # rounding errors grow from frame to frame; a wrong rule moves these logits by one and more
-    np.testing.assert_allclose(found, wanted, atol=5e-3)
+def test_stacks(title, session):
+    filled = model(title, SIZE)
+    steps = OurSession(VideoPredictor(filled, planes(FRAMES)))
+    with presence(session, filled.network.mask_decoder.presence_head.layers[-1]):
+        session(steps)
+    found = sampled({"stack": steps.masks})["stack"]
+    wanted = np.load(FILE)[f"{title}, {session.__name__}"]
+    np.testing.assert_allclose(found, wanted, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("title", "size"),
+    [
+        ("sam2 sam2_tiny", SIZE),
+        ("sam2 sam2.1_tiny", SIZE),
+        ("segment_anything sam_vit_b", SAM1_SIZE),
+    ],
+)
+def test_an_image(title, size):
+    """A click for three masks, refined; a box; a mask with a click."""
+    found = sampled({"image": asked(model(title, size), size)})["image"]
+    wanted = np.load(FILE)[f"{title}, image predictor"]
+    np.testing.assert_allclose(found, wanted, atol=TOLERANCE)

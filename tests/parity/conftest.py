@@ -81,9 +81,9 @@ def pair(models, table, monkeypatch, request) -> Iterator[Callable[..., Pair]]:
 
     def make(
         name: str | None,  # None: not in the table
-        frames: int = 8,
+        frames: int = 6,
         variant: str = "sam2.1_tiny",
-        size: int = 256,
+        size: int = 512,
         absences: bool = False,
     ) -> Pair:
         both = Pair(*models(variant, size, absences), discs(frames), monkeypatch)

@@ -29,6 +29,7 @@ Prompts = tuple["Tensor", "Tensor", "Tensor | None"]  # points, labels, mask log
 CHOSEN = "mask after the stability fallback"
 CHOSEN_IOU = "its IoU estimate"
 BATCH = 2
+CROWD = 128
 FRAMES = 12
 # Frame, whether the pass is reversed, prompted frames, tracked frames: prompted ones before and
 # after, near and far, and gaps between the tracked.
@@ -73,6 +74,12 @@ def given(size: int) -> Given:
     )
 
 
+def crowd(size: int) -> tuple[Tensor, Tensor]:
+    """Many pairs of points: a prompt has few scores, and few rounding errors tell little."""
+    labels = torch.tensor([[1, 0], [1, 1], [2, 3], [1, -1]]).repeat(CROWD // 4, 1)
+    return size * (0.5 + 0.5 * noise("crowd", CROWD, 2, 2)), labels
+
+
 def noise(name: str, *shape: int) -> Tensor:
     """Numbers in -1 to 1, the same on every machine."""
     return torch.from_numpy(uniform(name, prod(shape)).reshape(shape).astype("float32"))
@@ -85,7 +92,7 @@ def published_features(model: nn.Module, image: Tensor) -> ImageFeatures:
 
 def published_parts(model: nn.Module, given: Given, features: ImageFeatures) -> Parts:
     """What the published modules answer; all but the encoder are fed with ``features``."""
-    parts = _encoded(published_features(model, given.image))
+    parts = encoded(published_features(model, given.image))
     for points, labels, mask in given.prompts:
         sparse, dense = model.sam_prompt_encoder((points, labels), None, mask)
         _add(parts, {"prompt tokens": sparse, "dense prompt": dense})
@@ -132,9 +139,33 @@ def published_parts(model: nn.Module, given: Given, features: ImageFeatures) -> 
     return parts
 
 
+def published_scores(
+    model: nn.Module, features: ImageFeatures, points: Tensor, labels: Tensor
+) -> Parts:
+    """The published decoder's scores of many prompts."""
+    sparse, dense = model.sam_prompt_encoder((points, labels), None, None)
+    _, scores, _, presence = model.sam_mask_decoder(
+        features.embedding,
+        model.sam_prompt_encoder.get_dense_pe(),
+        sparse,
+        dense,
+        multimask_output=True,
+        repeat_image=True,
+        high_res_features=[features.skip4, features.skip8],
+    )
+    return {"object score": [presence.float()], "IoU estimate": [scores.float()]}
+
+
+def our_scores(network: Sam2, features: ImageFeatures, points: Tensor, labels: Tensor) -> Parts:
+    """The same of ours."""
+    decoded = network.decode(features.embedding, features, points + 0.5, labels)
+    scores = decoded.candidates().scores
+    return {"object score": [decoded.presence[:, None].float()], "IoU estimate": [scores.float()]}
+
+
 def our_parts(network: Sam2, given: Given, features: ImageFeatures) -> Parts:
     """The same of ours."""
-    parts = _encoded(network.encode_image(given.image))
+    parts = encoded(network.encode_image(given.image))
     for points, labels, mask in given.prompts:
         points = points + 0.5  # the published prompt encoder does so itself
         grid = features.embedding.shape[-2:]
@@ -176,7 +207,8 @@ def memories(
     )
 
 
-def _encoded(features: ImageFeatures) -> Parts:
+def encoded(features: ImageFeatures) -> Parts:
+    """What an image encoder answers."""
     maps = [features.skip8.float(), features.skip4.float()]
     return {"image embedding": [features.embedding.float()], "finer maps": maps}
 

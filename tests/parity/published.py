@@ -8,6 +8,7 @@ about what training makes of them.
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
 SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
@@ -108,6 +111,21 @@ def _centre(last: nn.Linear, found: torch.Tensor, mean: float, deviation: float)
     gain = deviation / found.std(dim=0)
     last.weight *= gain[:, None]
     last.bias.copy_(gain * (last.bias - found.mean(dim=0)) + mean)
+
+
+@contextmanager
+def scaled(gain: float, *layers: nn.Linear) -> Iterator[None]:
+    """Let layers answer with less for a while: the same layer of ours and of theirs."""
+    kept = [(layer.weight.clone(), layer.bias.clone()) for layer in layers]
+    try:
+        for layer in layers:
+            layer.weight *= gain
+            layer.bias *= gain
+        yield
+    finally:
+        for layer, (weight, bias) in zip(layers, kept, strict=True):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
 
 
 def model_image(plane: np.ndarray, size: int) -> torch.Tensor:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
-from tests.parity.published import discs
+from tests.parity.published import discs, scaled
 from tests.parity.report import IOU as IOU_COLUMN
 
 from napari_sam2 import BoxPrompt, ImagePredictor, MaskPrompt, PointPrompt
 from napari_sam2.inference.masks import intersection_over_union
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.parity
 
@@ -131,15 +125,3 @@ def test_the_stability_fallback(image, gain):
             best = three.logits[int(np.argmax(three.scores))]
             kept.append(bool((single.logits[0] != best).any()))
     assert kept == [gain == 1.0] * 3
-
-
-@contextmanager
-def scaled(gain: float, *layers: torch.nn.Linear) -> Iterator[None]:
-    with torch.no_grad():
-        for layer in layers:
-            layer.weight *= gain
-            layer.bias *= gain
-        yield
-        for layer in layers:
-            layer.weight /= gain
-            layer.bias /= gain

@@ -8,18 +8,22 @@ import pytest
 import torch
 from tests.parity.modules import (
     MOMENTS,
+    encoded,
     given,
     memories,
     our_parts,
     published_features,
     published_parts,
 )
-from tests.parity.published import SAM2_VARIANTS
+from tests.parity.published import SAM2_VARIANTS, discs, model_image
 
 pytestmark = pytest.mark.parity
 
 SECTION = "1. Modules in float32, against sam2: largest differences"
 TOLERANCE = 1e-4  # of logits of about 10
+# Whole stacks of tiny are compared at this size; of the others, the encoder once.
+FULL_SIZE = 1024
+AT_FULL_SIZE = ("sam2.1_small", "sam2.1_base_plus", "sam2.1_large")
 
 
 @pytest.mark.parametrize("variant", SAM2_VARIANTS)
@@ -30,6 +34,11 @@ def test_modules_agree(variant, models, table):
         features = published_features(theirs, inputs.image)
         wanted = published_parts(theirs, inputs, features)
         found = our_parts(ours.network, inputs, features)
+        if variant in AT_FULL_SIZE:
+            image = model_image(discs(1)[0], FULL_SIZE)
+            answers = published_features(theirs, image), ours.network.encode_image(image)
+            for parts, answer in zip((wanted, found), answers, strict=True):
+                parts |= {f"{part} at {FULL_SIZE} px": t for part, t in encoded(answer).items()}
     assert wanted.keys() == found.keys()
     for part, tensors in wanted.items():
         assert [t.shape for t in tensors] == [t.shape for t in found[part]], part

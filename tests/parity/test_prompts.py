@@ -42,9 +42,9 @@ def test_a_prompted_frame_is_refined_after_a_pass(pair):
     both.forward(0)
     both.prompt(1, 2, FIRST, add=(OUTSIDE,))
     both.forward(0)
-    both.backward(7)
+    both.backward(5)
     both.prompt(1, 2, FIRST, OUTSIDE, add=(BETWEEN,))
-    both.backward(7)
+    both.backward(5)
 
 
 def test_corrections_with_passes_between(pair):
@@ -53,7 +53,7 @@ def test_corrections_with_passes_between(pair):
     both.prompt(2, 0, BOX)
     both.forward(0)
     both.prompt(1, 3, FIRST, OUTSIDE)
-    both.prompt(2, 6, SECOND)
+    both.prompt(2, 5, SECOND)
     both.forward(0)
     both.prompt(1, 3, FIRST, OUTSIDE, add=(BETWEEN,))
     both.prompt(2, 4, BOX)
@@ -88,7 +88,7 @@ def test_a_prompt_is_removed_after_a_pass(pair):
     both.remove_prompts(1, 4)
     both.forward(0)
     both.prompt(1, 4, FIRST)
-    both.backward(7)
+    both.backward(5)
 
 
 def test_a_prompt_is_removed_before_a_pass(pair):
@@ -114,8 +114,8 @@ def test_two_corrections_without_a_pass_between(pair):
     both = pair("two corrections without a pass between")
     both.prompt(1, 2, FIRST)
     both.forward(0)
-    both.prompt(1, 5, FIRST)
-    both.prompt(1, 6, FIRST, OUTSIDE)
+    both.prompt(1, 4, FIRST)
+    both.prompt(1, 5, FIRST, OUTSIDE)
     both.forward(0)
 
 

@@ -21,8 +21,7 @@ def test_answers():
     stored, found = np.load(FILE), make.answers()
     assert set(stored) == set(found)
     for name, values in found.items():
-        tolerance = 5e-3 if name.endswith("stack") else 1e-3
-        np.testing.assert_allclose(stored[name], values, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(stored[name], values, atol=1e-3, err_msg=name)
 
 
 def test_names():
