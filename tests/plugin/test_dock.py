@@ -10,10 +10,12 @@ from napari.layers import Labels, Points, Shapes
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QWidget
 from tests.plugin.conftest import sizes
 
 from napari_sam2.inference.prompts import PolygonPrompt, ScribblePrompt
 from napari_sam2.plugin import keys
+from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.pass_request import PassRequest
 
 
@@ -253,6 +255,12 @@ def test_a_model_is_loaded_once_and_again_for_another_device(open_dock, stack, e
     opened.points.add([0, 21, 18])
     opened.wait_idle()
     assert [choice.device for choice in engine.loaded] == ["auto", "cpu"]
+    opened.dock.model.precision.setCurrentText("bfloat16")
+    opened.dock.model.size.setCurrentText("512 x 512 pixels")
+    opened.dock.model.size.activated.emit(2)
+    opened.points.add([0, 21, 19])
+    opened.wait_idle()
+    assert engine.loaded[2:] == [ModelChoice("nano", "cpu", "bfloat16", 512)]
 
 
 def test_an_own_checkpoint_file(open_dock, stack, engine, tmp_path):
@@ -296,11 +304,9 @@ def test_keys_do_not_clash_with_napari():
 
 def test_every_key_is_in_a_tooltip(open_dock):
     dock = open_dock().dock
+    sections = (dock.prompts, dock.propagate, dock.timeline, dock.history)
     tips = " ".join(
-        child.toolTip()
-        for section in (dock.prompts, dock.propagate, dock.history)
-        for child in section.children()
-        if hasattr(child, "toolTip")
+        child.toolTip() for section in sections for child in section.findChildren(QWidget)
     )
     for key in keys.ALL:
         assert f": {key}" in tips

@@ -53,6 +53,7 @@ def worked():
     do_run(session, result(3, [3]), stack=OTHER, outcome="failed")
     session.change_object(3, "nucleus", False)
     session.apply(MergeObjects(1, 2))
+    session.split_object(STACK, 1, 3, 5, (9, 9))
     session.remove_mask(STACK, 1, 0)
     session.apply(Paint(OTHER, 4, 2, MaskPrompt(SQUARE)))
     session.add_object(7)
@@ -288,5 +289,6 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_session(tmp_path):
 
 
 def test_models_and_devices_are_in_the_log():
-    run = Run(STACK, ModelChoice("mine.pt", "cpu"), (0.1, 250.0), (0, 3), PassRequest())
+    model = ModelChoice("mine.pt", "cpu", "bfloat16", 512)
+    run = Run(STACK, model, (0.1, 250.0), (0, 3), PassRequest())
     assert read_command(json.loads(json.dumps(write_command(run))), "image") == run

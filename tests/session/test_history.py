@@ -1,5 +1,7 @@
 """Undo and redo of everything that a session does."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -10,7 +12,14 @@ from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.session.engine import ModelChoice
-from napari_sam2.session.log import MergeObjects, Paint, RemoveObject, Run, SetPrompts
+from napari_sam2.session.log import (
+    MergeObjects,
+    Paint,
+    RemoveObject,
+    Run,
+    SetPrompts,
+    SplitObject,
+)
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.session import Session
 from napari_sam2.session.values import StackKey
@@ -243,6 +252,54 @@ def test_what_cannot_be_merged():
     assert state(session) == before
 
 
+def test_what_is_split_off_takes_its_prompts_and_masks_along():
+    session = Session()
+    session.set_prompts(STACK, 1, 0, CLICK)
+    session.set_prompts(STACK, 1, 4, CLICK)
+    session.choose(STACK, 1, 4, 2)
+    do_run(session, *(result(frame, [1, 2]) for frame in range(5)))
+    before = state(session)
+    session.split_object(STACK, 1, 3, 5, (9, 9))
+    assert session.log[-1] == SplitObject(STACK, 1, 3, 5)
+    assert dict(session.prompts(STACK)) == {(1, 0): CLICK, (5, 4): CLICK}
+    assert dict(session.choices(STACK)) == {(5, 4): 2}
+    assert [sorted(session.masks(STACK, frame)) for frame in range(5)] == [
+        [1, 2], [1, 2], [1, 2], [2, 5], [2, 5]
+    ]  # fmt: skip
+    session.undo()
+    assert state(session) == before
+
+
+@pytest.mark.parametrize(("prompted", "cut", "given"), [(0, 2, (5, 2)), (4, 2, (1, 1))])
+def test_a_part_without_a_prompt_gets_its_mask_next_to_the_cut(prompted, cut, given):
+    session = Session()
+    session.set_prompts(STACK, 1, prompted, CLICK)
+    do_run(session, *(result(frame, [1]) for frame in range(5)))
+    session.split_object(STACK, 1, cut, 5, (9, 9))
+    (mask,) = session.prompts(STACK)[given]
+    assert mask.mask.shape == (9, 9)
+    assert np.argwhere(mask.mask).tolist() == [[r, c] for r in (1, 2) for c in range(3)]
+    assert len(session.prompts(STACK)) == 2
+
+
+def test_what_cannot_be_split():
+    session = Session()
+    session.set_prompts(STACK, 1, 3, CLICK)
+    session.add_object(2)
+    do_run(session, result(3, [1]), result(4, [1], present=False))
+    before = state(session)
+    for object_id, cut in ((1, 3), (1, 4), (2, 3)):
+        with pytest.raises(ValueError, match=f"split at plane {cut}: it has nothing on one side"):
+            session.split_object(STACK, object_id, cut, 5, (9, 9))
+    with pytest.raises(KeyError, match="no object 7"):
+        session.split_object(STACK, 7, 3, 5, (9, 9))
+    session.set_prompts(STACK, 1, 4, CLICK)
+    with pytest.raises(ValueError, match="is an object 2 already"):
+        session.split_object(STACK, 1, 4, 2, (9, 9))
+    session.undo()
+    assert state(session) == before
+
+
 STACKS = st.sampled_from([STACK, OTHER])
 NUMBERS, FRAMES = st.integers(1, 4), st.integers(0, 5)
 PROMPTS = st.lists(
@@ -318,6 +375,14 @@ class Operations(RuleBasedStateMachine):
         if len(numbers) > 1:
             first, second = data.draw(st.permutations(numbers))[:2]
             self.session.apply(MergeObjects(first, second))
+
+    @rule(stack=STACKS, frame=FRAMES, data=st.data())
+    def split(self, stack, frame, data):
+        numbers = [entry.object_id for entry in self.session.objects]
+        if numbers and len(numbers) < 6:
+            number = data.draw(st.sampled_from(numbers))
+            with suppress(ValueError):  # nothing on one side
+                self.session.split_object(stack, number, frame, max(numbers) + 1, (9, 9))
 
     @rule(value=st.integers(0, 9))
     def keep(self, value):

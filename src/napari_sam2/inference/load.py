@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from napari_sam2.model.sam2 import Sam2
 
 
+LARGE = 50_000_000  # weights; tiny has 39 million, small 46, base_plus 81
+_NO_MEMORY = (
+    "SAM 1 has no memory: each plane is prompted with the mask of the plane before and its box, "
+    "and an object that is lost is not found again. SAM 2 remembers."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A network ready to run.
@@ -57,6 +64,11 @@ class Model:
         return self.config.family == "sam2"
 
     @cached_property
+    def weights(self) -> int:
+        """How many numbers it has learned."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    @cached_property
     def encoder_digest(self) -> str:
         """What tells features of this model from those of others: weights, size and precision."""
         digest = hashlib.blake2b(digest_size=16)
@@ -69,12 +81,16 @@ class Model:
     @property
     def note(self) -> str:
         """What a user should know before propagating; empty where there is nothing."""
-        if self.has_memory:
-            return ""
-        return (
-            "SAM 1 has no memory: each plane is prompted with the mask of the plane before and "
-            "its box, and an object that is lost is not found again. SAM 2 remembers."
-        )
+        notes = []
+        if self.device.type == "cpu" and self.weights > LARGE:
+            notes.append(
+                f"This model has {self.weights / 1e6:.0f} million weights and runs on the CPU, "
+                "where each plane takes seconds. nano and sam2.1_tiny are quicker; a GPU is used "
+                "where PyTorch finds one."
+            )
+        if not self.has_memory:
+            notes.append(_NO_MEMORY)
+        return " ".join(notes)
 
     def fit(self, shape: tuple[int, int]) -> Fit:
         """How a plane of a shape (Y, X) lies in the model's input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from napari.utils.colormaps import CyclicLabelColormap
 
 # Well apart from each other and readable on a dark and on a bright image.
@@ -21,9 +22,20 @@ PALETTE = (
 )
 
 
+# From doubtful to sure. Orange and blue differ for the colour-blind, too.
+_CERTAINTY = ((0.4, (230, 97, 1)), (0.7, (224, 176, 92)), (0.95, (62, 150, 190)))
+
+
 def object_color(object_id: int) -> str:
     """Colour of an object as "#rrggbb"; they repeat after the palette's length."""
     return PALETTE[(object_id - 1) % len(PALETTE)]
+
+
+def certainty_color(score: float) -> str:
+    """Colour of a score, 0 to 1, as "#rrggbb": from orange over sand to blue."""
+    marks = [mark for mark, _ in _CERTAINTY]
+    channels = zip(*(color for _, color in _CERTAINTY), strict=True)
+    return "#" + "".join(f"{round(np.interp(score, marks, each)):02x}" for each in channels)
 
 
 def negative_color(object_id: int) -> str:

@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.label_prompts import read_label
+from napari_sam2.plugin.objects import Objects
 from napari_sam2.plugin.painting import Painting, Stroke, touches_objects
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.result_display import ResultDisplay
@@ -63,6 +64,8 @@ class Controller:
         The active object, and the way of the prompts into the session.
     runs : Runs
         The work of the model, with its progress.
+    objects : Objects
+        What is done to whole objects.
     saving : Saving
         The session's files.
     downloads : Downloads
@@ -75,6 +78,9 @@ class Controller:
         self.prompting = Prompting(self.session, self.workspace)
         self.runs = Runs(engine or Engine(), self.session)
         self._work = Work(self.runs, self.session, self.workspace, self.prompting)
+        self.objects = Objects(
+            self.session, self.workspace, self.prompting, self._work, self._take_without_run
+        )
         self.saving = Saving(self.session, self.workspace, self.prompting, self._work)
         self.downloads = Downloads()
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)

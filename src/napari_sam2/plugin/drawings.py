@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.session.values import StackKey
 
-_Entry = tuple[np.ndarray, str, int, str]  # positions, kind, object, sign
+Entry = tuple[np.ndarray, str, int, str]  # positions, kind, object, sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,18 @@ class Drawing:
         kinds = () if isinstance(layer, Points) else tuple(layer.shape_type)
         data = tuple(np.array(each) for each in layer.data)
         return cls(layer, data, kinds, layer.features.copy())
+
+    def without(self, where: NDArray[np.bool_]) -> Drawing:
+        """The same without some points or shapes."""
+        left = [index for index, out in enumerate(where) if not out]
+        kinds = tuple(self.kinds[index] for index in left) if self.kinds else ()
+        features = self.features.iloc[left].reset_index(drop=True)
+        return Drawing(self.layer, tuple(self.data[index] for index in left), kinds, features)
+
+    def of_objects(self, numbers: Sequence[int] | NDArray[np.int_]) -> Drawing:
+        """The same with the points or shapes as other objects'."""
+        features = self.features.assign(object=numbers)
+        return Drawing(self.layer, self.data, self.kinds, features)
 
     def is_shown(self) -> bool:
         """Whether the layer shows it now."""
@@ -101,8 +113,8 @@ def draw(
     prompts : mapping of StackKey to mapping of (int, int) to sequence of Prompt
         By stack, object and frame.
     """
-    clicks: list[_Entry] = []
-    drawn: list[_Entry] = []
+    clicks: list[Entry] = []
+    drawn: list[Entry] = []
     for stack, found in prompts.items():
         for (object_id, frame), group in sorted(found.items(), key=lambda item: item[0]):
             for prompt in group:
@@ -114,15 +126,19 @@ def draw(
                 )
                 entry = (placed, kind, object_id, "positive" if positive else "negative")
                 (clicks if kind == "point" else drawn).append(entry)
-    if clicks:
-        points.add(np.concatenate([placed for placed, *_ in clicks]))
-        _sign(points, clicks)
-    if drawn:
-        shapes.add([placed for placed, *_ in drawn], shape_type=[kind for _, kind, *_ in drawn])
-        _sign(shapes, drawn)
+    add_entries(points, clicks)
+    add_entries(shapes, drawn)
 
 
-def _sign(layer: Points | Shapes, entries: Sequence[_Entry]) -> None:
+def add_entries(layer: Points | Shapes, entries: Sequence[Entry]) -> None:
+    """Add points or shapes to a layer of our own, each with its object and its sign."""
+    if not entries:
+        return
+    placed = [each for each, *_ in entries]
+    if isinstance(layer, Points):
+        layer.add(np.concatenate(placed))
+    else:
+        layer.add(placed, shape_type=[kind for _, kind, *_ in entries])
     features = layer.features.copy()
     features.loc[len(features) - len(entries) :, "object"] = [entry[2] for entry in entries]
     features.loc[len(features) - len(entries) :, "sign"] = [entry[3] for entry in entries]

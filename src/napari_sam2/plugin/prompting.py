@@ -93,8 +93,12 @@ class Prompting:
 
     def new_object(self) -> None:
         """Make new prompts belong to an object that has none yet."""
+        self.set_active(self.free_number(), True)
+
+    def free_number(self) -> int:
+        """A number that no object has."""
         known = max((entry.object_id for entry in self._session.objects), default=0)
-        self.set_active(max(known, self._workspace.largest_number()) + 1, True)
+        return max(known, self._workspace.largest_number()) + 1
 
     def is_active_new(self) -> bool:
         """Whether the active object has never had a prompt."""
@@ -204,12 +208,22 @@ class Prompting:
         mask = session.masks(stack, frame).get(object_id)
         session.choose(stack, object_id, frame, next_choice(prompts, chosen, mask))
 
+    def ignore(self, object_id: int) -> None:
+        """Take what is drawn for an object now for nothing, wherever it stays."""
+        for stack in self._session.stacks:
+            for (held, frame), prompts in self._session.prompts(stack).items():
+                if held == object_id:
+                    self._ignore((stack, object_id, frame), prompts)
+
+    def _ignore(self, place: tuple[StackKey, int, int], prompts: Sequence[Prompt]) -> None:
+        earlier = self._session.kept(place) or ()
+        self._session.keep(place, (*earlier, *_without_masks(prompts)) or None)
+
     def _set_painted(
         self, stack: StackKey, object_id: int, frame: int, mask: NDArray[np.bool_]
     ) -> None:
         session, place = self._session, (stack, object_id, frame)
-        held = session.prompts(stack).get((object_id, frame), ())
-        session.keep(place, (*(session.kept(place) or ()), *_without_masks(held)) or None)
+        self._ignore(place, session.prompts(stack).get((object_id, frame), ()))
         if mask.any():
             session.apply(Paint(stack, object_id, frame, MaskPrompt(mask)))
         else:

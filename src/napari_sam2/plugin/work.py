@@ -91,6 +91,10 @@ class Work:
             lambda: self._start(stack, (frame, frame), None, lambda: self._summary(stack, frame)),
         )
 
+    def run_frames(self, stack: StackKey, first: int, last: int) -> None:
+        """Show the masks of the prompts on several frames; no run may be under way."""
+        self._start(stack, (first, last), None)
+
     def run_pass(self, stack: StackKey, frames: tuple[int, int], request: PassRequest) -> None:
         """Carry the objects of a stack to other frames; no run may be under way.
 

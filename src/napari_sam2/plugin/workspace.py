@@ -12,6 +12,7 @@ from napari_sam2.plugin.coordinates import (
     axis_name,
     current_frame,
     frame_axes,
+    slider_index,
     stack_geometry,
 )
 from napari_sam2.plugin.prompt_features import largest_object, next_object
@@ -67,6 +68,7 @@ class Workspace:
 
     layers_changed = Signal()
     stack_changed = Signal()
+    slider_moved = Signal()
     prompts_edited = Signal()
     next_object_changed = Signal(int, object)
     image_added = Signal()
@@ -84,6 +86,7 @@ class Workspace:
         viewer.layers.events.removed.connect(self._on_removed)
         for name in ("order", "ndim", "axis_labels"):
             viewer.dims.events[name].connect(self._on_stack_changed)
+        viewer.dims.events.current_step.connect(self._on_slider_moved)
 
     def close(self) -> None:
         """Listen to nothing any longer."""
@@ -91,6 +94,7 @@ class Workspace:
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         for name in ("order", "ndim", "axis_labels"):
             self.viewer.dims.events[name].disconnect(self._on_stack_changed)
+        self.viewer.dims.events.current_step.disconnect(self._on_slider_moved)
         self._listen_image(None)
         self._listen("points", None)
         self._listen("shapes", None)
@@ -158,6 +162,16 @@ class Workspace:
         """Frame that the slider stands at."""
         assert self.image is not None
         return current_frame(self.viewer.dims, self.image, geometry)
+
+    def go_to(self, geometry: StackGeometry, frame: int) -> None:
+        """Move the slider to a frame."""
+        axis = geometry.key.frame_axis
+        if self.image is not None and axis is not None:
+            dims = self.viewer.dims
+            position = list(slider_index(dims, self.image, geometry.shape))
+            position[axis] = frame
+            offset = dims.ndim - self.image.ndim
+            dims.set_point(axis + offset, self.image.data_to_world(position)[axis])
 
     def read(self, geometry: StackGeometry) -> PromptReading:
         """Read the prompts of a stack."""
@@ -240,6 +254,9 @@ class Workspace:
 
     def _on_stack_changed(self) -> None:
         self.stack_changed.emit()
+
+    def _on_slider_moved(self) -> None:
+        self.slider_moved.emit()
 
     def _on_data(self, event: Any) -> None:
         # napari also announces what is about to happen.

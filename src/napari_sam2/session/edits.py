@@ -17,6 +17,7 @@ from napari_sam2.session.log import (
     RemoveObject,
     Reopen,
     SetPrompts,
+    SplitObject,
 )
 from napari_sam2.session.masks import given_mask, merged
 from napari_sam2.session.values import TrackedObject
@@ -43,6 +44,8 @@ def changes_of(edit: Edit, session: Session) -> list[Change]:
             return _removed(session, object_id)
         case MergeObjects(object_id, other):
             return _merged(session, object_id, other)
+        case SplitObject(stack, object_id, frame, part):
+            return _split(session, stack, object_id, frame, part)
         case SetPrompts(stack, object_id, frame, prompts):
             return _prompted(session, stack, object_id, frame, prompts)
         case Paint(stack, object_id, frame, mask):
@@ -148,3 +151,21 @@ def _joined(
             "have one. Remove one of the boxes first."
         )
     return _prompted(session, stack, object_id, frame, both)
+
+
+def _split(session: Session, stack: StackKey, object_id: int, cut: int, part: int) -> list[Change]:
+    session.find_object(object_id)
+    if session.value(_object(part)) is not None:
+        raise ValueError(f"There is an object {part} already. Choose a number that is free.")
+    changes = _added(session, part, f"object {part}")
+    for kind in ("prompts", "choice"):
+        for key, value in session.table(kind, stack).items():
+            if key[0] == object_id and key[1] >= cut:
+                changes.append(_change(session, Place(kind, stack, key), None))
+                changes.append(_change(session, Place(kind, stack, (part, key[1])), value))
+    for frame in session.frames(stack):
+        masks = dict(session.masks(stack, frame))
+        if frame >= cut and object_id in masks:
+            masks[part] = masks.pop(object_id)
+            changes.append(_masks(session, stack, frame, masks))
+    return changes

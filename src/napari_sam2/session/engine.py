@@ -37,10 +37,16 @@ class ModelChoice:
         The name of a checkpoint, or the path of a checkpoint file.
     device : str
         "auto", "cpu", "cuda" or "mps".
+    precision : str
+        "auto", "float32", "bfloat16" or "float16".
+    image_size : int or None
+        Side of the model's input in pixels; None for its own.
     """
 
     name: str = "nano"
     device: str = "auto"
+    precision: str = "auto"
+    image_size: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +118,7 @@ def _load_model(choice: ModelChoice) -> Any:
     # Imported late: torch takes seconds to import, and opening a window must not wait for it.
     from napari_sam2.inference.load import load_model
 
-    return load_model(choice.name, device=choice.device)
+    return load_model(choice.name, choice.device, choice.precision, choice.image_size)
 
 
 def _make_predictor(

@@ -103,6 +103,31 @@ class MergeObjects:
 
 
 @dataclass(frozen=True)
+class SplitObject:
+    """What an object was from a frame on became another object.
+
+    Parameters
+    ----------
+    stack : StackKey
+        The stack of the frame.
+    object_id, frame : int
+        The object, and the first frame that it loses.
+    part : int
+        The number of the new object.
+    """
+
+    stack: StackKey
+    object_id: int
+    frame: int
+    part: int
+
+    @property
+    def title(self) -> str:
+        """What a user calls it."""
+        return f"Split object {self.part} off {self.object_id}"
+
+
+@dataclass(frozen=True)
 class SetPrompts:
     """The prompts of an object on a frame were replaced.
 
@@ -253,6 +278,7 @@ Edit = (
     | ChangeObject
     | RemoveObject
     | MergeObjects
+    | SplitObject
     | SetPrompts
     | Paint
     | Choose

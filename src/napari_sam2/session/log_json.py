@@ -18,6 +18,7 @@ from napari_sam2.session.log import (
     Reopen,
     Run,
     SetPrompts,
+    SplitObject,
 )
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.prompt_json import read_prompt, write_prompt
@@ -38,6 +39,9 @@ def write_command(command: Command) -> dict[str, Any]:
             return {"do": "remove object", "object": object_id}
         case MergeObjects(object_id, other):
             return {"do": "merge objects", "object": object_id, "other": other}
+        case SplitObject(stack, object_id, frame, part):
+            at = _write_place(stack, object_id, frame)
+            return {"do": "split object", **at, "part": part}
         case SetPrompts(stack, object_id, frame, prompts):
             at = _write_place(stack, object_id, frame)
             return {"do": "set prompts", **at, "prompts": [write_prompt(each) for each in prompts]}
@@ -56,6 +60,8 @@ def write_command(command: Command) -> dict[str, Any]:
                 "stack": write_stack(command.stack),
                 "model": command.model.name,
                 "device": command.model.device,
+                "precision": command.model.precision,
+                "image_size": command.model.image_size,
                 "contrast_limits": _write_pair(command.contrast_limits),
                 "frames": list(command.frames),
                 "pass": None if command.request is None else _write_pass(command.request),
@@ -80,6 +86,9 @@ def read_command(value: Any, image: str) -> Command:
     if kind == "merge objects":
         found = strict.record(value, "do", "object", "other")
         return MergeObjects(_number(found["object"]), _number(found["other"]))
+    if kind == "split object":
+        found = strict.record(value, "do", "stack", "object", "frame", "part")
+        return SplitObject(*_place(found, image), _number(found["part"]))
     if kind == "set prompts":
         found = strict.record(value, "do", "stack", "object", "frame", "prompts")
         return SetPrompts(*_place(found, image), strict.listing(found["prompts"], read_prompt))
@@ -123,11 +132,13 @@ def read_stack(value: Any, image: str) -> StackKey:
 
 
 def _read_run(value: Any, image: str) -> Run:
-    names = "do stack model device contrast_limits frames pass results outcome".split()
-    found = strict.record(value, *names)
+    names = "do stack contrast_limits frames pass results outcome".split()
+    found = strict.record(value, *names, "model", "device", "precision", "image_size")
+    name, device, precision = (strict.text(found[n]) for n in ("model", "device", "precision"))
+    image_size = strict.optional(found["image_size"], _number)
     return Run(
         read_stack(found["stack"], image),
-        ModelChoice(strict.text(found["model"]), strict.text(found["device"])),
+        ModelChoice(name, device, precision, image_size),
         strict.optional(found["contrast_limits"], lambda each: strict.pair(each, strict.number)),
         strict.pair(found["frames"], strict.integer),
         strict.optional(found["pass"], _read_pass),

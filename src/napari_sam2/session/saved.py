@@ -13,6 +13,7 @@ from napari_sam2.session.log import (
     RemoveObject,
     Reopen,
     SetPrompts,
+    SplitObject,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:
                     isinstance(command, SetPrompts) and command.prompts
                 ):
                     known.add(command.object_id)
-        if isinstance(command, RemoveObject):
+        if isinstance(command, SplitObject):
+            known.add(command.part)
+        elif isinstance(command, RemoveObject):
             known.discard(command.object_id)
         elif isinstance(command, MergeObjects):
             known.discard(command.other)

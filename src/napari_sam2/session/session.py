@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from psygnal import Signal
 
+from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.session.edits import changes_of
 from napari_sam2.session.history import Change, Place
 from napari_sam2.session.log import (
@@ -23,8 +24,9 @@ from napari_sam2.session.log import (
     Reopen,
     Run,
     SetPrompts,
+    SplitObject,
 )
-from napari_sam2.session.masks import masks_of
+from napari_sam2.session.masks import masks_of, plane_mask
 from napari_sam2.session.state import State
 from napari_sam2.session.values import FrameChange, StackKey, TrackedObject
 
@@ -160,6 +162,50 @@ class Session(State):
                 held.visible if visible is None else visible,
             )
         )
+
+    def split_object(
+        self, stack: StackKey, object_id: int, frame: int, part: int, plane_shape: tuple[int, int]
+    ) -> None:
+        """Make another object of what an object is from a frame on.
+
+        A part that has masks but no prompt gets its mask next to the cut as one, as it could not
+        be carried on without.
+
+        Parameters
+        ----------
+        stack : StackKey
+            The stack of the frame.
+        object_id, frame : int
+            The object, and the first frame that it loses.
+        part : int
+            The number of the new object.
+        plane_shape : tuple of int
+            (rows, columns) of the stack's planes.
+
+        Raises
+        ------
+        ValueError
+            When nothing is left on one side of the cut, or the number is taken.
+        KeyError
+            When there is no such object.
+        """
+        self.find_object(object_id)
+        prompted = {at for held, at in self.prompts(stack) if held == object_id}
+        masks = {at: self.masks(stack, at).get(object_id) for at in self.frames(stack)}
+        seen = {at: mask for at, mask in masks.items() if mask is not None and mask.present}
+        used = sorted({*prompted, *seen})
+        before, after = ([at for at in used if (at < frame) is side] for side in (True, False))
+        if not (before and after):
+            raise ValueError(
+                f"Object {object_id} cannot be split at plane {frame}: it has nothing on one side "
+                "of it. Go to a plane where it goes on with the wrong one."
+            )
+        with self.step():
+            self.apply(SplitObject(stack, object_id, frame, part))
+            for owner, at, frames in ((object_id, before[-1], before), (part, after[0], after)):
+                if not prompted.intersection(frames):
+                    mask = MaskPrompt(plane_mask(seen[at], plane_shape))
+                    self.set_prompts(stack, owner, at, (mask,))
 
     def set_prompts(
         self, stack: StackKey, object_id: int, frame: int, prompts: Sequence[Prompt]

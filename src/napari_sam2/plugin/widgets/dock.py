@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.checkpoints.registry import CHECKPOINTS
@@ -13,10 +13,12 @@ from napari_sam2.plugin.controller import Controller
 from napari_sam2.plugin.runs import PROPAGATING
 from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
+from napari_sam2.plugin.widgets.objects_section import ObjectsSection
 from napari_sam2.plugin.widgets.prompt_section import PromptSection
 from napari_sam2.plugin.widgets.propagate_section import PropagateSection
 from napari_sam2.plugin.widgets.session_section import SessionSection
-from napari_sam2.session.engine import ModelChoice
+from napari_sam2.plugin.widgets.timeline import TimelineSection
+from napari_sam2.plugin.widgets.vertical_scroll import VerticalScroll
 from napari_sam2.session.pass_request import PassRequest
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.engine import Engine
 
 _ABSENT_FRAMES = 3
+_REFRESH_MS = 60  # so that a fast pass does not keep the window busy with its table
 
 
 class Sam2Widget(QWidget):
@@ -48,15 +51,11 @@ class Sam2Widget(QWidget):
         self.model = ModelSection()
         self.image = ImageSection(viewer, workspace.is_target_candidate)
         self.prompts = PromptSection(viewer)
+        self.objects = ObjectsSection()
         self.propagate = PropagateSection()
+        self.timeline = TimelineSection()
         self.history = SessionSection()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(10, 10, 10, 10)
-        layout.setSpacing(14)
-        sections = (self.model, self.image, self.prompts, self.propagate, self.history)
-        for section in sections:
-            layout.addWidget(section)
-        layout.addStretch(1)
+        self._lay_out()
         self._keys = keys.KeyBindings(
             viewer,
             {
@@ -68,21 +67,46 @@ class Sam2Widget(QWidget):
                 keys.CANCEL: self.controller.cancel,
                 keys.UNDO: self.controller.undo,
                 keys.REDO: self.controller.redo,
+                keys.LEAST_CERTAIN: self.controller.objects.go_to_least_certain,
             },
         )
         combos = (self.image.image, self.image.target, self.prompts.points, self.prompts.shapes)
         self._docked = False
+        self._refresh = QTimer(self)
+        self._refresh.setSingleShot(True)
+        self._refresh.setInterval(_REFRESH_MS)
+        self._refresh.timeout.connect(self._show_objects)
         self._let_go = _LetGo(self.controller, self._keys, combos)
         # With its window the widget is destroyed without being closed.
         self.destroyed.connect(self._let_go)
         self._wire()
         self.controller.open()
 
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
+        layout.setContentsMargins(10, 10, 10, 10)
+        layout.setSpacing(14)
+        sections = (
+            self.model,
+            self.image,
+            self.prompts,
+            self.objects,
+            self.propagate,
+            self.timeline,
+            self.history,
+        )
+        for section in sections:
+            layout.addWidget(section)
+        layout.addStretch(1)
+        area = VerticalScroll(inside)
+        outside = QVBoxLayout(self)
+        outside.setContentsMargins(0, 0, 0, 0)
+        outside.addWidget(area)
+
     def _wire(self) -> None:
         controller, workspace = self.controller, self.controller.workspace
-        self.model.model_chosen.connect(
-            lambda name, device: controller.set_model(ModelChoice(name, device))
-        )
+        self.model.model_chosen.connect(controller.set_model)
         self.model.download_asked.connect(
             lambda name: controller.downloads.start(CHECKPOINTS[name])
         )
@@ -110,12 +134,57 @@ class Sam2Widget(QWidget):
         self.history.restore_answered.connect(controller.saving.answer)
         controller.saving.offered.connect(self.history.show_offer)
         controller.session.history_changed.connect(self._show_history)
+        self._wire_objects()
         workspace.layers_changed.connect(self._show_layers)
         workspace.stack_changed.connect(self._show_stack)
         controller.prompting.active_changed.connect(self.prompts.show_active)
         controller.runs.progressed.connect(self.propagate.show_progress)
         controller.runs.status_changed.connect(self.propagate.show_status)
         controller.runs.running_changed.connect(self._show_running)
+
+    def _wire_objects(self) -> None:
+        objects, workspace = self.controller.objects, self.controller.workspace
+        prompting = self.controller.prompting
+        self.objects.active_chosen.connect(
+            lambda number: prompting.set_active(number, prompting.active[1])
+        )
+        self.prompts.one_each_asked.connect(objects.one_each)
+        self.objects.model.renamed.connect(objects.rename)
+        self.objects.model.shown.connect(objects.show)
+        self.objects.delete_asked.connect(objects.delete)
+        self.objects.merge_asked.connect(objects.merge)
+        self.objects.split_asked.connect(objects.split)
+        self.objects.frame_asked.connect(objects.go_to)
+        self.timeline.frame_asked.connect(objects.go_to)
+        self.timeline.least_certain_asked.connect(objects.go_to_least_certain)
+        for signal in (
+            objects.overview.changed,
+            prompting.active_changed,
+            workspace.stack_changed,
+            workspace.slider_moved,
+        ):
+            signal.connect(self._show_objects_soon)
+
+    def _show_objects_soon(self) -> None:
+        if not self._refresh.isActive():
+            self._refresh.start()
+
+    def _show_objects(self) -> None:
+        controller, overview = self.controller, self.controller.objects.overview
+        geometry, active = controller.workspace.geometry(), controller.prompting.active[0]
+        stack = None if geometry is None else geometry.key
+        self.objects.show_objects(overview.summaries(stack))
+        self.objects.show_active(active)
+        if stack is None or geometry is None:
+            self.timeline.show_track(active, 1, {}, frozenset())
+            return
+        self.timeline.show_track(
+            active,
+            geometry.frame_count,
+            overview.scores(stack, active),
+            overview.prompted(stack, active),
+        )
+        self.timeline.show_frame(controller.workspace.frame(geometry))
 
     def _propagate(self) -> None:
         section = self.propagate

@@ -10,8 +10,11 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QPushButton, QW
 from napari_sam2.checkpoints.download import address_of, is_downloaded
 from napari_sam2.checkpoints.registry import CHECKPOINTS, megabytes
 from napari_sam2.plugin.widgets.section import Section
+from napari_sam2.session.engine import ModelChoice
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
+_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_SIZES = (256, 512, 768, 1024)
 _FILE_TEXT = "own checkpoint file…"
 _FILE_FILTER = "Checkpoints (*.pt *.pth *.safetensors);;All files (*)"
 
@@ -21,15 +24,15 @@ class ModelSection(Section):
 
     Attributes
     ----------
-    model_chosen : Signal(str, str)
-        Emitted with the name or path of the checkpoint, and the device.
+    model_chosen : Signal(object)
+        Emitted with the `ModelChoice`.
     download_asked : Signal(str)
         Emitted with the name of the checkpoint to download.
     cancel_asked : Signal()
         Emitted when the download is to stop.
     """
 
-    model_chosen = Signal(str, str)
+    model_chosen = Signal(object)
     download_asked = Signal(str)
     cancel_asked = Signal()
 
@@ -45,8 +48,12 @@ class ModelSection(Section):
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.device = QComboBox()
+        self.device, self.precision, self.size = QComboBox(), QComboBox(), QComboBox()
         self.device.addItems(_DEVICES)
+        self.precision.addItems(_PRECISIONS)
+        self.size.addItem("the model's own size", None)
+        for side in _SIZES:
+            self.size.addItem(f"{side} x {side} pixels", side)
         self.download = QPushButton()
         self.progress = QProgressBar()
         self.cancel = QPushButton("Cancel")
@@ -60,13 +67,22 @@ class ModelSection(Section):
         )
         # hidden with the rest of its row, or the row would leave a gap
         self._caption = self.add_row("", self.download, self.progress, self.cancel)
+        self.device.setToolTip("Where the model runs; auto takes a GPU where there is one.")
+        self.precision.setToolTip(
+            "What the model computes in; auto is bfloat16 on a GPU that has it, else float32."
+        )
+        self.add_row("runs on", self.device, self.precision, even=True)
         self.add_row(
-            "device", self.device, tip="Where the model runs; auto takes a GPU where there is one."
+            "input",
+            self.size,
+            tip="The size that a plane is brought to for the model. A smaller one is faster and "
+            "gives other, coarser masks.",
         )
         self._chosen = 0
         self._show_only()
         self.model.activated.connect(self._on_activated)
-        self.device.activated.connect(self._emit)
+        for choice in (self.device, self.precision, self.size):
+            choice.activated.connect(self._emit)
         self.download.clicked.connect(lambda: self.download_asked.emit(self.model.currentData()))
         self.cancel.clicked.connect(lambda: self.cancel_asked.emit())
 
@@ -132,4 +148,11 @@ class ModelSection(Section):
         self._emit()
 
     def _emit(self) -> None:
-        self.model_chosen.emit(self.model.itemData(self._chosen), self.device.currentText())
+        self.model_chosen.emit(
+            ModelChoice(
+                self.model.itemData(self._chosen),
+                self.device.currentText(),
+                self.precision.currentText(),
+                self.size.currentData(),
+            )
+        )

@@ -29,7 +29,9 @@ class PromptSection(Section):
     ----------
     active_chosen : Signal(int, bool)
         Emitted with the object and the sign that the user chose.
-    new_object_asked, candidate_asked, label_given, label_taken_back, run_asked : Signal()
+    new_object_asked, candidate_asked, label_given, label_taken_back : Signal()
+        Emitted when the buttons are pressed.
+    run_asked, one_each_asked : Signal()
         Emitted when the buttons are pressed.
     auto_run_changed : Signal(bool)
         Emitted with whether prompts run by themselves.
@@ -41,6 +43,7 @@ class PromptSection(Section):
     label_given = Signal()
     label_taken_back = Signal()
     run_asked = Signal()
+    one_each_asked = Signal()
     auto_run_changed = Signal(bool)
 
     def __init__(self, viewer: napari.Viewer) -> None:
@@ -71,6 +74,11 @@ class PromptSection(Section):
         )
         self.remove_label = QPushButton("Take back")
         self.remove_label.setToolTip("Remove such a mask from the active object on this plane.")
+        self.one_each = QPushButton("One object each")
+        self.one_each.setToolTip(
+            "Make every point or shape of the selected layer an object of its own: detections, or "
+            "boxes, become masks in one go. Your own layer stays as it is."
+        )
         self.auto_run = QCheckBox("run by itself")
         self.auto_run.setChecked(True)
         self.auto_run.setToolTip("Show the mask after every click, without a button.")
@@ -84,22 +92,20 @@ class PromptSection(Section):
         self.use_label.clicked.connect(lambda: self.label_given.emit())
         self.remove_label.clicked.connect(lambda: self.label_taken_back.emit())
         self.run.clicked.connect(lambda: self.run_asked.emit())
+        self.one_each.clicked.connect(lambda: self.one_each_asked.emit())
         self.auto_run.toggled.connect(self.auto_run_changed)
         self.show_active(1, True)
 
     def _add_rows(self) -> None:
-        self.add_row(
-            "points",
-            self.points,
-            tip="Clicks. Your own Points layer serves as well; its features “object” and “sign” "
-            "are read where it has them.",
+        self.points.setToolTip(
+            "Clicks. Your own Points layer serves as well; its features “object” and “sign” are "
+            "read where it has them."
         )
-        self.add_row(
-            "shapes",
-            self.shapes,
-            tip="A rectangle is a box; a polygon, an ellipse and a lasso are outlines; a path and "
-            "a line are scribbles. Your own Shapes layer serves as well.",
+        self.shapes.setToolTip(
+            "A rectangle is a box; a polygon, an ellipse and a lasso are outlines; a path and a "
+            "line are scribbles. Your own Shapes layer serves as well."
         )
+        self.add_row("layers", self.points, self.shapes, even=True)
         self.add_row(
             "object",
             self.object,
@@ -116,8 +122,8 @@ class PromptSection(Section):
             even=True,
         )
         self.add_row("label", self.use_label, self.remove_label, even=True)
-        self.add_row("mask", self.candidate)
-        self.add_row("", self.run, self.auto_run)
+        self.add_row("mask", self.candidate, self.run, even=True)
+        self.add_row("", self.auto_run, self.one_each)
 
     def show_active(self, object_id: int, positive: bool) -> None:
         """Show the active object and the sign of the next point."""

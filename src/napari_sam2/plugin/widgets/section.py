@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 # One width for the captions of all sections, so that their fields stand in one column.
 _CAPTION_WIDTH = 56
 
 
 class Section(QWidget):
-    """Rows of captions and fields under a title.
+    """Rows of captions and fields under a title, which folds them away.
 
     Parameters
     ----------
@@ -20,10 +29,17 @@ class Section(QWidget):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        heading = QLabel(title)
-        font = heading.font()
-        font.setBold(True)
-        heading.setFont(font)
+        self.heading = QToolButton()
+        self.heading.setText(title)
+        self.heading.setCheckable(True)
+        self.heading.setChecked(True)
+        self.heading.setToolTip("Fold and unfold.")
+        self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.heading.setArrowType(Qt.ArrowType.DownArrow)
+        # the arrow, small, and neither frame nor ground: a title first of all
+        self.heading.setStyleSheet(
+            "QToolButton { border: none; background: transparent; padding: 0; font-weight: bold; }"
+        )
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         line.setFixedHeight(1)
@@ -31,9 +47,10 @@ class Section(QWidget):
         line.setStyleSheet("background-color: rgba(128, 128, 128, 90); border: none;")
         header = QHBoxLayout()
         header.setSpacing(8)
-        header.addWidget(heading)
+        header.addWidget(self.heading)
         header.addWidget(line, 1)
-        self._form = QFormLayout()
+        self._rows = QWidget()
+        self._form = QFormLayout(self._rows)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setHorizontalSpacing(8)
         self._form.setVerticalSpacing(6)
@@ -43,7 +60,13 @@ class Section(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addLayout(header)
-        layout.addLayout(self._form)
+        layout.addWidget(self._rows)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.heading.toggled.connect(self._unfold)
+
+    def add_wide(self, *fields: QWidget) -> None:
+        """Add fields without a caption, which share the whole width evenly."""
+        self._form.addRow(_side_by_side(fields, even=True))
 
     def add_row(self, caption: str, *fields: QWidget, tip: str = "", even: bool = False) -> QLabel:
         """Add a row of one field or several; gives its caption.
@@ -66,11 +89,20 @@ class Section(QWidget):
             widget.setToolTip(widget.toolTip() or tip)
         if len(fields) == 1:
             self._form.addRow(label, fields[0])
-            return label
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        for position, field in enumerate(fields):
-            row.addWidget(field, 1 if even or position == 0 else 0)
-        self._form.addRow(label, row)
+        else:
+            self._form.addRow(label, _side_by_side(fields, even))
         return label
+
+    def _unfold(self, open_: bool) -> None:
+        self._rows.setVisible(open_)
+        arrow = Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow
+        self.heading.setArrowType(arrow)
+
+
+def _side_by_side(fields: tuple[QWidget, ...], even: bool) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(6)
+    for position, field in enumerate(fields):
+        row.addWidget(field, 1 if even or position == 0 else 0)
+    return row

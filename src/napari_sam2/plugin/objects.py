@@ -1,0 +1,254 @@
+"""What is done to whole objects: deleted, merged, split, renamed, hidden, looked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Points, Shapes
+from napari.utils.notifications import show_info, show_warning
+
+from napari_sam2.plugin.coordinates import to_image
+from napari_sam2.plugin.drawings import Drawing, add_entries
+from napari_sam2.plugin.prompt_features import SIGNS, object_ids, signs
+from napari_sam2.plugin.prompt_layers import is_own
+from napari_sam2.session.log import MergeObjects, RemoveObject
+from napari_sam2.session.overview import Overview
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.plugin.prompting import Prompting
+    from napari_sam2.plugin.work import Work
+    from napari_sam2.plugin.workspace import Workspace
+    from napari_sam2.session.session import Session
+
+
+class Objects:
+    """Changes objects in the session together with what was drawn for them.
+
+    Parameters
+    ----------
+    session : Session
+        Has the objects.
+    workspace : Workspace
+        Has the prompt layers, and the plane in view.
+    prompting : Prompting
+        Knows the active object.
+    work : Work
+        Tells when the session can be changed.
+    take : callable
+        Takes what was drawn just now into the session.
+
+    Attributes
+    ----------
+    overview : Overview
+        The objects over the frames.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        workspace: Workspace,
+        prompting: Prompting,
+        work: Work,
+        take: Callable[[], None],
+    ) -> None:
+        self.overview = Overview(session)
+        self._session = session
+        self._workspace = workspace
+        self._prompting = prompting
+        self._work = work
+        self._take = take
+        self._looked_at = -1  # the frame that `go_to_least_certain` went to, in its order
+
+    def rename(self, object_id: int, name: str) -> None:
+        """Give an object another name."""
+        self._when_idle(
+            f"rename {object_id}", lambda: self._session.change_object(object_id, name=name)
+        )
+
+    def show(self, object_id: int, visible: bool) -> None:
+        """Show an object, or hide it."""
+        self._when_idle(
+            f"show {object_id}", lambda: self._session.change_object(object_id, visible=visible)
+        )
+
+    def delete(self, numbers: Sequence[int]) -> None:
+        """Delete objects with their prompts and masks in every stack."""
+
+        def delete() -> None:
+            with self._session.step("" if len(numbers) == 1 else f"Delete {len(numbers)} objects"):
+                for number in numbers:
+                    self._prompting.ignore(number)
+                    self._session.apply(RemoveObject(number))
+                self._redraw(lambda objects, _: np.isin(objects, numbers), None)
+
+        self._when_idle(f"delete {numbers}", delete)
+
+    def merge(self, numbers: Sequence[int]) -> None:
+        """Make one object of several: the one with the lowest number."""
+        first, *others = sorted(numbers)
+
+        def merge() -> None:
+            self._refuse_foreign(others)
+            title = "" if len(others) == 1 else f"Merge {len(numbers)} objects"
+            merged: list[int] = []
+            with self._session.step(title):
+                try:
+                    for other in others:
+                        self._session.apply(MergeObjects(first, other))
+                        merged.append(other)
+                finally:
+                    self._redraw(lambda objects, _: np.isin(objects, merged), first)
+            self._prompting.set_active(first, self._prompting.active[1])
+
+        self._when_idle(f"merge {numbers}", merge)
+
+    def split(self, number: int) -> None:
+        """Make another object of what an object is from the plane in view on."""
+        geometry = self._workspace.geometry()
+        if geometry is None:
+            return
+        cut = self._workspace.frame(geometry)
+
+        def split() -> None:
+            self._refuse_foreign([number])
+            part = self._prompting.free_number()
+            with self._session.step():
+                self._session.split_object(geometry.key, number, cut, part, geometry.plane_shape)
+
+                def goes(objects: NDArray[np.int_], layer: Points | Shapes) -> NDArray[np.bool_]:
+                    later: NDArray[np.bool_] = self._frames(layer, geometry) >= cut
+                    return np.where(objects == number, later, False)
+
+                self._redraw(goes, part)
+
+        self._when_idle(f"split {number}", split)
+
+    def one_each(self) -> None:
+        """Make every point or shape of the selected layer an object of its own, with a mask.
+
+        A layer of the user's own is copied into ours, and stays as it is.
+        """
+        workspace = self._workspace
+        layer, geometry = workspace.viewer.layers.selection.active, workspace.geometry()
+        if not isinstance(layer, Points | Shapes) or len(layer.data) == 0 or geometry is None:
+            show_warning(
+                "Select a Points or a Shapes layer in which there is something for the image first."
+            )
+            return
+
+        def give() -> None:
+            first = self._prompting.free_number()
+            with self._session.step("One object each"):
+                if is_own(layer):
+                    self._number(layer, first)
+                else:
+                    self._copy(layer, first)
+                self._take()
+                prompts = self._session.prompts(geometry.key)
+                new = [frame for number, frame in prompts if number >= first]
+                if new:  # what kept its number is in the same range, or is as it was
+                    self._work.run_frames(geometry.key, min(new), max(new))
+
+        self._when_idle("one each", give)
+
+    def go_to(self, frame: int) -> None:
+        """Show another frame of the stack."""
+        geometry = self._workspace.geometry()
+        if geometry is not None:
+            self._workspace.go_to(geometry, frame)
+
+    def go_to_least_certain(self) -> None:
+        """Show where a prompt for the active object pays most; again, the place after that."""
+        geometry, number = self._workspace.geometry(), self._prompting.active[0]
+        if geometry is None:
+            return
+        frames = self.overview.least_certain(geometry.key, number)
+        if not frames:
+            show_info(f"Object {number} has masks on planes with prompts only. Propagate it first.")
+            return
+        here = self._workspace.frame(geometry)
+        place = frames.index(here) + 1 if here == self._looked_at and here in frames else 0
+        self._looked_at = frames[place % len(frames)]
+        self._workspace.go_to(geometry, self._looked_at)
+
+    def _when_idle(self, what: str, change: Callable[[], None]) -> None:
+        def act() -> None:
+            self._take()
+            try:
+                change()
+            except (KeyError, ValueError) as error:
+                show_warning(str(error.args[0]))
+
+        self._work.when_idle(what, act)
+
+    def _number(self, layer: Points | Shapes, first: int) -> None:
+        """Give what is positive in our own layer numbers from one on, but for one of each object.
+
+        What is negative stays with the object that it was taken from.
+        """
+        named, positive = object_ids(layer), signs(layer)
+        seen: set[int] = set()
+        numbers = list(named)
+        for index, (number, part) in enumerate(zip(named, positive, strict=True)):
+            if part and number in seen:
+                numbers[index] = first
+                first += 1
+            if part:
+                seen.add(number)
+        Drawing.of(layer).of_objects(numbers).show()
+
+    def _copy(self, layer: Points | Shapes, first: int) -> None:
+        """Draw what is in a layer of the user's in our own, each with a number of its own."""
+        workspace = self._workspace
+        assert workspace.image is not None
+        name = "points" if isinstance(layer, Points) else "shapes"
+        if not is_own(getattr(workspace, name)):
+            workspace.choose_prompts(name, None)
+            workspace.make_prompt_layers()
+        kinds = ["point"] * len(layer.data) if isinstance(layer, Points) else layer.shape_type
+        drawn = zip(layer.data, kinds, signs(layer), strict=True)
+        entries = [
+            (to_image(corners, layer, workspace.image), kind, first + index, SIGNS[not positive])
+            for index, (corners, kind, positive) in enumerate(drawn)
+        ]
+        add_entries(getattr(workspace, name), entries)
+
+    def _refuse_foreign(self, numbers: Sequence[int]) -> None:
+        for layer in (self._workspace.points, self._workspace.shapes):
+            if layer is None or is_own(layer):
+                continue
+            if found := set(numbers).intersection(object_ids(layer)):
+                raise ValueError(
+                    f"Prompts of object {min(found)} are in your own layer “{layer.name}”, which "
+                    "is left as it is. Change its feature “object” there."
+                )
+
+    def _redraw(
+        self,
+        chosen: Callable[[NDArray[np.int_], Points | Shapes], NDArray[np.bool_]],
+        object_id: int | None,
+    ) -> None:
+        """Give what is drawn in our own layers to another object; to none, take it away."""
+        for layer in (self._workspace.points, self._workspace.shapes):
+            if not is_own(layer) or len(layer.data) == 0:
+                continue
+            drawing, numbers = Drawing.of(layer), np.array(object_ids(layer))
+            where = chosen(numbers, layer)
+            if object_id is None:
+                drawing.without(where).show()
+            else:
+                drawing.of_objects(np.where(where, object_id, numbers)).show()
+        self._take()
+
+    def _frames(self, layer: Points | Shapes, geometry: StackGeometry) -> NDArray[np.int_]:
+        """Frame of each point or shape; -1 for those in another stack."""
+        assert self._workspace.image is not None
+        starts = [np.atleast_2d(each)[0] for each in layer.data]
+        places = map(geometry.locate, to_image(starts, layer, self._workspace.image))
+        return np.array([-1 if place is None else place.frame for place in places])
