@@ -250,6 +250,7 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
         dock = Sam2Widget(viewer, engine)
         viewer.window.add_dock_widget(dock, name="SAM 2")
         docks.append(dock)
+        dock.controller.workspace.make_prompt_layers("shapes")
 
         def wait_idle(timeout=5000):
             controller = dock.controller

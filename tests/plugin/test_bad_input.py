@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Points, Shapes
 
+from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.pass_request import PassRequest
 
 
@@ -263,7 +264,7 @@ def test_an_error_in_the_worker_is_told_and_nothing_is_lost(
         raise error
 
     engine._load_model = fail
-    opened.dock.model.model_chosen.emit("other.pt", "cpu")
+    opened.dock.model.model_chosen.emit(ModelChoice("other.pt", "cpu"))
     opened.controller.propagate()
     opened.wait_idle()
     assert len(messages) == 1
@@ -272,7 +273,7 @@ def test_an_error_in_the_worker_is_told_and_nothing_is_lost(
     assert (opened.labels()[0] == 1).sum() == 197
     assert opened.dock.propagate.status.text().startswith("Stopped by an error")
     engine._load_model = real
-    opened.dock.model.model_chosen.emit("nano", "auto")
+    opened.dock.model.model_chosen.emit(ModelChoice("nano", "auto"))
     opened.controller.propagate()
     opened.wait_idle()
     assert (opened.labels()[5] == 1).sum() == 197

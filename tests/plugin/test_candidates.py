@@ -11,6 +11,7 @@ from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt, PolygonPrompt
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.candidates import describe, next_choice
+from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.values import ObjectMask
 
 CLICK, BOX = PointPrompt((3, 4)), BoxPrompt((1, 1, 5, 5))
@@ -104,7 +105,7 @@ def test_the_choice_is_carried_on_and_ends_with_its_prompts(open_dock, stack, en
     assert rows_of(opened, 0) == [12, 19]
     assert [call[0] for call in engine.predictors[0].calls] == ["add", "choose", "propagate"]
     # Another model is asked for the same.
-    opened.dock.model.model_chosen.emit("other.pt", "cpu")
+    opened.dock.model.model_chosen.emit(ModelChoice("other.pt", "cpu"))
     opened.controller.run_plane()
     opened.wait_idle()
     assert [call[0] for call in engine.predictors[1].calls] == ["add", "choose"]

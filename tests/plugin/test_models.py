@@ -8,7 +8,7 @@ import torch
 from napari_sam2.inference.masks import intersection_over_union
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.inference.video_predictor import VideoPredictor
-from napari_sam2.session.engine import Engine
+from napari_sam2.session.engine import Engine, ModelChoice
 from napari_sam2.training.evaluation import clicks_on_largest_planes, label_overlaps
 
 needs_cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -73,7 +73,7 @@ def test_a_checkpoint_of_another_model(open_dock, stack, messages, tmp_path):
 @needs_cpu_only
 def test_a_device_that_is_not_there(open_dock, stack, messages):
     opened = open_dock(stack, engine=Engine())
-    opened.dock.model.model_chosen.emit("nano", "cuda")
+    opened.dock.model.model_chosen.emit(ModelChoice("nano", "cuda"))
     opened.points.add([0, 20, 18])
     opened.wait_idle(60_000)
     assert [severity for severity, _ in messages] == ["error"]

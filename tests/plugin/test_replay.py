@@ -7,7 +7,7 @@ from tests.plugin.test_undo import settled
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
-from napari_sam2.session.engine import Engine
+from napari_sam2.session.engine import Engine, ModelChoice
 
 
 def test_labels_of_the_window_are_those_of_the_replay(
@@ -15,7 +15,7 @@ def test_labels_of_the_window_are_those_of_the_replay(
 ):
     image = discs[0][:5]
     opened = open_dock(image, engine=Engine())
-    opened.dock.model.model_chosen.emit("nano", "cpu")
+    opened.dock.model.model_chosen.emit(ModelChoice("nano", "cpu"))
     controller, layer_name = opened.controller, "SAM 2 labels"
 
     def idle():

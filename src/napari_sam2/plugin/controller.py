@@ -6,6 +6,7 @@ only place where an error becomes a notification.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import notification_manager, show_error, show_info, show_warning
@@ -86,12 +87,12 @@ class Controller:
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
         self._auto_run = True
         self._closed = False
+        self._last_edit = -float("inf")
         self._strokes = 0
         self._edited: dict[StackGeometry, set[int]] = {}  # frames in view while prompts changed
-        # A change within this time of another replaces it.
+        # The first change is taken at once; one within this time of another replaces it.
         self._settle = QTimer()
         self._settle.setSingleShot(True)
-        self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._on_settled)
         self._painting = Painting(self.undo, self.redo)
         self._painting.painted.connect(self._on_painted)
@@ -145,6 +146,11 @@ class Controller:
         self.workspace.make_prompt_layers()
         self.workspace.use_object(*self.prompting.active)
         self.workspace.take_clicks()
+
+    def use_tool(self, tool: str) -> None:
+        """Let the mouse draw a point, a box, an outline or a scribble."""
+        self.workspace.use_tool(tool)
+        self.workspace.use_object(*self.prompting.active)
 
     def choose_image(self, image: Image | None) -> None:
         """Work on another image."""
@@ -316,7 +322,11 @@ class Controller:
         self._take_prompts(geometry, keep_masks=True)
 
     def _on_prompts_edited(self) -> None:
-        self._settle.start()
+        now, earlier = time.monotonic(), self._last_edit
+        self._last_edit = now
+        # Not within napari's own event, which is one of several for the same change.
+        if not self._settle.isActive() or self._settle.interval():
+            self._settle.start(SETTLE_MS if now - earlier < SETTLE_MS / 1000 else 0)
 
     def _on_settled(self) -> None:
         self._settle.stop()

@@ -210,7 +210,7 @@ class Objects:
         name = "points" if isinstance(layer, Points) else "shapes"
         if not is_own(getattr(workspace, name)):
             workspace.choose_prompts(name, None)
-            workspace.make_prompt_layers()
+            workspace.make_prompt_layers(name)
         kinds = ["point"] * len(layer.data) if isinstance(layer, Points) else layer.shape_type
         drawn = zip(layer.data, kinds, signs(layer), strict=True)
         entries = [

@@ -153,6 +153,7 @@ class Prompting:
             for stack in self._session.stacks
             if stack.image == image
         }
+        workspace.make_prompt_layers("shapes")
         if is_own(workspace.points) and is_own(workspace.shapes):
             draw(workspace.points, workspace.shapes, prompts)
 

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _DONE = ("added", "removed", "changed")
+# what can be drawn: in which prompt layer, and the layer's mode for it
+TOOLS = {
+    "point": ("points", "add"),
+    "box": ("shapes", "add_rectangle"),
+    "outline": ("shapes", "add_polygon_lasso"),
+    "scribble": ("shapes", "add_path"),
+}
 
 
 class Workspace:
@@ -55,6 +62,10 @@ class Workspace:
         Emitted after another layer was chosen, by the user or because one was deleted.
     stack_changed : Signal()
         Emitted after anything that changes which planes are meant or how they are named.
+    slider_moved : Signal()
+        Emitted after the viewer shows another plane.
+    tool_changed : Signal(str)
+        Emitted with what the mouse draws now, one of `TOOLS`, or "".
     prompts_edited : Signal()
         Emitted after a point or a shape was added, moved, changed or deleted.
     next_object_changed : Signal(int, object)
@@ -69,6 +80,7 @@ class Workspace:
     layers_changed = Signal()
     stack_changed = Signal()
     slider_moved = Signal()
+    tool_changed = Signal(str)
     prompts_edited = Signal()
     next_object_changed = Signal(int, object)
     image_added = Signal()
@@ -87,6 +99,7 @@ class Workspace:
         for name in ("order", "ndim", "axis_labels"):
             viewer.dims.events[name].connect(self._on_stack_changed)
         viewer.dims.events.current_step.connect(self._on_slider_moved)
+        viewer.layers.selection.events.active.connect(self._on_tool)
 
     def close(self) -> None:
         """Listen to nothing any longer."""
@@ -95,6 +108,7 @@ class Workspace:
         for name in ("order", "ndim", "axis_labels"):
             self.viewer.dims.events[name].disconnect(self._on_stack_changed)
         self.viewer.dims.events.current_step.disconnect(self._on_slider_moved)
+        self.viewer.layers.selection.events.active.disconnect(self._on_tool)
         self._listen_image(None)
         self._listen("points", None)
         self._listen("shapes", None)
@@ -178,8 +192,16 @@ class Workspace:
         assert self.image is not None
         return read_prompts(self.points, self.shapes, self.image, geometry)
 
-    def make_prompt_layers(self) -> None:
-        """Make the prompt layers that are missing; those of an earlier dock serve again."""
+    def make_prompt_layers(self, *needed: str) -> None:
+        """Make the prompt layers that are missing; those of an earlier dock serve again.
+
+        A Shapes layer, for which napari loads a compiler first, is made once it is needed.
+
+        Parameters
+        ----------
+        *needed : str
+            "shapes" makes a Shapes layer, too.
+        """
         geometry = self.geometry()
         if self.image is None or geometry is None:
             return
@@ -188,10 +210,12 @@ class Workspace:
             ("shapes", Shapes, make_shapes_layer),
             ("points", Points, make_points_layer),
         ):
-            held = getattr(self, name)
+            held, found = getattr(self, name), self._own_layer(kind)
+            if held is None and found is None and name not in ("points", *needed):
+                continue
             # The user's own layer was chosen on purpose; reading it says what does not fit.
             if held is None or (is_own(held) and held.ndim != self.image.ndim):
-                self._listen(name, self._own_layer(kind) or make(self.image, geometry))
+                self._listen(name, found or make(self.image, geometry))
                 if getattr(self, name) not in self.viewer.layers:
                     self.viewer.add_layer(getattr(self, name))
             self._raise_above_image(getattr(self, name))
@@ -207,6 +231,24 @@ class Workspace:
         if not drawing and self.points is not None and self.points in self.viewer.layers:
             self.viewer.layers.selection.active = self.points
             self.points.mode = "add"
+
+    @property
+    def tool(self) -> str:
+        """What the mouse draws now, one of `TOOLS`; empty where it does something else."""
+        active = self.viewer.layers.selection.active
+        for tool, (name, mode) in TOOLS.items():
+            if active is not None and active is getattr(self, name) and str(active.mode) == mode:
+                return tool
+        return ""
+
+    def use_tool(self, tool: str) -> None:
+        """Let the mouse draw one of `TOOLS`, in a layer that is made where there is none."""
+        name, mode = TOOLS[tool]
+        self.make_prompt_layers(name)
+        layer = getattr(self, name)
+        if layer is not None:
+            self.viewer.layers.selection.active = layer
+            layer.mode = mode
 
     def use_object(self, object_id: int, positive: bool) -> None:
         """Make what is drawn next in layers of our own belong to an object."""
@@ -246,14 +288,19 @@ class Workspace:
             held.events.data.disconnect(self._on_data)
             held.events.features.disconnect(self._on_features)
             held.events.feature_defaults.disconnect(self._on_feature_defaults)
+            held.events.mode.disconnect(self._on_tool)
         setattr(self, name, layer)
         if layer is not None:
             layer.events.data.connect(self._on_data)
             layer.events.features.connect(self._on_features)
             layer.events.feature_defaults.connect(self._on_feature_defaults)
+            layer.events.mode.connect(self._on_tool)
 
     def _on_stack_changed(self) -> None:
         self.stack_changed.emit()
+
+    def _on_tool(self) -> None:
+        self.tool_changed.emit(self.tool)
 
     def _on_slider_moved(self) -> None:
         self.slider_moved.emit()

@@ -118,6 +118,8 @@ class Sam2Widget(QWidget):
         self.image.target.chosen.connect(controller.choose_target)
         self.prompts.points.chosen.connect(controller.choose_points)
         self.prompts.shapes.chosen.connect(controller.choose_shapes)
+        self.prompts.tool_chosen.connect(controller.use_tool)
+        workspace.tool_changed.connect(self.prompts.show_tool)
         self.prompts.active_chosen.connect(controller.prompting.set_active)
         self.prompts.new_object_asked.connect(controller.new_object)
         self.prompts.run_asked.connect(controller.run_plane)

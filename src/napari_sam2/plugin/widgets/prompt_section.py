@@ -12,9 +12,17 @@ from napari_sam2.plugin import keys
 from napari_sam2.plugin.colors import object_color
 from napari_sam2.plugin.widgets.layer_combo import LayerCombo
 from napari_sam2.plugin.widgets.section import Section
+from napari_sam2.plugin.workspace import TOOLS
 
 if TYPE_CHECKING:
     import napari
+
+_TOOL_TIPS = {
+    "point": "Click on the object.",
+    "box": "Draw a rectangle around the object.",
+    "outline": "Draw around the object with the button pressed; the outline is taken as it is.",
+    "scribble": "Draw along the object with the button pressed.",
+}
 
 
 class PromptSection(Section):
@@ -27,6 +35,8 @@ class PromptSection(Section):
 
     Attributes
     ----------
+    tool_chosen : Signal(str)
+        Emitted with what the user wants to draw.
     active_chosen : Signal(int, bool)
         Emitted with the object and the sign that the user chose.
     new_object_asked, candidate_asked, label_given, label_taken_back : Signal()
@@ -37,6 +47,7 @@ class PromptSection(Section):
         Emitted with whether prompts run by themselves.
     """
 
+    tool_chosen = Signal(str)
     active_chosen = Signal(int, bool)
     new_object_asked = Signal()
     candidate_asked = Signal()
@@ -58,6 +69,11 @@ class PromptSection(Section):
         self.new_object.setToolTip(f"Begin the next object. Key: {keys.NEW_OBJECT}")
         self.positive = QPushButton("+ positive")
         self.negative = QPushButton("− negative")
+        self.tools = {tool: QPushButton(tool) for tool in TOOLS}
+        for tool, button in self.tools.items():
+            button.setCheckable(True)
+            button.setToolTip(_TOOL_TIPS[tool])
+            button.clicked.connect(lambda _, tool=tool: self.tool_chosen.emit(tool))
         signs = QButtonGroup(self)
         for button in (self.positive, self.negative):
             button.setCheckable(True)
@@ -105,6 +121,7 @@ class PromptSection(Section):
             "A rectangle is a box; a polygon, an ellipse and a lasso are outlines; a path and a "
             "line are scribbles. Your own Shapes layer serves as well."
         )
+        self.add_row("draw", *self.tools.values(), even=True)
         self.add_row("layers", self.points, self.shapes, even=True)
         self.add_row(
             "object",
@@ -124,6 +141,11 @@ class PromptSection(Section):
         self.add_row("label", self.use_label, self.remove_label, even=True)
         self.add_row("mask", self.candidate, self.run, even=True)
         self.add_row("", self.auto_run, self.one_each)
+
+    def show_tool(self, chosen: str) -> None:
+        """Show what the mouse draws; empty where it does something else."""
+        for tool, button in self.tools.items():
+            button.setChecked(tool == chosen)
 
     def show_active(self, object_id: int, positive: bool) -> None:
         """Show the active object and the sign of the next point."""
