@@ -42,6 +42,51 @@ def test_the_oldest_go_to_disk_and_come_back():
     assert list(folder.iterdir()) == []
 
 
+def test_a_memory_that_is_used_again_counts_once_and_stays():
+    budget = MemoryBudget(budget=2 * memory(0).nbytes)
+    memories = [memory(value) for value in range(3)]
+    for each in (memories[0], memories[1], memories[0]):
+        budget.note(each)
+    assert budget.held == 2 * memory(0).nbytes
+    budget.note(memories[2])
+    assert [isinstance(each._large, Path) for each in memories] == [False, True, False]
+    budget.note(memories[1])  # it waits on disk still
+    assert budget.held == 2 * memory(0).nbytes
+    assert [isinstance(each._large, Path) for each in memories] == [False, True, False]
+    del memories[0], each
+    gc.collect()
+    assert budget.held == memory(0).nbytes
+
+
+def test_a_map_made_later_is_counted():
+    budget = MemoryBudget(budget=2**20)
+    prompted = FrameMemory(torch.zeros(1, 8, 8), 0.5, True, torch.ones(4))
+    budget.note(prompted)
+    prompted.map = torch.zeros(2, 2, 2)
+    budget.note(prompted)
+    assert budget.held == 4 * (8 * 8 + 2 * 2 * 2)
+
+
+def test_passes_that_compute_nothing_neither_hold_more_nor_read_more(
+    tiny_model, discs, monkeypatch
+):
+    video = VideoPredictor(tiny_model, discs[0])
+    budget = video._tracker.memories
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    list(video.propagate("forward"))
+    held = budget.held
+    for _ in range(3):
+        list(video.propagate("forward"))
+    assert budget.held == held
+    budget.budget = 1
+    budget.note(video._tracks[1].tracked[7])
+    read = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **kw: read.append(path) or load(path, **kw))
+    list(video.propagate("forward"))
+    assert len(read) == len(set(read))  # each once, for the mask that is shown
+
+
 def test_a_full_disk_is_told_once_and_nothing_is_lost(monkeypatch):
     budget = MemoryBudget(budget=1)
     monkeypatch.setattr(

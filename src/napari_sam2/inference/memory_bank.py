@@ -80,8 +80,10 @@ class FrameMemory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of mask and map."""
-        return sum(tensor.nbytes for tensor in self._get() if tensor is not None)
+        """Bytes of mask and map in memory; none while they wait on disk."""
+        if not isinstance(self._large, tuple):
+            return 0
+        return sum(tensor.nbytes for tensor in self._large if tensor is not None)
 
     def put_away(self, path: Path) -> None:
         """Keep mask and map in a file, which goes when this goes."""

@@ -21,7 +21,7 @@ GIVE_BACK_EVERY = 64  # memories put away
 class MemoryBudget:
     """Holds memories in RAM, or on the device, up to a number of bytes.
 
-    The ones least recently noted go to a temporary folder, from which `FrameMemory` reads them
+    The ones least recently used go to a temporary folder, from which `FrameMemory` reads them
     when they are asked for: a correction far from the running pass needs them still.
 
     Parameters
@@ -39,11 +39,14 @@ class MemoryBudget:
         self._full = False
 
     def note(self, memory: FrameMemory) -> None:
-        """Count a memory as the last one made; others make room for it."""
+        """Count a memory as the one used last; others make room for it."""
         reference = weakref.ref(memory, self._forget)
-        self._sizes[reference] = memory.nbytes
-        self.held += memory.nbytes
-        self._keep_within()
+        # equal to the reference under which it was noted before, perhaps with another size
+        self._forget(reference)
+        if memory.nbytes:
+            self._sizes[reference] = memory.nbytes
+            self.held += memory.nbytes
+            self._keep_within()
 
     def shrink(self) -> None:
         """Hold half as much from now on."""
