@@ -1,6 +1,10 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
+from napari_sam2.inference.load import Model
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.session.engine import Engine, ModelChoice, StackSource
 from napari_sam2.session.values import StackKey
@@ -273,6 +277,27 @@ def test_memory_after_a_cancel_and_after_an_error():
     with pytest.raises(RuntimeError, match="out of memory"):
         list(bench.engine.run_frames(NANO, here, {(2, 2): B}, {2}))
     assert bench.engine.memory is None
+
+
+def test_a_model_is_gone_before_the_next_one_is_loaded(tiny_model, discs):
+    models = []
+
+    def load(choice):
+        assert not any(model() is not None for model in models)
+        model = Model(tiny_model.network, tiny_model.device, tiny_model.dtype)
+        models.append(weakref.ref(model))
+        return model
+
+    engine = Engine(load)
+    prompts = {(1, 2): (PointPrompt((32.0, 30.0)),)}
+    gc.collect()
+    gc.disable()  # nothing is to wait for it
+    try:
+        for name in ("one", "other"):
+            list(engine.propagate(ModelChoice(name), source(discs[0]), prompts, "forward"))
+    finally:
+        gc.enable()
+    assert len(models) == 2
 
 
 def test_after_an_undone_pass_the_model_answers_as_if_it_had_never_been(tiny_model, discs):

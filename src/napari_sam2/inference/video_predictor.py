@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from napari_sam2.inference import answers
 from napari_sam2.inference.answers import alike
 from napari_sam2.inference.device import memory_share
-from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
-from napari_sam2.inference.frames import FrameSource, PlaneReader
+from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.masks import crop_of
 from napari_sam2.inference.memory_bank import Track
 from napari_sam2.inference.passes import plan_passes
+from napari_sam2.inference.planes import ShownPlanes
 from napari_sam2.inference.prompts import check_prompts
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.inference.trackers import tracker_for
 from napari_sam2.inference.tracks import Snapshot, Tracks
-from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
+from napari_sam2.inference.transforms import to_plane_logits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from napari_sam2.inference.feature_store import FeatureStore
     from napari_sam2.inference.frames import ArrayLike
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import Prediction
-    from napari_sam2.model.neck import ImageFeatures
 
 Direction = Literal["forward", "backward", "both"]
 
@@ -83,17 +78,21 @@ class VideoPredictor:
                 raise ValueError(f"{name} is {value}, but must be 0 or more.")
         self.model = model
         self.source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
-        self.contrast_limits = contrast_limits
-        self._reader = PlaneReader(self.source)
+        self._planes = ShownPlanes(model, self.source, contrast_limits)
         self.features = FeatureCache(
-            self._encode,
+            self._planes.encode,
             budget // 2,
             default_store(model.device) if store == "default" else store,
-            self._digest,
+            self._planes.key,
         )
         self._fit = model.fit(self.source.plane_shape)
         self._tracker = tracker_for(model, self.source, self.features, budget // 2, fill_holes)
         self._tracks = Tracks()
+
+    @property
+    def contrast_limits(self) -> tuple[float, float] | None:
+        """The intensities shown as black and white; None until a plane was asked for."""
+        return self._planes.contrast_limits
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -292,7 +291,7 @@ class VideoPredictor:
             Of this predictor, or of another one of the same model, stack and contrast limits.
         """
         if snapshot.contrast_limits != self.contrast_limits:
-            self.contrast_limits = snapshot.contrast_limits
+            self._planes.contrast_limits = snapshot.contrast_limits
             self.features.clear()
         self._tracker.memories = snapshot.memories
         self._tracks = Tracks(snapshot.tracks)
@@ -328,23 +327,6 @@ class VideoPredictor:
                 f"There is no frame {frame}: the stack has {len(self.source)}, from 0."
             )
 
-    def _shown(self, frame: int) -> tuple[NDArray[Any], tuple[float, float]]:
-        plane = self._reader.plane(frame)
-        if self.contrast_limits is None:
-            self.contrast_limits = contrast_limits_of(plane)
-        return plane, self.contrast_limits
-
-    def _encode(self, frame: int) -> ImageFeatures:
-        return encode_plane(self.model, *self._shown(frame))
-
-    def _digest(self, frame: int) -> str:
-        """What identifies the features of a frame, wherever it comes from."""
-        plane, limits = self._shown(frame)
-        digest = hashlib.blake2b(self.model.encoder_digest.encode(), digest_size=16)
-        digest.update(f"{plane.shape} {plane.dtype} {limits} {torch.get_num_threads()}".encode())
-        digest.update(np.ascontiguousarray(plane).tobytes())
-        return digest.hexdigest()
-
     def _run(
         self,
         passes: list[tuple[bool, dict[int, range]]],
@@ -364,9 +346,9 @@ class VideoPredictor:
                     continue
                 before = {object_id: track.get(frame) for object_id, track in active.items()}
                 known = following is None or following in self.features
-                self._reader.following = None if known else following
+                self._planes.reader.following = None if known else following
                 self._tracker.follow(frame, list(active.values()), reverse)
-                self._reader.following = None
+                self._planes.reader.following = None
                 yield self.result(frame)
                 for object_id in active.keys() & self._tracks.keys():
                     found = self._tracks[object_id].get(frame)

@@ -110,8 +110,11 @@ class Memory:
 
 def _load_model(choice: ModelChoice) -> Any:
     # Imported late: torch takes seconds to import, and opening a window must not wait for it.
+    import torch
+
     from napari_sam2.inference.load import load_model
 
+    torch.cuda.empty_cache()  # what the model before had: budgets are shares of what is free
     return load_model(choice.name, device=choice.device)
 
 
