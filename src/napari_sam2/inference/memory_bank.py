@@ -143,20 +143,20 @@ class Track:
             self.tracked.pop(frame, None)
         self.pending.clear()
 
-    def prompted_beyond(self, frame: int, frames: range, reverse: bool) -> int | None:
-        """The next frame in the direction of travel, of these frames, that has prompts."""
-        beyond = [
-            f for f in self.conditioning if f in frames and (f < frame if reverse else f > frame)
-        ]
-        return (max if reverse else min)(beyond, default=None)
+    def beyond(self, frame: int, frames: range, reverse: bool) -> tuple[range, range]:
+        """Those of these frames that lie further on, before the next prompted one and from it."""
+        prompted = [known for known in self.conditioning if known in frames]
+        if reverse:
+            again = max((f for f in prompted if f < frame), default=frames.start - 1)
+            return range(again + 1, frame), range(frames.start, again + 1)
+        again = min((f for f in prompted if f > frame), default=frames.stop)
+        return range(frame + 1, again), range(again, frames.stop)
 
-    def forget_beyond(self, frame: int, reverse: bool, until: int | None = None) -> None:
-        """Drop what was found further on in the direction of travel, as far as a frame."""
-        low, high = (until, frame) if reverse else (frame, until)
-        for known in list(self.tracked):
-            if (low is None or known > low) and (high is None or known < high):
-                del self.tracked[known]
-                self.passed.pop(known, None)
+    def forget(self, frames: range) -> None:
+        """Drop what was found on some frames."""
+        for frame in frames:
+            if self.tracked.pop(frame, None) is not None:
+                self.passed.pop(frame, None)
 
 
 @dataclass(frozen=True)

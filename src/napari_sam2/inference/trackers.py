@@ -91,6 +91,10 @@ class Tracker(ABC):
             for track in tracks:
                 self.memories.note(track.tracked[frame])
 
+    def is_current(self, track: Track, frame: int, reverse: bool) -> bool:
+        """Whether a pass would find on a frame what is known there already."""
+        return track.get(frame) is not None
+
     def _answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
     ) -> tuple[FrameMemory, ...]:
@@ -172,14 +176,21 @@ class MemoryTracker(Tracker):
             return super()._embedding(track, frame)
         return self._network.with_memory(self.features[frame], self._recall([track], [seen]))
 
+    def is_current(self, track: Track, frame: int, reverse: bool) -> bool:
+        """Whether a frame attends to the same as when its mask was made."""
+        if frame in track.conditioning:
+            return True
+        known = track.tracked.get(frame)
+        seen = self._attended(track, frame, reverse)
+        return known is not None and known.origin == track.origin(seen)
+
     def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         # objects that attend to equally much are one batch
         groups: dict[tuple[int, int], list[tuple[Track, Attended]]] = {}
         for track in tracks:
-            seen = self._attended(track, frame, reverse)
-            known = track.tracked.get(frame)
             # a correction changes what depends on it; all else would come out as it did before
-            if known is None or known.origin != track.origin(seen):
+            if not self.is_current(track, frame, reverse):
+                seen = self._attended(track, frame, reverse)
                 groups.setdefault(seen.lengths, []).append((track, seen))
         for group in groups.values():
             self._in_batches(group, lambda batch: self._follow_batch(frame, batch))
