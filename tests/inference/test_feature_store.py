@@ -135,3 +135,18 @@ def test_another_predictor_finds_what_was_encoded(tiny_model, discs, tmp_path):
     torch.manual_seed(1)
     network = Sam2(tiny_model.config).eval().requires_grad_(False)
     assert encoded(Model(network, CPU, torch.float32))[0] == 8
+
+
+def test_masks_from_stored_features_are_the_same_bit_by_bit(nano, discs, tmp_path):
+    store = FeatureStore(tmp_path, CPU)
+    logits = []
+    for expected in (3, 0):
+        video = VideoPredictor(nano, discs[0][:3], memory_budget=10**9, store=store)
+        video.add_prompts(1, 0, [PointPrompt((30, 30))])
+        list(video.propagate("forward"))
+        assert video.features.encoded == expected
+        logits.append([video._tracks[1].get(frame).logits for frame in range(3)])
+        for frame in range(3):
+            store.put(video._planes.key(frame), video.features[frame])
+    for one, other in zip(*logits, strict=True):
+        assert torch.equal(one, other)
