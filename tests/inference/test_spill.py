@@ -87,6 +87,39 @@ def test_passes_that_compute_nothing_neither_hold_more_nor_read_more(
     assert len(read) == len(set(read))  # each once, for the mask that is shown
 
 
+def test_what_prompts_gave_waits_on_disk_too(tiny_model, discs):
+    video = VideoPredictor(tiny_model, discs[0], memory_budget=0)
+
+    def files():
+        return set(Path(video._tracker.memories._folder.name).iterdir())
+
+    def assert_only_one_is_held():
+        track = video._tracks[1]
+        known = {*track.tracked.values(), *(each for a in track.answers.values() for each in a)}
+        waiting = [each._large for each in known if isinstance(each._large, Path)]
+        assert len(waiting) == len(known) - 1
+        assert set(waiting) == files()
+
+    for frame in range(4):
+        video.add_prompts(1, frame, [PointPrompt((30 + frame, 30))])
+    assert_only_one_is_held()
+    # a mask each, not the four that were decoded together
+    assert all(path.stat().st_size < 4 * 16 * 16 * 4 for path in files())
+    assert video.candidates(1, 2).masks.any()
+    list(video.propagate("forward"))
+    # with their maps, which a pass has made
+    assert all(memory.map is not None for memory in video._tracks[1].conditioning.values())
+    assert_only_one_is_held()
+
+
+def test_what_a_mask_was_made_from_takes_up_little(tiny_model, discs):
+    video = VideoPredictor(tiny_model, discs[0])
+    for frame in range(7):
+        video.add_prompts(1, frame, [PointPrompt((30 + frame, 30))])
+    list(video.propagate("forward"))
+    assert len(video._tracks[1].tracked[7].origin) == 16
+
+
 def test_a_full_disk_is_told_once_and_nothing_is_lost(monkeypatch):
     budget = MemoryBudget(budget=1)
     monkeypatch.setattr(

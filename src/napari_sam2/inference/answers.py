@@ -85,10 +85,11 @@ def decoded_candidates(network: Sam1 | Sam2, decoded: Decoded) -> tuple[FrameMem
     best_first = three.scores[0].argsort(descending=True, stable=True)
     return tuple(
         FrameMemory(
-            logits=three.logits[0, index, None].float(),
+            # copies, as above
+            logits=three.logits[0, index, None].to(torch.float32, copy=True),
             score=float(three.scores[0, index]),
             present=True,
-            pointer=pointers[index],
+            pointer=pointers[index].clone(),
         )
         for index in best_first.tolist()
     )

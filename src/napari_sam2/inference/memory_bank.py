@@ -6,6 +6,7 @@ conditioning.
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from dataclasses import dataclass, field, fields
 from itertools import count
@@ -14,14 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from torch import Tensor
 
     from napari_sam2.inference.prompts import Prompt
-
-    Origin = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 
 _numbers = count()
 
@@ -46,8 +45,8 @@ class FrameMemory:
     ----------
     number : int
         No other has it.
-    origin : tuple, optional
-        Of a tracked frame: numbers of the memories and the pointers that it attended to, each
+    origin : bytes, optional
+        Of a tracked frame: a digest of the memories and the pointers that it attended to, each
         with its place in time. The same origin would give the same mask again.
     """
 
@@ -61,8 +60,9 @@ class FrameMemory:
     ) -> None:
         self.score, self.present, self.pointer = score, present, pointer
         self.number = next(_numbers)
-        self.origin: Origin | None = None
+        self.origin: bytes | None = None
         self._large: tuple[Tensor, Tensor | None] | Path = (logits, map)
+        self._remove_file: Callable[[], object] | None = None
 
     @property
     def logits(self) -> Tensor:
@@ -77,6 +77,8 @@ class FrameMemory:
     @map.setter
     def map(self, made: Tensor) -> None:
         self._large = (self.logits, made)
+        if self._remove_file is not None:
+            self._remove_file()
 
     @property
     def nbytes(self) -> int:
@@ -89,7 +91,7 @@ class FrameMemory:
         """Keep mask and map in a file, which goes when this goes."""
         if isinstance(self._large, tuple):
             torch.save(self._large, path)
-            weakref.finalize(self, path.unlink, missing_ok=True)
+            self._remove_file = weakref.finalize(self, path.unlink, missing_ok=True)
             self._large = path
 
     def _get(self) -> tuple[Tensor, Tensor | None]:
@@ -127,14 +129,16 @@ class Track:
         """What other frames can attend to."""
         return self.conditioning.get(frame) or self.tracked.get(frame)
 
-    def origin(self, seen: Attended) -> Origin:
+    def origin(self, seen: Attended) -> bytes:
         """What a frame's mask is made from; see `FrameMemory`."""
 
-        def numbered(pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        def numbered(pairs: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
             found = ((self.remembered(frame), place) for frame, place in pairs)
-            return tuple((memory.number, place) for memory, place in found if memory is not None)
+            return [(memory.number, place) for memory, place in found if memory is not None]
 
-        return numbered(seen.maps), numbered(seen.pointers)
+        # a digest, as there may be hundreds of prompts, and each tracked frame keeps one
+        numbers = str((numbered(seen.maps), numbered(seen.pointers)))
+        return hashlib.blake2b(numbers.encode(), digest_size=16).digest()
 
     def remember(self) -> None:
         """Let what prompts gave condition the passes that follow."""

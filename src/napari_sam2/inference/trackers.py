@@ -78,7 +78,10 @@ class Tracker(ABC):
     ) -> tuple[FrameMemory, ...]:
         """The mask of an object's prompts on a frame and, unless it was given, the candidates."""
         with torch.inference_mode(), self.model.precision():
-            return self._answers(track, frame, prompts)
+            found = self._answers(track, frame, prompts)
+        for memory in reversed(found):
+            self.memories.note(memory)
+        return found
 
     def follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         """Carry objects to a frame in a pass, all but those prompted there."""
@@ -226,7 +229,7 @@ class MemoryTracker(Tracker):
         )
 
     def _recall(self, tracks: list[Track], seen: list[Attended]) -> Memories:
-        return recall(self._network, self.features, len(self.source), tracks, seen)
+        return recall(self._network, self.features, self.memories, len(self.source), tracks, seen)
 
 
 class MaskTracker(Tracker):
