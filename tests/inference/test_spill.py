@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,12 +22,16 @@ def memory(value):
     )
 
 
+def waiting(memories):
+    return [isinstance(each._large, Path) for each in memories]
+
+
 def test_the_oldest_go_to_disk_and_come_back():
     budget = MemoryBudget(budget=2 * memory(0).nbytes)
     memories = [memory(value) for value in range(5)]
     for each in memories:
         budget.note(each)
-    assert [isinstance(each._large, Path) for each in memories] == [True] * 3 + [False] * 2
+    assert waiting(memories) == [True] * 3 + [False] * 2
     assert budget.held == 2 * memory(0).nbytes
     folder = Path(budget._folder.name)
     assert len(list(folder.iterdir())) == 3
@@ -49,10 +54,10 @@ def test_a_memory_that_is_used_again_counts_once_and_stays():
         budget.note(each)
     assert budget.held == 2 * memory(0).nbytes
     budget.note(memories[2])
-    assert [isinstance(each._large, Path) for each in memories] == [False, True, False]
+    assert waiting(memories) == [False, True, False]
     budget.note(memories[1])  # it waits on disk still
     assert budget.held == 2 * memory(0).nbytes
-    assert [isinstance(each._large, Path) for each in memories] == [False, True, False]
+    assert waiting(memories) == [False, True, False]
     del memories[0], each
     gc.collect()
     assert budget.held == memory(0).nbytes
@@ -96,9 +101,9 @@ def test_what_prompts_gave_waits_on_disk_too(tiny_model, discs):
     def assert_only_one_is_held():
         track = video._tracks[1]
         known = {*track.tracked.values(), *(each for a in track.answers.values() for each in a)}
-        waiting = [each._large for each in known if isinstance(each._large, Path)]
-        assert len(waiting) == len(known) - 1
-        assert set(waiting) == files()
+        paths = [each._large for each in known if isinstance(each._large, Path)]
+        assert len(paths) == len(known) - 1
+        assert set(paths) == files()
 
     for frame in range(4):
         video.add_prompts(1, frame, [PointPrompt((30 + frame, 30))])
@@ -120,19 +125,63 @@ def test_what_a_mask_was_made_from_takes_up_little(tiny_model, discs):
     assert len(video._tracks[1].tracked[7].origin) == 16
 
 
-def test_a_full_disk_is_told_once_and_nothing_is_lost(monkeypatch):
+def test_a_full_disk_is_told_once_and_tried_again_later(monkeypatch):
     budget = MemoryBudget(budget=1)
-    monkeypatch.setattr(
-        torch, "save", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
-    )
-    memories = [memory(value) for value in range(4)]
+    memories = [memory(value) for value in range(5)]
+    now, free, tries = [1000.0], [0], []
+
+    def usage(folder):
+        tries.append(folder)
+        return SimpleNamespace(free=free[0])
+
+    monkeypatch.setattr("napari_sam2.inference.spill.shutil.disk_usage", usage)
+    monkeypatch.setattr("napari_sam2.inference.spill.time.monotonic", lambda: now[0])
     budget.note(memories[0])
-    with pytest.warns(UserWarning, match="No space left"):
+    with pytest.warns(UserWarning, match="less than 1 GB is free"):
         budget.note(memories[1])
     with warnings.catch_warnings(action="error"):
         budget.note(memories[2])
+        assert len(tries) == 1
+        now[0] += 100
         budget.note(memories[3])
-    assert [float(each.logits.max()) for each in memories] == [0, 1, 2, 3]
+        assert len(tries) == 2
+        assert not any(waiting(memories))
+        assert budget.held == 4 * memory(0).nbytes
+        free[0] = 10**10
+        now[0] += 100
+        budget.note(memories[4])
+    assert waiting(memories) == [True] * 4 + [False]
+    assert budget.held == memory(0).nbytes
+    assert [float(each.logits.max()) for each in memories] == [0, 1, 2, 3, 4]
+
+
+def test_a_file_that_cannot_be_written_is_told_and_nothing_is_lost(monkeypatch):
+    budget = MemoryBudget(budget=1)
+    memories = [memory(value) for value in range(2)]
+    budget.note(memories[0])
+
+    def full(path, content):
+        path.touch()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        budget.note(memories[1])
+    assert not any(waiting(memories))
+    assert list(Path(budget._folder.name).iterdir()) == []
+
+
+def test_an_error_of_the_device_is_not_taken_for_one_of_the_disk(monkeypatch):
+    budget = MemoryBudget(budget=1)
+    memories = [memory(value) for value in range(2)]
+    budget.note(memories[0])
+
+    def broken(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        budget.note(memories[1])
 
 
 def test_a_stack_with_hardly_any_memory_gives_the_same(tiny_model, discs):

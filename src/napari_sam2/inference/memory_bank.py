@@ -7,6 +7,7 @@ conditioning.
 from __future__ import annotations
 
 import hashlib
+import io
 import weakref
 from dataclasses import dataclass, field, fields
 from itertools import count
@@ -88,9 +89,18 @@ class FrameMemory:
         return sum(tensor.nbytes for tensor in self._large if tensor is not None)
 
     def put_away(self, path: Path) -> None:
-        """Keep mask and map in a file, which goes when this goes."""
+        """Keep mask and map in a file, which goes when this goes.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written.
+        """
         if isinstance(self._large, tuple):
-            torch.save(self._large, path)
+            # not by torch, whose errors of a full disk look like those of a GPU
+            content = io.BytesIO()
+            torch.save(self._large, content)
+            path.write_bytes(content.getbuffer())
             self._remove_file = weakref.finalize(self, path.unlink, missing_ok=True)
             self._large = path
 
