@@ -517,6 +517,27 @@ def test_memory_that_does_not_suffice_makes_batches_smaller(tiny_model, discs, m
     assert len(told) == 1
 
 
+def test_objects_that_attend_to_more_are_fewer_at_a_time(tiny_model, discs, monkeypatch):
+    # keys and values of eight maps of 4 x 4, 64 wide
+    monkeypatch.setattr("napari_sam2.inference.trackers.BATCH_BYTES", 8 * 3 * 4 * 16 * 64)
+    video = VideoPredictor(tiny_model, discs[0])
+    for object_id in range(1, 7):
+        for frame in (0, 6, 7) if object_id > 3 else (0,):
+            video.add_prompts(object_id, frame, [PointPrompt((10 * object_id, 30))])
+    network, batches = tiny_model.network, []
+    with_memory = type(network).with_memory
+
+    def noted(self, features, memories):
+        batches.append(memories.maps.shape[:2])
+        return with_memory(self, features, memories)
+
+    monkeypatch.setattr(type(network), "with_memory", noted)
+    list(video.propagate("forward", stop=3))
+    assert batches == [(3, 1), (2, 3), (1, 3), (3, 2), (2, 4), (1, 4), (2, 3), (1, 3)] + 3 * [
+        (1, 5)
+    ]
+
+
 def test_an_error_of_another_kind_is_not_taken_for_scarce_memory(video, monkeypatch):
     video.add_prompts(1, 0, [PointPrompt((30, 30))])
     run = video.propagate("forward")

@@ -15,7 +15,6 @@ from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.prompts import expand_prompts
 from napari_sam2.inference.recall import recall
 from napari_sam2.inference.spill import MemoryBudget
-from napari_sam2.model.config import Sam2Config
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
 from napari_sam2.model.sam2 import ABSENT_LOGIT, Sam2
 
@@ -67,11 +66,6 @@ class Tracker(ABC):
         self.memories = MemoryBudget(budget)
         self._told_of_memory = False
         self.batch = OBJECT_BATCH
-        config = model.config
-        if isinstance(config, Sam2Config) and model.device.type == "cpu":
-            # larger batches are no faster there
-            tokens = config.memories * (config.image_size // 16) ** 2
-            self.batch = max(1, min(self.batch, BATCH_BYTES // (3 * 4 * tokens * config.width)))
 
     def answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
@@ -118,11 +112,13 @@ class Tracker(ABC):
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
         return *self._split(own), *answers.decoded_candidates(network, decoded)
 
-    def _in_batches(self, items: list[Item], work: Callable[[list[Item]], None]) -> None:
+    def _in_batches(
+        self, items: list[Item], work: Callable[[list[Item]], None], most: int = OBJECT_BATCH
+    ) -> None:
         """Work through items in batches; smaller ones where the memory does not suffice."""
         first = 0
         while first < len(items):
-            batch = items[first : first + self.batch]
+            batch = items[first : first + min(self.batch, most)]
             try:
                 work(batch)
             except (RuntimeError, MemoryError) as error:
@@ -195,8 +191,10 @@ class MemoryTracker(Tracker):
             if not self.is_current(track, frame, reverse):
                 seen = self._attended(track, frame, reverse)
                 groups.setdefault(seen.lengths, []).append((track, seen))
-        for group in groups.values():
-            self._in_batches(group, lambda batch: self._follow_batch(frame, batch))
+        for (maps, _), group in groups.items():
+            self._in_batches(
+                group, lambda batch: self._follow_batch(frame, batch), self._most(maps)
+            )
 
     def _follow_batch(self, frame: int, batch: list[tuple[Track, Attended]]) -> None:
         network, features = self._network, self.features[frame]
@@ -209,6 +207,15 @@ class MemoryTracker(Tracker):
             found.map = memory.clone()
             found.origin = track.origin(seen)
             track.tracked[frame] = found
+
+    def _most(self, maps: int) -> int:
+        """How many objects are a batch, of which each attends to so many maps."""
+        if self.model.device.type != "cpu":
+            return OBJECT_BATCH
+        # larger batches are no faster there, and with many prompts each object attends to much
+        config = self._network.config
+        tokens = maps * (config.image_size // 16) ** 2
+        return max(1, min(OBJECT_BATCH, BATCH_BYTES // (3 * 4 * tokens * config.width)))
 
     @property
     def _network(self) -> Sam2:
