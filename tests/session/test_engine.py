@@ -17,14 +17,14 @@ A, B = (PointPrompt((1.0, 1.0)),), (PointPrompt((2.0, 2.0)),)
 class Recorder:
     """A predictor that notes what it is told."""
 
-    def __init__(self, frames, fails=False):
+    def __init__(self, frames):
         self.frames = frames
         self.calls = []
-        self.fails = fails
+        self.error = None
 
     def add_prompts(self, object_id, frame, prompts):
-        if self.fails:
-            raise RuntimeError("out of memory")
+        if self.error is not None:
+            raise self.error
         self.calls.append(("add", object_id, frame, tuple(prompts)))
         return ("result", object_id, frame)
 
@@ -53,7 +53,6 @@ class Bench:
     def __init__(self):
         self.loaded = []
         self.predictors = []
-        self.fails = False
         self.engine = Engine(self.load, self.make)
 
     def load(self, choice):
@@ -63,7 +62,7 @@ class Bench:
         return choice.name
 
     def make(self, model, frames, contrast_limits):
-        self.predictors.append(Recorder(frames, self.fails))
+        self.predictors.append(Recorder(frames))
         return self.predictors[-1]
 
 
@@ -184,15 +183,38 @@ def test_after_a_bad_model_the_good_one_is_loaded_again():
     assert bench.loaded == [NANO, NANO]
 
 
-def test_after_an_error_a_new_predictor_gets_all_prompts_again():
+def test_after_an_error_a_new_predictor_goes_on_from_the_memory_before():
     bench = Bench()
     here = source()
     list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
-    bench.predictors[0].fails = True
-    with pytest.raises(RuntimeError, match="out of memory"):
+    memory = bench.engine.memory
+    bench.predictors[0].error = RuntimeError("shapes do not match")
+    with pytest.raises(RuntimeError, match="do not match"):
         list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
+    assert bench.engine.memory is memory
     list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
-    assert bench.predictors[1].calls == [("add", 1, 2, A), ("add", 2, 2, A)]
+    assert bench.predictors[1].calls == [("restore", (("add", 1, 2, A),)), ("add", 2, 2, A)]
+
+
+def test_after_a_prompt_that_cannot_be_used_the_predictor_goes_on_from_the_memory_before():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    memory = bench.engine.memory
+    (predictor,) = bench.predictors
+    predictor.error = ValueError("The mask is too thin.")
+    with pytest.raises(ValueError, match="too thin"):
+        # the first object is removed before the second fails
+        list(bench.engine.run_frames(NANO, here, {(2, 2): A}, {2}))
+    assert bench.engine.memory is memory
+    predictor.error = None
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): B}, {2}))
+    assert bench.predictors == [predictor]
+    assert predictor.calls[1:] == [
+        ("remove object", 1),
+        ("restore", (("add", 1, 2, A),)),
+        ("add", 2, 2, B),
+    ]
 
 
 def test_a_cancelled_run_keeps_the_predictor():
@@ -266,17 +288,13 @@ def test_memory_of_another_model_is_of_no_use():
     assert bench.predictors[1].calls == [("add", 1, 2, A)]
 
 
-def test_memory_after_a_cancel_and_after_an_error():
+def test_memory_after_a_cancel():
     bench = Bench()
     here = source()
     steps = bench.engine.propagate(NANO, here, {(1, 2): A, (2, 2): A})
     next(steps)
     steps.close()
     assert list(bench.engine.memory.sent) == [(1, 2)]
-    bench.predictors[0].fails = True
-    with pytest.raises(RuntimeError, match="out of memory"):
-        list(bench.engine.run_frames(NANO, here, {(2, 2): B}, {2}))
-    assert bench.engine.memory is None
 
 
 def test_a_model_is_gone_before_the_next_one_is_loaded(tiny_model, discs):
