@@ -12,6 +12,7 @@ from napari_sam2.inference.transforms import to_model_image, to_model_mask, to_m
 from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN, NEGATIVE, POSITIVE
 
+ENCODING = 1  # to be raised when planes come to be encoded otherwise: stored features outlive that
 LOGIT_LIMIT = 32.0  # logits fed back are clamped to this, as in the sam2 package
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_sam2.inference.encode import encode_plane
+from napari_sam2.inference.encode import ENCODING, encode_plane
 from napari_sam2.inference.frames import PlaneReader
 from napari_sam2.inference.transforms import contrast_limits_of
 
@@ -55,7 +55,8 @@ class ShownPlanes:
         """What identifies the features of a plane, wherever it comes from."""
         plane, limits = self._shown(frame)
         digest = hashlib.blake2b(self.model.encoder_digest.encode(), digest_size=16)
-        digest.update(f"{plane.shape} {plane.dtype} {limits} {torch.get_num_threads()}".encode())
+        how = ENCODING, self.model.device.type, torch.get_num_threads(), limits
+        digest.update(f"{how} {plane.shape} {plane.dtype}".encode())
         digest.update(np.ascontiguousarray(plane).tobytes())
         return digest.hexdigest()
 
