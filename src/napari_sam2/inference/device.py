@@ -103,7 +103,7 @@ def memory_share(device: torch.device) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the device, or of the computer, is used up."""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(
         known in text for known in OUT_OF_MEMORY
     )
 
