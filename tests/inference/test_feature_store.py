@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from napari_sam2 import PointPrompt, VideoPredictor
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.feature_store import FeatureStore, default_store
+from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.load import Model
+from napari_sam2.inference.planes import ShownPlanes
 from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.sam2 import Sam2
 
@@ -77,13 +84,108 @@ def test_what_another_process_is_writing_stays_until_it_is_abandoned(tmp_path):
     assert not unfinished.exists()
 
 
-def test_a_full_disk_is_told_once_and_ends_the_storing(tmp_path, monkeypatch):
+def test_a_full_disk_is_told_once_and_ends_the_storing(tmp_path):
     store = FeatureStore(tmp_path, CPU, budget=10)
     with pytest.warns(UserWarning, match=r"could not be kept .*NAPARI_SAM2_FEATURES"):
         store.put("a", features(1))
     store.budget = 10**9
     store.put("b", features(1))
     assert not list(tmp_path.iterdir())
+    with warnings.catch_warnings(action="error"):  # nor is it by the next predictor
+        FeatureStore(tmp_path, CPU, budget=10).put("a", features(1))
+    store = FeatureStore(tmp_path, CPU)
+    store.put("a", features(1))
+    assert_equal(store.get("a"), features(1))
+
+
+def test_nothing_is_removed_in_vain(tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path, CPU)
+    for name in "abc":
+        store.put(name, features(1))
+    disk = SimpleNamespace(total=10**9, free=10**8 - 20_000)  # less than the spare
+    monkeypatch.setattr("napari_sam2.inference.feature_store.shutil.disk_usage", lambda _: disk)
+    with pytest.warns(UserWarning, match="do not fit"):
+        store.put("d", features(2))
+    assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["a", "b", "c"]
+    disk.free = 10**8 - 1000
+    FeatureStore(tmp_path, CPU).put("e", features(2))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_another_process_reads_on_windows_stays(tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path, CPU)
+    for age, name in enumerate("cba"):
+        store.put(name, features(1))
+        os.utime(tmp_path / f"{name}.features", (1000 - age, 1000 - age))
+    store.budget = int(3.5 * (tmp_path / "a.features").stat().st_size)
+    unlink = os.unlink
+
+    def used(path):
+        if "a.features" in str(path):
+            raise PermissionError
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", used)
+    store.put("d", features(2))
+    assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["a", "c", "d"]
+
+
+def test_the_folder_is_not_looked_through_for_each_entry(tmp_path, monkeypatch):
+    scans = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scans.append(path) or scandir(path))
+    store = FeatureStore(tmp_path, CPU)
+    for name in range(70):
+        store.put(str(name), features(1))
+    assert len(scans) == 2
+    size = (tmp_path / "1.features").stat().st_size
+    store.budget = 80 * size
+    other = FeatureStore(tmp_path, CPU)
+    for name in range(70, 200):
+        store.put(str(name), features(1))
+        other.put(f"other {name}", features(1))
+    assert len(list(tmp_path.iterdir())) < 80 + 64
+    assert len(scans) < 40
+
+
+def test_a_folder_that_others_own_is_read(tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path, CPU)
+    store.put("a", features(1))
+
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert_equal(store.get("a"), features(1))
+
+
+def test_threads_may_store_the_same(tmp_path):
+    path, both_write = tmp_path / "a.features", threading.Barrier(2)
+
+    def write(content):
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+            both_write.wait(10)
+            assert partial.read_bytes() == content
+        return path.read_bytes()
+
+    with ThreadPoolExecutor(2) as executor:
+        found = set(executor.map(write, (b"one", b"other")))
+    assert found <= {b"one", b"other"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_changes_the_features_changes_the_key(tiny_model, discs, monkeypatch):
+    source = FrameSource(discs[0])
+
+    def key(device="cpu", frame=0, limits=(0.0, 255.0)):
+        model = Model(tiny_model.network, torch.device(device), torch.float32)
+        return ShownPlanes(model, source, limits).key(frame)
+
+    keys = [key(), key("cuda"), key(frame=1), key(limits=(0.0, 200.0))]
+    monkeypatch.setattr("napari_sam2.inference.planes.ENCODING", 2)
+    keys.append(key())
+    assert len(set(keys)) == 5
 
 
 def _put_and_get(folder, start):
@@ -135,3 +237,18 @@ def test_another_predictor_finds_what_was_encoded(tiny_model, discs, tmp_path):
     torch.manual_seed(1)
     network = Sam2(tiny_model.config).eval().requires_grad_(False)
     assert encoded(Model(network, CPU, torch.float32))[0] == 8
+
+
+def test_masks_from_stored_features_are_the_same_bit_by_bit(nano, discs, tmp_path):
+    store = FeatureStore(tmp_path, CPU)
+    logits = []
+    for expected in (3, 0):
+        video = VideoPredictor(nano, discs[0][:3], memory_budget=10**9, store=store)
+        video.add_prompts(1, 0, [PointPrompt((30, 30))])
+        list(video.propagate("forward"))
+        assert video.features.encoded == expected
+        logits.append([video._tracks[1].get(frame).logits for frame in range(3)])
+        for frame in range(3):
+            store.put(video._planes.key(frame), video.features[frame])
+    for one, other in zip(*logits, strict=True):
+        assert torch.equal(one, other)

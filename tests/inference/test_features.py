@@ -45,3 +45,16 @@ def test_half_is_kept_after_shrinking():
     assert cache.shrink()
     assert list(cache._kept) == [5]
     assert not cache.shrink()
+
+
+def test_shrinking_takes_no_memory(tmp_path, monkeypatch):
+    cache = FeatureCache(encode, 10**6, FeatureStore(tmp_path, torch.device("cpu")))
+    for frame in range(4):
+        cache[frame]
+
+    def put(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(cache.store, "put", put)
+    assert cache.shrink()
+    assert list(cache._kept) == [2, 3]

@@ -7,7 +7,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.frames import FrameSource, PlaneReader
 
 
 @given(
@@ -77,3 +77,27 @@ def test_complex_numbers_are_refused():
 def test_a_frame_beyond_the_end_is_named():
     with pytest.raises(IndexError, match="the stack has 2"):
         FrameSource(np.zeros((2, 3, 4))).plane(2)
+
+
+def test_a_plane_that_could_not_be_read_is_read_again():
+    class Shaky:
+        shape, dtype = (3, 4, 5), np.dtype(float)
+        works = False
+
+        def __getitem__(self, index):
+            if not self.works:
+                raise OSError("the disk is gone")
+            return np.full((4, 5), float(index[0]))
+
+    data = Shaky()
+    reader = PlaneReader(FrameSource(data))
+    reader.following = 1
+    for _ in range(2):
+        with pytest.raises(OSError, match="disk is gone"):
+            reader.plane(0)
+    data.works = True
+    assert (reader.plane(0) == 0).all()
+    reader.following = None
+    with pytest.raises(OSError, match="disk is gone"):
+        reader.plane(1)  # as it was when it was read ahead
+    assert (reader.plane(1) == 1).all()

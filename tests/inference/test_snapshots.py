@@ -31,3 +31,18 @@ def test_a_snapshot_does_not_change_and_brings_everything_back(tiny_model, discs
         assert found.object_ids == expected.object_ids
         for crop, other in zip(found.crops, expected.crops, strict=True):
             np.testing.assert_array_equal(crop.logits, other.logits)
+
+
+def test_a_pass_ends_when_a_snapshot_is_restored(tiny_model, discs):
+    video = VideoPredictor(tiny_model, discs[0])
+    blank = video.snapshot()
+    video.add_prompts(1, 2, [PointPrompt((32.0, 30.0))])
+    snapshot = video.snapshot()
+    for each in (blank, snapshot):
+        video.add_prompts(1, 2, [PointPrompt((32.0, 30.0))])
+        steps = video.propagate("forward")
+        next(steps)
+        video.restore(each)
+        assert list(steps) == []
+        known = [frame for frame in range(8) if video.result(frame).object_ids]
+        assert known == ([2] if each is snapshot else [])

@@ -32,6 +32,10 @@ def masks_of(video, object_id):
     }
 
 
+def frames_of(results):
+    return [result.frame for result in results]
+
+
 def assert_same(first, second):
     assert first.keys() == second.keys()
     for frame, mask in first.items():
@@ -325,6 +329,19 @@ def test_an_object_removed_while_propagating_is_left_out(video):
     assert all(result.object_ids == (2,) for result in run)
 
 
+def test_an_object_removed_and_prompted_anew_waits_for_the_next_pass(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    video.add_prompts(2, 0, [PointPrompt((65, 70))])
+    run = video.propagate("forward")
+    next(run)
+    video.remove_object(1)
+    video.add_prompts(1, 5, [PointPrompt((35, 30))])
+    assert frames_of(run) == list(range(1, 8))
+    assert set(masks_of(video, 1)) == {5}
+    list(video.propagate("forward"))
+    assert set(masks_of(video, 1)) == {5, 6, 7}
+
+
 def test_absent_objects_stop(tiny_model, discs):
     network = tiny_model.network
     bias = network.mask_decoder.presence_head.layers[-1].bias
@@ -338,6 +355,24 @@ def test_absent_objects_stop(tiny_model, discs):
     assert [result.frame for result in results] == [0, 1, 2]
     assert not results[-1].present.any()
     assert not results[-1].masks.any()
+
+
+def test_absence_forgets_nothing_outside_the_range(tiny_model, discs, monkeypatch):
+    monkeypatch.setattr(Track, "origin", lambda self, seen: object())  # the model will change
+    bias = tiny_model.network.mask_decoder.presence_head.layers[-1].bias
+    forward, backward = (VideoPredictor(tiny_model, discs[0]) for _ in range(2))
+    for video in (forward, backward):
+        for frame in (1, 6):
+            video.add_prompts(1, frame, [PointPrompt((30, 30))])
+        list(video.propagate())
+    try:
+        bias.fill_(-10.0)
+        list(forward.propagate("both", start=0, stop=4, stop_when_absent=1))
+        list(backward.propagate("backward", start=7, stop=3, stop_when_absent=1))
+    finally:
+        bias.fill_(10.0)
+    assert set(masks_of(forward, 1)) == {0, 1, 2, 5, 6, 7}
+    assert set(masks_of(backward, 1)) == {0, 1, 2, 5, 6, 7}
 
 
 def test_an_absent_object_is_taken_up_where_it_is_prompted_again(tiny_model, discs, monkeypatch):
@@ -415,6 +450,50 @@ def test_a_pass_stops_where_masks_stay_the_same(video):
     assert_same(masks_of(video, 1), known)
 
 
+@pytest.fixture
+def settled(monkeypatch):
+    """Masks that are computed again count as unchanged."""
+    monkeypatch.setattr(
+        "napari_sam2.inference.video_predictor.alike", lambda before, after: before is not None
+    )
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_correction_beyond_where_masks_stay_the_same_is_carried(video, reverse):
+    direction, start, later = ("backward", 7, 2) if reverse else ("forward", 0, 5)
+    video.add_prompts(1, start, [PointPrompt((30, 30))])
+    list(video.propagate(direction))
+    video.add_prompts(1, later, [PointPrompt((70, 70))])
+    frames = frames_of(video.propagate(direction, start=start, stop_when_unchanged=2))
+    expected = [0, 1, 2, 5, 6, 7]
+    assert frames == ([7 - frame for frame in expected] if reverse else expected)
+
+
+def test_a_cancelled_pass_is_finished_though_masks_stay_the_same(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    run = video.propagate("forward")
+    assert [next(run).frame for _ in range(5)] == [0, 1, 2, 3, 4]
+    run.close()
+    assert frames_of(video.propagate("forward", stop_when_unchanged=2)) == list(range(8))
+    assert set(masks_of(video, 1)) == set(range(8))
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_cancelled_correction_is_carried_on(video):
+    video.add_prompts(1, 0, [PointPrompt((30, 30))])
+    list(video.propagate("forward"))
+    video.add_prompts(1, 2, [PointPrompt((70, 70))])
+    run = video.propagate("forward")
+    assert [next(run).frame for _ in range(5)] == [0, 1, 2, 3, 4]
+    run.close()
+    before = [video._tracks[1].get(frame) for frame in range(8)]
+    frames = frames_of(video.propagate("forward", stop_when_unchanged=2))
+    assert frames == list(range(7))
+    known = [video._tracks[1].get(frame) is memory for frame, memory in enumerate(before)]
+    assert known == [True] * 5 + [False] * 2 + [True]
+
+
 def test_memory_that_does_not_suffice_makes_batches_smaller(tiny_model, discs, monkeypatch):
     video = VideoPredictor(tiny_model, discs[0])
     objects = range(1, 7)
@@ -436,6 +515,27 @@ def test_memory_that_does_not_suffice_makes_batches_smaller(tiny_model, discs, m
     assert most[:3] == [6, 3, 1]
     assert set(most[3:]) == {1}
     assert len(told) == 1
+
+
+def test_objects_that_attend_to_more_are_fewer_at_a_time(tiny_model, discs, monkeypatch):
+    # keys and values of eight maps of 4 x 4, 64 wide
+    monkeypatch.setattr("napari_sam2.inference.trackers.BATCH_BYTES", 8 * 3 * 4 * 16 * 64)
+    video = VideoPredictor(tiny_model, discs[0])
+    for object_id in range(1, 7):
+        for frame in (0, 6, 7) if object_id > 3 else (0,):
+            video.add_prompts(object_id, frame, [PointPrompt((10 * object_id, 30))])
+    network, batches = tiny_model.network, []
+    with_memory = type(network).with_memory
+
+    def noted(self, features, memories):
+        batches.append(memories.maps.shape[:2])
+        return with_memory(self, features, memories)
+
+    monkeypatch.setattr(type(network), "with_memory", noted)
+    list(video.propagate("forward", stop=3))
+    assert batches == [(3, 1), (2, 3), (1, 3), (3, 2), (2, 4), (1, 4), (2, 3), (1, 3)] + 3 * [
+        (1, 5)
+    ]
 
 
 def test_an_error_of_another_kind_is_not_taken_for_scarce_memory(video, monkeypatch):
@@ -508,6 +608,7 @@ def test_a_plane_that_cannot_be_read_says_so(tiny_model, discs):
     assert [next(run).frame for _ in range(3)] == [0, 1, 2]
     with pytest.raises(OSError, match="the disk is gone"):
         next(run)
+    assert video._planes.reader.following is None
     assert set(masks_of(video, 1)) == {0, 1, 2}
 
 

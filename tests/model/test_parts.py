@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,12 @@ def test_rotary_encoding_repeats_over_memories():
     torch.testing.assert_close(twice[:, :6], twice[:, 6:])
 
 
+def test_turning_without_complex_numbers_is_the_same():
+    table = rotary_table(16, 2, 3, torch.zeros(1))
+    x = torch.randn(2, 12, 16)
+    torch.testing.assert_close(rotate(x, torch.view_as_real(table)), rotate(x, table))
+
+
 def test_sines_against_the_formula():
     time = sine_time(torch.tensor([0.5]), 8)[0].numpy()
     angle = 0.5 / 10000.0 ** np.array([0, 0, 0.5, 0.5])
@@ -73,6 +81,31 @@ def test_padding_has_no_place(tiny_model):
     assert tokens.shape[1] == 2
     for token in tokens.flatten(0, 1):
         torch.testing.assert_close(token, encoder.padding_embedding)
+
+
+def test_the_encoder_runs_on_devices_without_autocast(tiny_model):
+    assert not torch.amp.is_autocast_available("meta")
+    encoder = copy.deepcopy(tiny_model.network.image_encoder).to("meta")
+    features = encoder(torch.empty(1, 3, 64, 64, device="meta"))
+    assert features.skip4.shape == (1, 8, 16, 16)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_memories_have_a_gradient_where_nothing_else_has_one(tiny_model, which):
+    attention = tiny_model.network.memory_attention
+    torch.manual_seed(0)
+    embedding, given = torch.randn(1, 64, 4, 4), torch.randn(2, 1, 18, 32)
+    weights = torch.randn(1, 64, 4, 4)
+
+    def gradient(embedding):
+        tokens = [each.clone() for each in given]
+        tokens[which].requires_grad_()
+        answer = attention(embedding, *tokens, 2)
+        return torch.autograd.grad((answer * weights).sum(), tokens[which])[0]
+
+    alone = gradient(embedding)
+    assert alone.abs().max() > 1e-3
+    torch.testing.assert_close(alone, gradient(embedding.requires_grad_()))
 
 
 def _decoded(single: torch.Tensor) -> Decoded:

@@ -47,10 +47,14 @@ class Live:
         engine.memory = session.memory(STACK)
         source = StackSource(STACK, self.data, False, LIMITS)
         steps = engine.run(run, source, session.prompts(STACK), session.choices(STACK))
-        for count, result in enumerate(steps, 1):
-            session.add_result(result)
-            if count == stop_after:
-                break
+        try:
+            for count, result in enumerate(steps, 1):
+                session.add_result(result)
+                if count == stop_after:
+                    break
+        except ValueError:
+            session.end_run("failed", engine.memory)
+            raise
         steps.close()
         session.end_run("done" if stop_after is None else "cancelled", engine.memory)
 

@@ -1,6 +1,10 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
+from napari_sam2.inference.load import Model
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.session.engine import Engine, ModelChoice, StackSource
 from napari_sam2.session.values import StackKey
@@ -13,14 +17,14 @@ A, B = (PointPrompt((1.0, 1.0)),), (PointPrompt((2.0, 2.0)),)
 class Recorder:
     """A predictor that notes what it is told."""
 
-    def __init__(self, frames, fails=False):
+    def __init__(self, frames):
         self.frames = frames
         self.calls = []
-        self.fails = fails
+        self.error = None
 
     def add_prompts(self, object_id, frame, prompts):
-        if self.fails:
-            raise RuntimeError("out of memory")
+        if self.error is not None:
+            raise self.error
         self.calls.append(("add", object_id, frame, tuple(prompts)))
         return ("result", object_id, frame)
 
@@ -49,7 +53,6 @@ class Bench:
     def __init__(self):
         self.loaded = []
         self.predictors = []
-        self.fails = False
         self.engine = Engine(self.load, self.make)
 
     def load(self, choice):
@@ -59,7 +62,7 @@ class Bench:
         return choice.name
 
     def make(self, model, frames, contrast_limits):
-        self.predictors.append(Recorder(frames, self.fails))
+        self.predictors.append(Recorder(frames))
         return self.predictors[-1]
 
 
@@ -180,15 +183,38 @@ def test_after_a_bad_model_the_good_one_is_loaded_again():
     assert bench.loaded == [NANO, NANO]
 
 
-def test_after_an_error_a_new_predictor_gets_all_prompts_again():
+def test_after_an_error_a_new_predictor_goes_on_from_the_memory_before():
     bench = Bench()
     here = source()
     list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
-    bench.predictors[0].fails = True
-    with pytest.raises(RuntimeError, match="out of memory"):
+    memory = bench.engine.memory
+    bench.predictors[0].error = RuntimeError("shapes do not match")
+    with pytest.raises(RuntimeError, match="do not match"):
         list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
+    assert bench.engine.memory is memory
     list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): A}, {2}))
-    assert bench.predictors[1].calls == [("add", 1, 2, A), ("add", 2, 2, A)]
+    assert bench.predictors[1].calls == [("restore", (("add", 1, 2, A),)), ("add", 2, 2, A)]
+
+
+def test_after_a_prompt_that_cannot_be_used_the_predictor_goes_on_from_the_memory_before():
+    bench = Bench()
+    here = source()
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A}, {2}))
+    memory = bench.engine.memory
+    (predictor,) = bench.predictors
+    predictor.error = ValueError("The mask is too thin.")
+    with pytest.raises(ValueError, match="too thin"):
+        # the first object is removed before the second fails
+        list(bench.engine.run_frames(NANO, here, {(2, 2): A}, {2}))
+    assert bench.engine.memory is memory
+    predictor.error = None
+    list(bench.engine.run_frames(NANO, here, {(1, 2): A, (2, 2): B}, {2}))
+    assert bench.predictors == [predictor]
+    assert predictor.calls[1:] == [
+        ("remove object", 1),
+        ("restore", (("add", 1, 2, A),)),
+        ("add", 2, 2, B),
+    ]
 
 
 def test_a_cancelled_run_keeps_the_predictor():
@@ -262,17 +288,34 @@ def test_memory_of_another_model_is_of_no_use():
     assert bench.predictors[1].calls == [("add", 1, 2, A)]
 
 
-def test_memory_after_a_cancel_and_after_an_error():
+def test_memory_after_a_cancel():
     bench = Bench()
     here = source()
     steps = bench.engine.propagate(NANO, here, {(1, 2): A, (2, 2): A})
     next(steps)
     steps.close()
     assert list(bench.engine.memory.sent) == [(1, 2)]
-    bench.predictors[0].fails = True
-    with pytest.raises(RuntimeError, match="out of memory"):
-        list(bench.engine.run_frames(NANO, here, {(2, 2): B}, {2}))
-    assert bench.engine.memory is None
+
+
+def test_a_model_is_gone_before_the_next_one_is_loaded(tiny_model, discs):
+    models = []
+
+    def load(choice):
+        assert not any(model() is not None for model in models)
+        model = Model(tiny_model.network, tiny_model.device, tiny_model.dtype)
+        models.append(weakref.ref(model))
+        return model
+
+    engine = Engine(load)
+    prompts = {(1, 2): (PointPrompt((32.0, 30.0)),)}
+    gc.collect()
+    gc.disable()  # nothing is to wait for it
+    try:
+        for name in ("one", "other"):
+            list(engine.propagate(ModelChoice(name), source(discs[0]), prompts, "forward"))
+    finally:
+        gc.enable()
+    assert len(models) == 2
 
 
 def test_after_an_undone_pass_the_model_answers_as_if_it_had_never_been(tiny_model, discs):

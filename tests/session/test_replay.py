@@ -1,9 +1,10 @@
 """A log that is repeated gives the same labels, bit by bit."""
 
 import numpy as np
+import pytest
 from tests.session.live import LIMITS, MODEL, STACK, Live
 
-from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
 from napari_sam2.session.engine import Engine, StackSource
 from napari_sam2.session.folder import SessionFolder, read_session
 from napari_sam2.session.identity import identify_image
@@ -76,3 +77,29 @@ def test_a_failed_run_is_repeated_as_far_as_it_came(tiny_model, discs):
     np.testing.assert_array_equal(labels, live.labels)
     assert again.memory(STACK) is None
     assert again.log == session.log
+
+
+def test_a_failed_run_leaves_no_trace_in_what_follows(tiny_model, discs):
+    def work(fails):
+        live = Live(Engine(lambda choice: tiny_model), discs[0])
+        live.prompt(1, 2, PointPrompt((32.0, 30.0)))
+        live.run((0, 7), PassRequest("forward"))
+        memory = live.session.memory(STACK)
+        if fails:
+            with pytest.raises(ValueError, match="too thin"):
+                live.prompt(2, 4, MaskPrompt(speck))
+            assert live.session.memory(STACK) is memory
+            live.session.set_prompts(STACK, 2, 4, ())
+        # both refine what was propagated
+        live.prompt(1, 5, PointPrompt((36.0, 31.0)))
+        live.run((0, 7), PassRequest("backward"))
+        return live
+
+    speck = np.zeros(discs[0].shape[1:], bool)
+    speck[50, 50] = True
+    failed = work(fails=True)
+    assert bits(failed.session) == bits(work(fails=False).session)
+    again, _ = repeated(failed.session.log, discs[0], Engine(lambda choice: tiny_model))
+    assert bits(again) == bits(failed.session)
+    assert again.log == failed.session.log
+    assert [command.outcome for command in again.log if isinstance(command, Run)].count("failed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever goes wrong, ``path`` stays as it was and nothing else is left behind.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    writer = f"{os.getpid()}-{threading.get_ident()}"  # several may write at the same time
+    partial = path.with_name(f".{path.stem}.{writer}.part{path.suffix}")
     try:
         yield partial
         partial.replace(path)

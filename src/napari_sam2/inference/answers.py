@@ -1,4 +1,4 @@
-"""What is kept of an object that was decoded on a frame: its mask, and the candidates for it."""
+"""What is kept of an object that was decoded on a frame, its mask and candidates, and shown."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from scipy.ndimage import label
 
+from napari_sam2.inference.masks import crop_of
 from napari_sam2.inference.memory_bank import FrameMemory
-from napari_sam2.inference.results import Prediction
+from napari_sam2.inference.results import FrameResult, Prediction
 from napari_sam2.inference.transforms import to_plane_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -84,10 +85,11 @@ def decoded_candidates(network: Sam1 | Sam2, decoded: Decoded) -> tuple[FrameMem
     best_first = three.scores[0].argsort(descending=True, stable=True)
     return tuple(
         FrameMemory(
-            logits=three.logits[0, index, None].float(),
+            # copies, as above
+            logits=three.logits[0, index, None].to(torch.float32, copy=True),
             score=float(three.scores[0, index]),
             present=True,
-            pointer=pointers[index],
+            pointer=pointers[index].clone(),
         )
         for index in best_first.tolist()
     )
@@ -117,4 +119,24 @@ def prediction(found: Sequence[FrameMemory], fit: Fit) -> Prediction:
         masks=(to_plane_logits(logits, fit)[0] > 0).cpu().numpy(),
         scores=np.array([memory.score for memory in found], dtype=np.float32),
         logits=logits[0].cpu().numpy(),
+    )
+
+
+def frame_result(tracks: Mapping[int, Track], frame: int, fit: Fit) -> FrameResult:
+    """Every object known on a frame."""
+    known = {
+        object_id: found
+        for object_id, track in tracks.items()
+        if (found := track.get(frame)) is not None
+    }
+    return FrameResult(
+        frame=frame,
+        shape=fit.shape,
+        object_ids=tuple(known),
+        crops=tuple(
+            crop_of(to_plane_logits(found.logits[None], fit)[0, 0].cpu().numpy())
+            for found in known.values()
+        ),
+        scores=np.array([found.score for found in known.values()], dtype=np.float32),
+        present=np.array([found.present for found in known.values()], dtype=bool),
     )

@@ -9,6 +9,13 @@ import psutil
 import torch
 
 MEMORY_VARIABLE = "NAPARI_SAM2_MEMORY_MB"
+# what torch says in a RuntimeError like any other
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",  # on a CPU
+    "not enough memory: you tried to allocate",  # on a CPU, in Windows
+    "status_alloc_failed",  # of cuBLAS and its kin, which want memory of their own
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -95,10 +102,9 @@ def memory_share(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the device, or of the computer, is used up."""
-    # on a CPU torch raises a RuntimeError like any other
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "can't allocate memory" in text or "out of memory" in text
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(
+        known in text for known in OUT_OF_MEMORY
     )
 
 

@@ -9,8 +9,10 @@ import torch
 
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.inference.transforms import to_model_image, to_model_mask, to_model_points
+from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN, NEGATIVE, POSITIVE
 
+ENCODING = 1  # to be raised when planes come to be encoded otherwise: stored features outlive that
 LOGIT_LIMIT = 32.0  # logits fed back are clamped to this, as in the sam2 package
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import ModelPrompt
-    from napari_sam2.model.neck import ImageFeatures
 
 
 def encode_plane(
@@ -31,7 +32,9 @@ def encode_plane(
     height, width = plane.shape[:2]
     image = to_model_image(plane, contrast_limits, model.fit((height, width)), model.device)
     with torch.inference_mode(), model.precision():
-        return model.network.encode_image(image)
+        found = model.network.encode_image(image)
+        # as they come back from disk: in another layout, other kernels would round otherwise
+        return ImageFeatures(**{name: each.contiguous() for name, each in vars(found).items()})
 
 
 def point_tensors(

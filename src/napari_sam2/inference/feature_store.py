@@ -30,8 +30,11 @@ FOLDER_VARIABLE = "NAPARI_SAM2_FEATURES"
 BUDGET = 8 * 10**9  # bytes of a folder
 ABANDONED = 3600  # seconds after which nobody writes an unfinished file any longer
 SPARE = 0.1  # of the disk that is never filled
+RESCAN = 64  # entries after which the folder is looked through for what others have stored
+SLACK = 0.05  # of the budget that is freed at a time
 _SUFFIX = ".features"
 _DIGEST = 16  # bytes
+_told: set[Path] = set()  # folders that something could not be kept in
 # bytes of equal weight together: neighbouring numbers share their exponents
 _CODEC = numcodecs.Blosc(cname="lz4", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE)
 
@@ -67,15 +70,18 @@ class FeatureStore:
     def __init__(self, folder: Path, device: torch.device, budget: int = BUDGET) -> None:
         self.folder, self.device, self.budget = folder, device, budget
         self._works = True
+        self._total = 0  # bytes of the folder, when it was looked through and stored since
+        self._until_rescan = 0  # entries
 
     def get(self, key: str) -> ImageFeatures | None:
         """Read an entry; None where there is none, or it is damaged."""
         path = self._path(key)
         try:
             content = path.read_bytes()
-            os.utime(path)  # used just now
         except OSError:
             return None
+        with suppress(OSError):  # others may share a folder that they alone write
+            os.utime(path)  # used just now
         digest, body = content[:_DIGEST], content[_DIGEST:]
         if hashlib.blake2b(body, digest_size=_DIGEST).digest() != digest:
             with suppress(OSError):
@@ -85,7 +91,10 @@ class FeatureStore:
         return ImageFeatures(**{name: each.to(self.device) for name, each in tensors.items()})
 
     def put(self, key: str, features: ImageFeatures) -> None:
-        """Write an entry, unless it is there; a full disk is told once and ends the storing."""
+        """Write an entry, unless it is there; a full disk is told once and ends the storing.
+
+        The next store of the folder tries again.
+        """
         path = self._path(key)
         if not self._works or path.exists():
             return
@@ -99,18 +108,53 @@ class FeatureStore:
                 partial.write_bytes(digest + body)
         except OSError as error:
             self._works = False
-            warnings.warn(
-                f"Encoded planes could not be kept in {self.folder} ({error}), so they are encoded "
-                f"again when they are needed. Free some space, or set {FOLDER_VARIABLE} to another "
-                "folder, or to 'off'.",
-                stacklevel=2,
-            )
+            if self.folder not in _told:
+                _told.add(self.folder)
+                warnings.warn(
+                    f"Encoded planes could not be kept in {self.folder} ({error}), so they are "
+                    "encoded again when they are needed. Free some space, or set "
+                    f"{FOLDER_VARIABLE} to another folder, or to 'off'.",
+                    stacklevel=2,
+                )
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"
 
     def _make_room(self, size: int) -> None:
-        """Remove the least recently used entries; another process may do so at the same time."""
+        """Remove the least recently used entries, where that suffices for a new one."""
+        disk = shutil.disk_usage(self.folder)
+        free = int(disk.free - SPARE * disk.total)
+        if not self._until_rescan or self._total + size > self.budget or size > free:
+            self._remove(size, free)
+            self._until_rescan = RESCAN
+        self._until_rescan -= 1
+        self._total += size
+
+    def _remove(self, size: int, free: int) -> None:
+        found = self._entries()
+        total = sum(each for _, each, _ in found)
+        needed = max(total + size - self.budget, size - free)
+        if needed <= total:
+            # more than one entry needs, as each time the whole folder is looked through
+            wanted = max(needed, total + int(SLACK * self.budget) - self.budget)
+            removed = 0
+            for _, each, path in sorted(found):
+                if removed >= wanted:
+                    break
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass  # another process was faster
+                except OSError:
+                    continue  # another process reads it, in Windows
+                removed += each
+            self._total = total - removed
+            needed -= removed
+        if needed > 0:
+            raise OSError(f"{size / 1e6:.0f} MB do not fit")
+
+    def _entries(self) -> list[tuple[float, int, str]]:
+        """When each entry was used last, its bytes and its path."""
         found = []
         for entry in os.scandir(self.folder):
             with suppress(OSError):
@@ -119,14 +163,4 @@ class FeatureStore:
                 unfinished = entry.name.startswith(".")
                 if not unfinished or status.st_mtime < time.time() - ABANDONED:
                     found.append((status.st_mtime, status.st_size, entry.path))
-        disk = shutil.disk_usage(self.folder)
-        room = self.budget - sum(each for _, each, _ in found)
-        room = min(room, int(disk.free - SPARE * disk.total))
-        for _, each, path in sorted(found):
-            if room >= size:
-                return
-            with suppress(OSError):
-                os.unlink(path)
-            room += each
-        if room < size:
-            raise OSError(f"{size / 1e6:.0f} MB do not fit")
+        return found

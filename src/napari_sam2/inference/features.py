@@ -64,7 +64,9 @@ class FeatureCache:
         if len(self._kept) <= 1:
             return False
         self.budget = min(self.budget, self._bytes()) // 2
-        self._keep_within()
+        # not stored: that takes memory, which is short
+        while len(self._kept) > 1 and self._bytes() > self.budget:
+            self._kept.popitem(last=False)
         return True
 
     def _keep_within(self) -> None:

@@ -146,7 +146,10 @@ class PlaneReader:
         """Read a plane, as `FrameSource.plane`; the last one and the one ahead are kept."""
         wanted = [frame] if self.following is None else [frame, self.following]
         self._read = {each: self._read.get(each) or self._started(each) for each in wanted}
-        return self._read[frame].result()
+        reading = self._read[frame]
+        if reading.exception() is not None:  # whoever asks again may find the disk there again
+            del self._read[frame]
+        return reading.result()
 
     def _started(self, frame: int) -> Future[NDArray[Any]]:
         if self._executor is None:

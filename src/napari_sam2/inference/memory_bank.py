@@ -6,6 +6,8 @@ conditioning.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import weakref
 from dataclasses import dataclass, field, fields
 from itertools import count
@@ -14,14 +16,12 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from torch import Tensor
 
     from napari_sam2.inference.prompts import Prompt
-
-    Origin = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 
 _numbers = count()
 
@@ -46,8 +46,8 @@ class FrameMemory:
     ----------
     number : int
         No other has it.
-    origin : tuple, optional
-        Of a tracked frame: numbers of the memories and the pointers that it attended to, each
+    origin : bytes, optional
+        Of a tracked frame: a digest of the memories and the pointers that it attended to, each
         with its place in time. The same origin would give the same mask again.
     """
 
@@ -61,8 +61,9 @@ class FrameMemory:
     ) -> None:
         self.score, self.present, self.pointer = score, present, pointer
         self.number = next(_numbers)
-        self.origin: Origin | None = None
+        self.origin: bytes | None = None
         self._large: tuple[Tensor, Tensor | None] | Path = (logits, map)
+        self._remove_file: Callable[[], object] | None = None
 
     @property
     def logits(self) -> Tensor:
@@ -77,17 +78,30 @@ class FrameMemory:
     @map.setter
     def map(self, made: Tensor) -> None:
         self._large = (self.logits, made)
+        if self._remove_file is not None:
+            self._remove_file()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of mask and map."""
-        return sum(tensor.nbytes for tensor in self._get() if tensor is not None)
+        """Bytes of mask and map in memory; none while they wait on disk."""
+        if not isinstance(self._large, tuple):
+            return 0
+        return sum(tensor.nbytes for tensor in self._large if tensor is not None)
 
     def put_away(self, path: Path) -> None:
-        """Keep mask and map in a file, which goes when this goes."""
+        """Keep mask and map in a file, which goes when this goes.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written.
+        """
         if isinstance(self._large, tuple):
-            torch.save(self._large, path)
-            weakref.finalize(self, path.unlink, missing_ok=True)
+            # not by torch, whose errors of a full disk look like those of a GPU
+            content = io.BytesIO()
+            torch.save(self._large, content)
+            path.write_bytes(content.getbuffer())
+            self._remove_file = weakref.finalize(self, path.unlink, missing_ok=True)
             self._large = path
 
     def _get(self) -> tuple[Tensor, Tensor | None]:
@@ -125,14 +139,16 @@ class Track:
         """What other frames can attend to."""
         return self.conditioning.get(frame) or self.tracked.get(frame)
 
-    def origin(self, seen: Attended) -> Origin:
+    def origin(self, seen: Attended) -> bytes:
         """What a frame's mask is made from; see `FrameMemory`."""
 
-        def numbered(pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        def numbered(pairs: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
             found = ((self.remembered(frame), place) for frame, place in pairs)
-            return tuple((memory.number, place) for memory, place in found if memory is not None)
+            return [(memory.number, place) for memory, place in found if memory is not None]
 
-        return numbered(seen.maps), numbered(seen.pointers)
+        # a digest, as there may be hundreds of prompts, and each tracked frame keeps one
+        numbers = str((numbered(seen.maps), numbered(seen.pointers)))
+        return hashlib.blake2b(numbers.encode(), digest_size=16).digest()
 
     def remember(self) -> None:
         """Let what prompts gave condition the passes that follow."""
@@ -141,20 +157,20 @@ class Track:
             self.tracked.pop(frame, None)
         self.pending.clear()
 
-    def prompted_beyond(self, frame: int, frames: range, reverse: bool) -> int | None:
-        """The next frame in the direction of travel, of these frames, that has prompts."""
-        beyond = [
-            f for f in self.conditioning if f in frames and (f < frame if reverse else f > frame)
-        ]
-        return (max if reverse else min)(beyond, default=None)
+    def beyond(self, frame: int, frames: range, reverse: bool) -> tuple[range, range]:
+        """Those of these frames that lie further on, before the next prompted one and from it."""
+        prompted = [known for known in self.conditioning if known in frames]
+        if reverse:
+            again = max((f for f in prompted if f < frame), default=frames.start - 1)
+            return range(again + 1, frame), range(frames.start, again + 1)
+        again = min((f for f in prompted if f > frame), default=frames.stop)
+        return range(frame + 1, again), range(again, frames.stop)
 
-    def forget_beyond(self, frame: int, reverse: bool, until: int | None = None) -> None:
-        """Drop what was found further on in the direction of travel, as far as a frame."""
-        low, high = (until, frame) if reverse else (frame, until)
-        for known in list(self.tracked):
-            if (low is None or known > low) and (high is None or known < high):
-                del self.tracked[known]
-                self.passed.pop(known, None)
+    def forget(self, frames: range) -> None:
+        """Drop what was found on some frames."""
+        for frame in frames:
+            if self.tracked.pop(frame, None) is not None:
+                self.passed.pop(frame, None)
 
 
 @dataclass(frozen=True)

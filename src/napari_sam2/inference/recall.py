@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.features import FeatureCache
     from napari_sam2.inference.memory_bank import Attended, FrameMemory, Track
+    from napari_sam2.inference.spill import MemoryBudget
     from napari_sam2.model.sam2 import Sam2
 
 
 def recall(
     network: Sam2,
     features: FeatureCache,
+    memories: MemoryBudget,
     frames: int,
     tracks: list[Track],
     seen: list[Attended],
@@ -31,6 +33,8 @@ def recall(
         Encodes the memories of prompted frames, which are made only now.
     features : FeatureCache
         Of the stack.
+    memories : MemoryBudget
+        Counts them as used.
     frames : int
         Length of the stack.
     tracks : list of Track
@@ -49,6 +53,12 @@ def recall(
         assert found is not None
         return found
 
+    def spatial(track: Track, frame: int) -> Tensor:
+        found = known(track, frame)
+        made = _map(network, features, found, frame)
+        memories.note(found)
+        return made
+
     device = network.no_memory_embedding.device
     pairs = list(zip(tracks, seen, strict=True))
     longest = max(min(frames, network.config.pointers) - 1, 1)
@@ -56,12 +66,7 @@ def recall(
     times = [[time for _, time in attention.maps] for attention in seen]
     return Memories(
         maps=torch.stack(
-            [
-                torch.stack(
-                    [_map(network, features, known(t, frame), frame) for frame, _ in a.maps]
-                )
-                for t, a in pairs
-            ]
+            [torch.stack([spatial(track, frame) for frame, _ in a.maps]) for track, a in pairs]
         ),
         map_times=torch.tensor(times, device=device),
         pointers=torch.stack(
@@ -80,7 +85,8 @@ def _pointers(network: Sam2, found: list[FrameMemory]) -> Tensor:
 def _map(network: Sam2, features: FeatureCache, found: FrameMemory, frame: int) -> Tensor:
     kept = found.map
     if kept is None:
-        present = torch.tensor([found.present], device=found.logits.device)
-        kept = network.encode_memory(features[frame], found.logits[None], present, prompted=True)[0]
+        logits = found.logits[None]
+        present = torch.tensor([found.present], device=logits.device)
+        kept = network.encode_memory(features[frame], logits, present, prompted=True)[0]
         found.map = kept
     return kept

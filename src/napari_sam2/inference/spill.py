@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import shutil
 import tempfile
+import time
 import warnings
 import weakref
 from collections import OrderedDict
@@ -16,12 +19,14 @@ if TYPE_CHECKING:
 
 
 GIVE_BACK_EVERY = 64  # memories put away
+SPARE = 10**9  # bytes of a disk that are never filled
+PAUSE = 60  # seconds after which a disk that was full is tried again
 
 
 class MemoryBudget:
     """Holds memories in RAM, or on the device, up to a number of bytes.
 
-    The ones least recently noted go to a temporary folder, from which `FrameMemory` reads them
+    The ones least recently used go to a temporary folder, from which `FrameMemory` reads them
     when they are asked for: a correction far from the running pass needs them still.
 
     Parameters
@@ -36,14 +41,18 @@ class MemoryBudget:
         self._sizes: OrderedDict[weakref.ref[FrameMemory], int] = OrderedDict()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._written = 0
-        self._full = False
+        self._next_try = -math.inf  # in the time of `time.monotonic`
+        self._told = False
 
     def note(self, memory: FrameMemory) -> None:
-        """Count a memory as the last one made; others make room for it."""
+        """Count a memory as the one used last; others make room for it."""
         reference = weakref.ref(memory, self._forget)
-        self._sizes[reference] = memory.nbytes
-        self.held += memory.nbytes
-        self._keep_within()
+        # equal to the reference under which it was noted before, perhaps with another size
+        self._forget(reference)
+        if memory.nbytes:
+            self._sizes[reference] = memory.nbytes
+            self.held += memory.nbytes
+            self._keep_within()
 
     def shrink(self) -> None:
         """Hold half as much from now on."""
@@ -51,28 +60,43 @@ class MemoryBudget:
         self._keep_within()
 
     def _keep_within(self) -> None:
-        while self.held > self.budget and len(self._sizes) > 1 and not self._full:
+        while self.held > self.budget and len(self._sizes) > 1:
             oldest = next(iter(self._sizes))
             found = oldest()
-            if found is not None:
-                self._put_away(found)
+            if found is not None and not self._put_away(found):
+                return
             self._forget(oldest)
 
     def _forget(self, reference: weakref.ref[FrameMemory]) -> None:
         self.held -= self._sizes.pop(reference, 0)
 
-    def _put_away(self, memory: FrameMemory) -> None:
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="napari-sam2-")
-        path = Path(self._folder.name) / f"{self._written}.pt"
-        self._written += 1
+    def _put_away(self, memory: FrameMemory) -> bool:
+        """Put a memory on disk; False while that is full."""
+        if time.monotonic() < self._next_try:
+            return False
+        path = None
         try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="napari-sam2-")
+            folder = Path(self._folder.name)
+            if shutil.disk_usage(folder).free < SPARE + memory.nbytes:
+                raise OSError(f"less than {SPARE / 1e9:.0f} GB is free in {folder.parent}")
+            path = folder / f"{self._written}.pt"
+            self._written += 1
             memory.put_away(path)
-            if self._written % GIVE_BACK_EVERY == 0:
-                _give_back()
-        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
-            path.unlink(missing_ok=True)
-            self._full = True
+        except OSError as error:
+            if path is not None:
+                path.unlink(missing_ok=True)
+            self._next_try = time.monotonic() + PAUSE
+            self._tell(error)
+            return False
+        if self._written % GIVE_BACK_EVERY == 0:
+            _give_back()
+        return True
+
+    def _tell(self, error: OSError) -> None:
+        if not self._told:
+            self._told = True
             warnings.warn(
                 f"Memories of earlier planes could not be put on disk ({error}), so they stay in "
                 "memory. Free some space, or set TMPDIR to a folder on another disk.",

@@ -15,7 +15,6 @@ from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.prompts import expand_prompts
 from napari_sam2.inference.recall import recall
 from napari_sam2.inference.spill import MemoryBudget
-from napari_sam2.model.config import Sam2Config
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
 from napari_sam2.model.sam2 import ABSENT_LOGIT, Sam2
 
@@ -67,18 +66,16 @@ class Tracker(ABC):
         self.memories = MemoryBudget(budget)
         self._told_of_memory = False
         self.batch = OBJECT_BATCH
-        config = model.config
-        if isinstance(config, Sam2Config) and model.device.type == "cpu":
-            # larger batches are no faster there
-            tokens = config.memories * (config.image_size // 16) ** 2
-            self.batch = max(1, min(self.batch, BATCH_BYTES // (3 * 4 * tokens * config.width)))
 
     def answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
     ) -> tuple[FrameMemory, ...]:
         """The mask of an object's prompts on a frame and, unless it was given, the candidates."""
         with torch.inference_mode(), self.model.precision():
-            return self._answers(track, frame, prompts)
+            found = self._answers(track, frame, prompts)
+        for memory in reversed(found):
+            self.memories.note(memory)
+        return found
 
     def follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         """Carry objects to a frame in a pass, all but those prompted there."""
@@ -90,6 +87,10 @@ class Tracker(ABC):
                 self._follow(frame, tracks, reverse)
             for track in tracks:
                 self.memories.note(track.tracked[frame])
+
+    def is_current(self, track: Track, frame: int, reverse: bool) -> bool:
+        """Whether a pass would find on a frame what is known there already."""
+        return track.get(frame) is not None
 
     def _answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
@@ -111,11 +112,13 @@ class Tracker(ABC):
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
         return *self._split(own), *answers.decoded_candidates(network, decoded)
 
-    def _in_batches(self, items: list[Item], work: Callable[[list[Item]], None]) -> None:
+    def _in_batches(
+        self, items: list[Item], work: Callable[[list[Item]], None], most: int = OBJECT_BATCH
+    ) -> None:
         """Work through items in batches; smaller ones where the memory does not suffice."""
         first = 0
         while first < len(items):
-            batch = items[first : first + self.batch]
+            batch = items[first : first + min(self.batch, most)]
             try:
                 work(batch)
             except (RuntimeError, MemoryError) as error:
@@ -172,17 +175,26 @@ class MemoryTracker(Tracker):
             return super()._embedding(track, frame)
         return self._network.with_memory(self.features[frame], self._recall([track], [seen]))
 
+    def is_current(self, track: Track, frame: int, reverse: bool) -> bool:
+        """Whether a frame attends to the same as when its mask was made."""
+        if frame in track.conditioning:
+            return True
+        known = track.tracked.get(frame)
+        seen = self._attended(track, frame, reverse)
+        return known is not None and known.origin == track.origin(seen)
+
     def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         # objects that attend to equally much are one batch
         groups: dict[tuple[int, int], list[tuple[Track, Attended]]] = {}
         for track in tracks:
-            seen = self._attended(track, frame, reverse)
-            known = track.tracked.get(frame)
             # a correction changes what depends on it; all else would come out as it did before
-            if known is None or known.origin != track.origin(seen):
+            if not self.is_current(track, frame, reverse):
+                seen = self._attended(track, frame, reverse)
                 groups.setdefault(seen.lengths, []).append((track, seen))
-        for group in groups.values():
-            self._in_batches(group, lambda batch: self._follow_batch(frame, batch))
+        for (maps, _), group in groups.items():
+            self._in_batches(
+                group, lambda batch: self._follow_batch(frame, batch), self._most(maps)
+            )
 
     def _follow_batch(self, frame: int, batch: list[tuple[Track, Attended]]) -> None:
         network, features = self._network, self.features[frame]
@@ -195,6 +207,15 @@ class MemoryTracker(Tracker):
             found.map = memory.clone()
             found.origin = track.origin(seen)
             track.tracked[frame] = found
+
+    def _most(self, maps: int) -> int:
+        """How many objects are a batch, of which each attends to so many maps."""
+        if self.model.device.type != "cpu":
+            return OBJECT_BATCH
+        # larger batches are no faster there, and with many prompts each object attends to much
+        config = self._network.config
+        tokens = maps * (config.image_size // 16) ** 2
+        return max(1, min(OBJECT_BATCH, BATCH_BYTES // (3 * 4 * tokens * config.width)))
 
     @property
     def _network(self) -> Sam2:
@@ -215,7 +236,7 @@ class MemoryTracker(Tracker):
         )
 
     def _recall(self, tracks: list[Track], seen: list[Attended]) -> Memories:
-        return recall(self._network, self.features, len(self.source), tracks, seen)
+        return recall(self._network, self.features, self.memories, len(self.source), tracks, seen)
 
 
 class MaskTracker(Tracker):

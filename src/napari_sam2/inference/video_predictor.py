@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from napari_sam2.inference import answers
 from napari_sam2.inference.answers import alike
 from napari_sam2.inference.device import memory_share
-from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
-from napari_sam2.inference.frames import FrameSource, PlaneReader
-from napari_sam2.inference.masks import crop_of
+from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.memory_bank import Track
 from napari_sam2.inference.passes import plan_passes
+from napari_sam2.inference.planes import ShownPlanes
 from napari_sam2.inference.prompts import check_prompts
-from napari_sam2.inference.results import FrameResult
 from napari_sam2.inference.trackers import tracker_for
 from napari_sam2.inference.tracks import Snapshot, Tracks
-from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from napari_sam2.inference.feature_store import FeatureStore
     from napari_sam2.inference.frames import ArrayLike
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
-    from napari_sam2.inference.results import Prediction
-    from napari_sam2.model.neck import ImageFeatures
+    from napari_sam2.inference.results import FrameResult, Prediction
 
 Direction = Literal["forward", "backward", "both"]
 
@@ -83,17 +73,21 @@ class VideoPredictor:
                 raise ValueError(f"{name} is {value}, but must be 0 or more.")
         self.model = model
         self.source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
-        self.contrast_limits = contrast_limits
-        self._reader = PlaneReader(self.source)
+        self._planes = ShownPlanes(model, self.source, contrast_limits)
         self.features = FeatureCache(
-            self._encode,
+            self._planes.encode,
             budget // 2,
             default_store(model.device) if store == "default" else store,
-            self._digest,
+            self._planes.key,
         )
         self._fit = model.fit(self.source.plane_shape)
         self._tracker = tracker_for(model, self.source, self.features, budget // 2, fill_holes)
         self._tracks = Tracks()
+
+    @property
+    def contrast_limits(self) -> tuple[float, float] | None:
+        """The intensities shown as black and white; None until a plane was asked for."""
+        return self._planes.contrast_limits
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -244,16 +238,18 @@ class VideoPredictor:
         stop_when_absent : int, optional
             An object that was absent on so many frames in a row is not looked for any further in
             that direction, up to the next frame on which it is prompted, and what an earlier pass
-            had found in between is dropped.
+            had found in between, within the range, is dropped.
         stop_when_unchanged : int, optional
             An object whose mask was on so many frames in a row as an earlier pass had left it, to
-            an IoU of 0.99, is carried no further in that direction; what was found there stays.
+            an IoU of 0.99, is carried no further in that direction, up to the next frame on which
+            it is prompted; what was found there stays. What no earlier pass had come to is not
+            left out.
 
         Returns
         -------
         iterator of FrameResult
             One a frame, as soon as it is done, with every object known on it. Stop iterating to
-            cancel; what was yielded stays.
+            cancel; what was yielded stays. It ends when a snapshot is restored.
 
         Raises
         ------
@@ -275,7 +271,7 @@ class VideoPredictor:
             self._tracks.own(object_id).remember()
         prompted = {object_id: sorted(track.prompts) for object_id, track in self._tracks.items()}
         passes = plan_passes(prompted, direction, start, stop, len(self.source))
-        return self._run(passes, stop_when_absent, stop_when_unchanged)
+        return self._run(self._tracks, passes, stop_when_absent, stop_when_unchanged)
 
     def snapshot(self) -> Snapshot:
         """Keep what is known now, to go back to it; cheap, as nothing is copied yet."""
@@ -292,29 +288,14 @@ class VideoPredictor:
             Of this predictor, or of another one of the same model, stack and contrast limits.
         """
         if snapshot.contrast_limits != self.contrast_limits:
-            self.contrast_limits = snapshot.contrast_limits
+            self._planes.contrast_limits = snapshot.contrast_limits
             self.features.clear()
         self._tracker.memories = snapshot.memories
         self._tracks = Tracks(snapshot.tracks)
 
     def result(self, frame: int) -> FrameResult:
         """What is known on a frame, without computing anything new."""
-        known = [
-            (object_id, found)
-            for object_id, track in self._tracks.items()
-            if (found := track.get(frame)) is not None
-        ]
-        return FrameResult(
-            frame=frame,
-            shape=self.source.plane_shape,
-            object_ids=tuple(object_id for object_id, _ in known),
-            crops=tuple(
-                crop_of(to_plane_logits(found.logits[None], self._fit)[0, 0].cpu().numpy())
-                for _, found in known
-            ),
-            scores=np.array([found.score for _, found in known], dtype=np.float32),
-            present=np.array([found.present for _, found in known], dtype=bool),
-        )
+        return answers.frame_result(self._tracks, frame, self._fit)
 
     def _prompted(self, object_id: int, frame: int) -> Track:
         track = self._tracks.get(object_id)
@@ -328,25 +309,9 @@ class VideoPredictor:
                 f"There is no frame {frame}: the stack has {len(self.source)}, from 0."
             )
 
-    def _shown(self, frame: int) -> tuple[NDArray[Any], tuple[float, float]]:
-        plane = self._reader.plane(frame)
-        if self.contrast_limits is None:
-            self.contrast_limits = contrast_limits_of(plane)
-        return plane, self.contrast_limits
-
-    def _encode(self, frame: int) -> ImageFeatures:
-        return encode_plane(self.model, *self._shown(frame))
-
-    def _digest(self, frame: int) -> str:
-        """What identifies the features of a frame, wherever it comes from."""
-        plane, limits = self._shown(frame)
-        digest = hashlib.blake2b(self.model.encoder_digest.encode(), digest_size=16)
-        digest.update(f"{plane.shape} {plane.dtype} {limits} {torch.get_num_threads()}".encode())
-        digest.update(np.ascontiguousarray(plane).tobytes())
-        return digest.hexdigest()
-
     def _run(
         self,
+        tracks: Tracks,
         passes: list[tuple[bool, dict[int, range]]],
         stop_when_absent: int | None,
         stop_when_unchanged: int | None,
@@ -355,40 +320,63 @@ class VideoPredictor:
             absent, unchanged = Counter[int](), Counter[int]()
             frames = sorted({f for frames in ranges.values() for f in frames}, reverse=reverse)
             for frame, following in zip(frames, [*frames[1:], None], strict=True):
+                if self._tracks is not tracks:  # a snapshot was restored
+                    return
                 active = {
-                    object_id: self._tracks.own(object_id)
+                    object_id: tracks.own(object_id)
                     for object_id, frames in ranges.items()
-                    if object_id in self._tracks and frame in frames
+                    # one that was removed and prompted anew waits for the next pass
+                    if frame in frames and object_id in tracks and tracks[object_id].conditioning
                 }
                 if not active:
                     continue
                 before = {object_id: track.get(frame) for object_id, track in active.items()}
-                known = following is None or following in self.features
-                self._reader.following = None if known else following
-                self._tracker.follow(frame, list(active.values()), reverse)
-                self._reader.following = None
+                self._follow(frame, following, list(active.values()), reverse)
                 yield self.result(frame)
-                for object_id in active.keys() & self._tracks.keys():
-                    found = self._tracks[object_id].get(frame)
+                if self._tracks is not tracks:
+                    return
+                for object_id in active.keys() & tracks.keys():
+                    known, found = before[object_id], tracks[object_id].get(frame)
                     if found is None:
                         continue
                     absent[object_id] = 0 if found.present else absent[object_id] + 1
-                    same = frame not in self._tracks[object_id].conditioning and alike(
-                        before[object_id], found
-                    )
+                    same = frame not in tracks[object_id].conditioning and alike(known, found)
                     unchanged[object_id] = unchanged[object_id] + 1 if same else 0
                     if absent[object_id] == stop_when_absent:
                         absent[object_id] = 0
                         self._leave(object_id, frame, ranges, reverse)
                     elif unchanged[object_id] == stop_when_unchanged:
-                        del ranges[object_id]
+                        unchanged[object_id] = 0
+                        self._skip(object_id, frame, ranges, reverse, found is not known)
+
+    def _follow(
+        self, frame: int, following: int | None, tracks: list[Track], reverse: bool
+    ) -> None:
+        reader = self._planes.reader
+        known = following is None or following in self.features
+        reader.following = None if known else following
+        try:
+            self._tracker.follow(frame, tracks, reverse)
+        finally:
+            reader.following = None
 
     def _leave(self, object_id: int, frame: int, ranges: dict[int, range], reverse: bool) -> None:
         """Look for an object no further, up to where it is prompted again."""
-        track, frames = self._tracks.own(object_id), ranges.pop(object_id)
-        again = track.prompted_beyond(frame, frames, reverse)
-        track.forget_beyond(frame, reverse, again)
-        if again is not None:
-            ranges[object_id] = (
-                range(frames.start, again + 1) if reverse else range(again, frames.stop)
-            )
+        track = self._tracks.own(object_id)
+        skipped, ranges[object_id] = track.beyond(frame, ranges[object_id], reverse)
+        track.forget(skipped)
+
+    def _skip(
+        self, object_id: int, frame: int, ranges: dict[int, range], reverse: bool, computed: bool
+    ) -> None:
+        """Leave an object as it is known, up to where it is prompted again."""
+        track = self._tracks[object_id]
+        skipped, rest = track.beyond(frame, ranges[object_id], reverse)
+        # masks that stayed though they were computed again say that those beyond would stay, too;
+        # others say nothing of what a pass that was cancelled had left to be computed
+        if computed:
+            complete = all(track.get(each) is not None for each in skipped)
+        else:
+            complete = all(self._tracker.is_current(track, each, reverse) for each in skipped)
+        if complete:
+            ranges[object_id] = rest

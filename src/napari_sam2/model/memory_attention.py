@@ -44,7 +44,9 @@ class MemoryAttentionLayer(nn.Module):
         spatial = projected.shape[1] - pointers  # pointer tokens have no place on the grid
         projected[:, :spatial] = rotate(projected[:, :spatial], table)
         exact = query.device.type == "cpu" and query.dtype == torch.float32
-        if exact and not query.requires_grad:
+        # its steps in place have no gradient
+        learning = any(each.requires_grad for each in (query, projected, value))
+        if exact and not learning:
             # weights sum to one, so that values can be projected after they are mixed
             mixed = narrow_attention(query, projected, value)
             x = x + attention.output(attention.value(mixed))

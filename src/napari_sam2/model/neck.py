@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,10 @@ def _both(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
     """Two pointwise convolutions as one: nothing lies between them, and the maps are large."""
     inner, inner_bias = first.parameters()
     outer, outer_bias = second.parameters()
-    with torch.autocast(x.device.type, enabled=False):
+    kind = x.device.type
+    # torch 2.4 has no autocast on MPS, and refuses to switch off what it does not have
+    known = torch.amp.is_autocast_available(kind)
+    with torch.autocast(kind, enabled=False) if known else nullcontext():
         weight = outer.flatten(1) @ inner.flatten(1)
         bias = torch.addmv(outer_bias, outer.flatten(1), inner_bias)
     return F.conv2d(x, weight[..., None, None], bias)

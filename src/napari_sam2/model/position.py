@@ -61,19 +61,27 @@ def sine_time(offset: Tensor, channels: int) -> Tensor:
 def rotary_table(channels: int, height: int, width: int, like: Tensor) -> Tensor:
     """Turns of the axial rotary encoding (arXiv 2403.13298), complex (H * W, C / 2).
 
-    The first half of the channel pairs turns with the column, the second with the row.
+    The first half of the channel pairs turns with the column, the second with the row. On MPS,
+    where complex numbers need macOS 14, real and imaginary parts lie along a further axis.
     """
     exponent = torch.arange(0, channels, 4, device=like.device).float() / channels
     frequency = 1.0 / 10000.0**exponent  # (C / 4,)
     index = torch.arange(height * width, device=like.device)
     columns, rows = (index % width).float(), (index // width).float()
     angle = torch.cat([columns[:, None] * frequency, rows[:, None] * frequency], dim=-1)
+    if like.device.type == "mps":
+        return torch.stack([angle.cos(), angle.sin()], dim=-1)
     return torch.polar(torch.ones_like(angle), angle)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn the neighbouring channel pairs of (B, N, C), N a multiple of the table's length."""
-    # (B, N, C) -> (B, n, H * W, C / 2, 2); a pair is a complex number, so that one kernel turns it
+    # (B, N, C) -> (B, n, H * W, C / 2, 2)
     pairs = x.float().unflatten(1, (-1, len(table))).unflatten(-1, (-1, 2))
-    turned = torch.view_as_real(torch.view_as_complex(pairs) * table)
+    if table.is_complex():
+        # a pair is a complex number, so that one kernel turns it
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * table)
+    else:
+        (a, b), (cosine, sine) = pairs.unbind(-1), table.unbind(-1)
+        turned = torch.stack([a * cosine - b * sine, a * sine + b * cosine], dim=-1)
     return turned.flatten(-2).flatten(1, 2).to(x.dtype)

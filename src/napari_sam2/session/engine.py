@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_sam2.session.log import Run
     from napari_sam2.session.values import StackKey
 
+# what a run says of models, images and prompts that cannot be used
+FORESEEN = (ValueError, TypeError, OSError)
 NO_CHOICES: Mapping[tuple[int, int], int] = MappingProxyType({})
 
 
@@ -116,8 +118,11 @@ class Memory:
 
 def _load_model(choice: ModelChoice) -> Any:
     # Imported late: torch takes seconds to import, and opening a window must not wait for it.
+    import torch
+
     from napari_sam2.inference.load import load_model
 
+    torch.cuda.empty_cache()  # what the model before had: budgets are shares of what is free
     return load_model(choice.name, choice.device, choice.precision, choice.image_size)
 
 
@@ -132,8 +137,9 @@ def _make_predictor(
 class Engine:
     """Runs the model for one stack at a time, and sends it only what has changed.
 
-    A run starts from `memory` and leaves there what the next one can start from. Whoever sets it
-    back to an earlier value gets what would have come had nothing been run since.
+    A run starts from `memory` and leaves there what the next one can start from; one that fails
+    leaves it as it was. Whoever sets it back to an earlier value gets what would have come had
+    nothing been run since.
 
     Parameters
     ----------
@@ -145,7 +151,8 @@ class Engine:
     Attributes
     ----------
     memory : Memory or None
-        What the last run left; None makes the next one begin anew, with all prompts.
+        What the last run left that did not fail; None makes the next one begin anew, with all
+        prompts.
     """
 
     def __init__(
@@ -309,15 +316,18 @@ class Engine:
             self._predictor.restore(start.snapshot)
         self._sent, self._changed = dict(start.sent), False
         self._held = None  # not known until the run has ended
+        failed = False
         try:
             yield self._predictor
-        except Exception:
-            # What it holds after an error is not known; a new one gets all prompts again.
-            self._forget_predictor()
-            self.memory = None
+        except Exception as error:
+            failed = True
+            # Knowing no longer what it holds, the next run restores what it starts from, and after
+            # an error that nobody foresaw not even in this predictor.
+            if not isinstance(error, FORESEEN):
+                self._forget_predictor()
             raise
         finally:
-            if self._predictor is not None:
+            if not failed:
                 if self._changed:
                     start = Memory(choice, source, self._predictor.snapshot(), dict(self._sent))
                 self.memory = self._held = start

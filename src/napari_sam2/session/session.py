@@ -279,13 +279,15 @@ class Session(State):
         outcome : {"done", "cancelled", "failed"}
             How.
         memory : Memory or None
-            What the model remembers now; None where that is not known, as after a failure.
+            What the model remembers now; after a failure it is what it was before the run.
         """
         run = self._note(outcome=outcome)
-        memory = None if outcome == "failed" else memory
+        before = self.memory(run.stack)
+        if outcome == "failed":
+            memory = before
         if outcome == "done":
             self._forget_beyond_end(run)
-        self._make([Change(Place("memory", run.stack, None), self.memory(run.stack), memory)])
+        self._make([Change(Place("memory", run.stack, None), before, memory)])
         self._run = None
         if self._history.end():
             self.history_changed.emit()
