@@ -1,4 +1,5 @@
-# `make demo` and `make test` do everything from a fresh clone, on a bare Debian or Ubuntu too.
+# `make demo`, `make test` and `make docs` do everything from a fresh clone, on a bare Debian or
+# Ubuntu too.
 
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,7 +9,7 @@ PARITY := .venv-parity
 PINS := pyproject.toml constraints.txt
 ARGS ?=
 
-.PHONY: demo test lint parity clean system
+.PHONY: demo test lint docs parity clean system
 
 demo: $(VENV)/installed
 	$(BIN)/napari-sam2 demo $(ARGS)
@@ -27,6 +28,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The site, into site/; any warning is an error. The variable silences a notice of the theme about
+# a later MkDocs, which constraints.txt keeps out.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
 # the same answers as the published packages, of which one wants another torch; no Qt, hence no
 # pytest-qt. Without ARGS it writes the table of differences.
 parity: $(PARITY)/installed
@@ -34,7 +40,7 @@ parity: $(PARITY)/installed
 		$(or $(ARGS),--parity-table docs/parity.md)
 
 clean:
-	rm -rf $(VENV) $(PARITY) build dist demo_output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) build dist site demo_output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 system:
 	@PYTHON="$(PYTHON)" .ci/system-libraries
@@ -46,6 +52,10 @@ $(VENV)/installed: $(PINS) | system
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install -c constraints.txt -e ".[all,dev]"
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all,docs]"
 	@touch $@
 
 $(PARITY)/installed: pyproject.toml | system
