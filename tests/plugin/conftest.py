@@ -251,6 +251,10 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
         viewer.window.add_dock_widget(dock, name="SAM 2")
         docks.append(dock)
         dock.controller.workspace.make_prompt_layers("shapes")
+        if show:
+            viewer.window._qt_window.resize(1300, 900)
+            qtbot.wait(100)
+            viewer.reset_view()
 
         def wait_idle(timeout=5000):
             controller = dock.controller

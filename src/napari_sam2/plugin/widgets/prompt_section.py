@@ -121,7 +121,7 @@ class PromptSection(Section):
             "A rectangle is a box; a polygon, an ellipse and a lasso are outlines; a path and a "
             "line are scribbles. Your own Shapes layer serves as well."
         )
-        self.add_row("draw", *self.tools.values(), even=True)
+        self.add_wide(*self.tools.values())
         self.add_row("layers", self.points, self.shapes, even=True)
         self.add_row(
             "object",
