@@ -690,3 +690,19 @@ def test_a_failed_prompt_leaves_the_object_as_it_was(video):
     with pytest.raises(ValueError, match="outside"):
         video.add_prompts(1, 0, [PointPrompt((-50, 30))])
     assert_same(before, masks_of(video, 1))
+
+
+def test_only_the_chosen_objects_are_carried(video):
+    video.add_prompts(1, 3, [PointPrompt((20, 20))])
+    video.add_prompts(2, 3, [PointPrompt((44, 44))])
+    list(video.propagate("both"))
+    before = masks_of(video, 1), masks_of(video, 2)
+    for object_id in (1, 2):
+        video.add_prompts(object_id, 3, [BoxPrompt((5, 5, 30, 30))])
+    list(video.propagate("both", object_ids=[2]))
+    after = masks_of(video, 1), masks_of(video, 2)
+    del before[0][3], after[0][3]
+    assert_same(before[0], after[0])
+    assert any(not np.array_equal(before[1][frame], after[1][frame]) for frame in after[1])
+    with pytest.raises(KeyError, match="no object 7"):
+        video.propagate(object_ids=[2, 7])

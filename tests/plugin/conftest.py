@@ -78,7 +78,9 @@ class ThresholdPredictor:
         self._prompts, self._scores = dict(prompts), dict(scores)
         self._masks = {frame: dict(found) for frame, found in masks.items()}
 
-    def propagate(self, direction="both", start=None, stop=None, stop_when_absent=None):
+    def propagate(
+        self, direction="both", start=None, stop=None, stop_when_absent=None, object_ids=None
+    ):
         self.calls.append(("propagate", direction, start, stop, stop_when_absent))
         if not self._prompts:
             raise ValueError("There is no prompt. Add a point, a box or a mask first.")
@@ -93,7 +95,8 @@ class ThresholdPredictor:
                     continue
                 if self._gate is not None:
                     self._gate.acquire()
-                for object_id in {object_id for object_id, _ in self._prompts}:
+                known = {object_id for object_id, _ in self._prompts}
+                for object_id in known if object_ids is None else object_ids:
                     self._follow(object_id, frame, step)
                 yield self._result(frame)
                 # at once, whatever the number

@@ -299,3 +299,47 @@ def test_one_each_without_anything_says_what_to_do(open_dock, stack, qtbot, mess
     opened = open_dock(stack)
     qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
     assert messages[-1][1].startswith("Select a Points or a Shapes layer in which")
+
+
+def test_only_what_is_selected_is_carried(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack, show=True)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    qtbot.waitUntil(lambda: opened.dock.objects.selected == [2], timeout=2000)
+    opened.dock.propagate.selected_only.setChecked(True)
+    qtbot.mouseClick(opened.dock.propagate.run, LEFT)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] + [0] * 5
+    assert sizes(opened.labels(), 2) == [197] * 6
+    assert opened.session.log[-1].request.objects == (2,)
+    opened.controller.objects.delete([2])
+    opened.dock.objects.table.clearSelection()
+    qtbot.mouseClick(opened.dock.propagate.run, LEFT)
+    assert "None of the selected objects" in messages[-1][1]
+
+
+def test_the_brush_has_the_label_of_the_active_object(two, table, qtbot):
+    labels = two.viewer.layers["SAM 2 labels"]
+    assert labels.selected_label == 2
+    click(table, qtbot, 0)
+    assert labels.selected_label == 1
+
+
+def test_the_tools_draw_in_the_layer_that_they_need(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    tools = opened.dock.prompts.tools
+    opened.viewer.layers.remove(opened.shapes)
+    assert tools["point"].isChecked()
+    for tool, mode in (("box", "add_rectangle"), ("outline", "add_polygon_lasso"),
+                       ("scribble", "add_path")):  # fmt: skip
+        qtbot.mouseClick(tools[tool], LEFT)
+        active = opened.viewer.layers.selection.active
+        assert (active.name, active.mode) == ("SAM 2 shapes", mode)
+        assert [name for name, button in tools.items() if button.isChecked()] == [tool]
+    qtbot.mouseClick(tools["point"], LEFT)
+    assert opened.viewer.layers.selection.active is opened.points
+    opened.points.mode = "pan_zoom"
+    assert not any(button.isChecked() for button in tools.values())

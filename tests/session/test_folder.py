@@ -290,5 +290,5 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_session(tmp_path):
 
 def test_models_and_devices_are_in_the_log():
     model = ModelChoice("mine.pt", "cpu", "bfloat16", 512)
-    run = Run(STACK, model, (0.1, 250.0), (0, 3), PassRequest())
+    run = Run(STACK, model, (0.1, 250.0), (0, 3), PassRequest(objects=(1, 4)))
     assert read_command(json.loads(json.dumps(write_command(run))), "image") == run

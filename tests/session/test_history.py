@@ -145,6 +145,17 @@ def test_what_was_found_beyond_the_end_of_an_object_goes_with_the_pass():
     assert state(session) == before
 
 
+def test_what_was_not_carried_keeps_its_masks_where_the_pass_did_not_come():
+    session = Session()
+    do_run(session, *(result(frame, [1, 2]) for frame in range(4)))
+    session.begin_run(Run(STACK, ModelChoice(), None, (0, 3), PassRequest("forward", objects=(1,))))
+    gone = result(1, [1, 2], present=False)
+    for each in (result(0, [1, 2]), gone):
+        session.add_result(each)
+    session.end_run("done", None)
+    assert [sorted(session.masks(STACK, frame)) for frame in (2, 3)] == [[2], [2]]
+
+
 def test_something_new_takes_the_place_of_what_was_undone():
     session = Session()
     session.add_object(1)

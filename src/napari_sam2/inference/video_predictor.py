@@ -19,7 +19,7 @@ from napari_sam2.inference.trackers import tracker_for
 from napari_sam2.inference.tracks import Snapshot, Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from napari_sam2.inference.feature_store import FeatureStore
     from napari_sam2.inference.frames import ArrayLike
@@ -220,6 +220,7 @@ class VideoPredictor:
         stop: int | None = None,
         stop_when_absent: int | None = None,
         stop_when_unchanged: int | None = None,
+        object_ids: Collection[int] | None = None,
     ) -> Iterator[FrameResult]:
         """Carry the objects to other frames.
 
@@ -244,6 +245,8 @@ class VideoPredictor:
             an IoU of 0.99, is carried no further in that direction, up to the next frame on which
             it is prompted; what was found there stays. What no earlier pass had come to is not
             left out.
+        object_ids : collection of int, optional
+            Carry these objects alone; by default every one.
 
         Returns
         -------
@@ -255,9 +258,14 @@ class VideoPredictor:
         ------
         ValueError
             When nothing was prompted, or the range is not within the stack. Before work starts.
+        KeyError
+            When there is no such object.
         """
         if not self._tracks:
             raise ValueError("There is no prompt yet. Add a point, a box or a mask first.")
+        carried = set(self._tracks if object_ids is None else object_ids)
+        if unknown := carried - self._tracks.keys():
+            raise KeyError(f"There is no object {min(unknown)}.")
         for frame in (start, stop):
             if frame is not None:
                 self._check_frame(frame)
@@ -267,9 +275,13 @@ class VideoPredictor:
         ):
             if count is not None and count < 1:
                 raise ValueError(f"{name} is {count}, but must be 1 or more.")
-        for object_id in self._tracks:
+        for object_id in carried:
             self._tracks.own(object_id).remember()
-        prompted = {object_id: sorted(track.prompts) for object_id, track in self._tracks.items()}
+        prompted = {
+            object_id: sorted(track.prompts)
+            for object_id, track in self._tracks.items()
+            if object_id in carried
+        }
         passes = plan_passes(prompted, direction, start, stop, len(self.source))
         return self._run(self._tracks, passes, stop_when_absent, stop_when_unchanged)
 

@@ -116,7 +116,7 @@ class Sam2Config:
     memories : int
         Spatial memories that a frame attends to, its conditioning frames counted as one.
     pointers : int
-        Object pointers that a frame attends to at most, conditioning frames aside.
+        One more than the object pointers of preceding frames that a frame attends to at most.
     version : str
         ``"2.0"`` or ``"2.1"``; the latter adds a learned embedding for absent objects and a
         temporal encoding of object pointers.
@@ -144,7 +144,7 @@ def _checked_size(image_size: int) -> int:
     if image_size < 64 or image_size % 32:
         raise ValueError(
             f"image_size is {image_size}, but it must be a multiple of 32, 64 at least; "
-            "512 is four times as fast as 1024."
+            "512 is several times as fast as 1024."
         )
     return image_size
 

@@ -96,7 +96,8 @@ class Controller:
         self._settle.timeout.connect(self._on_settled)
         self._painting = Painting(self.undo, self.redo)
         self._painting.painted.connect(self._on_painted)
-        self.workspace.layers_changed.connect(lambda: self._painting.listen(self.workspace.target))
+        self.workspace.layers_changed.connect(self._on_layers_changed)
+        self.prompting.active_changed.connect(self._load_brush)
         self.runs.noted.connect(show_info)
         self.runs.failed.connect(_tell_error)
         self.downloads.failed.connect(_tell_error)
@@ -271,9 +272,8 @@ class Controller:
         self._work.run_frame(geometry.key, frame)
 
     def _propagate(self, geometry: StackGeometry, request: PassRequest) -> None:
-        prompted = [frame for _, frame in self.session.prompts(geometry.key)]
         try:
-            frames = request.frames(geometry.frame_count, prompted)
+            frames = request.frames(geometry.frame_count, self.session.prompts(geometry.key))
         except ValueError as error:
             show_warning(str(error))
             return
@@ -351,6 +351,15 @@ class Controller:
         prompted = {key[1] for key in self.session.prompts(geometry.key)}
         if self._auto_run and frame in prompted:
             self._work.run_frame(geometry.key, frame)
+
+    def _on_layers_changed(self) -> None:
+        self._painting.listen(self.workspace.target)
+        self._load_brush()
+
+    def _load_brush(self) -> None:
+        """Let what is painted next belong to the active object."""
+        if self.workspace.target is not None:
+            self.workspace.target.selected_label = self.prompting.active[0]
 
     def _on_painted(self, strokes: list[Stroke]) -> None:
         geometry = self.workspace.geometry()

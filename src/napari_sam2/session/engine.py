@@ -218,6 +218,7 @@ class Engine:
             asked.limits,
             asked.stop_when_absent,
             choices,
+            asked.objects,
         )
 
     def run_frames(
@@ -265,6 +266,7 @@ class Engine:
         limits: tuple[int, int] | None = None,
         stop_when_absent: int | None = None,
         choices: Mapping[tuple[int, int], int] = NO_CHOICES,
+        objects: Collection[int] | None = None,
     ) -> Iterator[FrameResult]:
         """Apply all prompts, then carry every object outward from its own.
 
@@ -278,6 +280,8 @@ class Engine:
             The first and the last frame to go to; by default the whole stack.
         stop_when_absent : int, optional
             Leave an object after so many frames without it; by default never.
+        objects : collection of int, optional
+            Carry these alone, where they have prompts; by default every one.
 
         Yields
         ------
@@ -294,8 +298,13 @@ class Engine:
             yield from self._send(predictor, prompts, choices, frames)
             self._changed = True
             start, stop = _range(direction, limits)
+            carried = None if objects is None else {o for o, _ in prompts}.intersection(objects)
             yield from predictor.propagate(
-                direction=direction, start=start, stop=stop, stop_when_absent=stop_when_absent
+                direction=direction,
+                start=start,
+                stop=stop,
+                stop_when_absent=stop_when_absent,
+                object_ids=carried,
             )
 
     @contextmanager

@@ -152,15 +152,17 @@ def _write_pass(request: PassRequest) -> dict[str, Any]:
         "direction": request.direction,
         "limits": _write_pair(request.limits),
         "stop_when_absent": request.stop_when_absent,
+        "objects": None if request.objects is None else list(request.objects),
     }
 
 
 def _read_pass(value: Any) -> PassRequest:
-    found = strict.record(value, "direction", "limits", "stop_when_absent")
+    found = strict.record(value, "direction", "limits", "stop_when_absent", "objects")
     return PassRequest(
         strict.one_of(found["direction"], ("both", "forward", "backward")),
         strict.optional(found["limits"], lambda each: strict.pair(each, strict.integer)),
         strict.optional(found["stop_when_absent"], _number),
+        strict.optional(found["objects"], lambda each: strict.listing(each, _number)),
     )
 
 

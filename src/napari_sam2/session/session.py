@@ -339,6 +339,8 @@ class Session(State):
     def _forget_beyond_end(self, run: Run) -> None:
         """Remove what earlier runs had found of an object where this one had seen it end."""
         for object_id, present in self._present.items():
+            if run.request is not None and not run.request.carries(object_id):
+                continue
             seen = sorted(present)
             for frame in self.frames(run.stack):
                 if frame in present or not run.frames[0] <= frame <= run.frames[1]:

@@ -191,8 +191,9 @@ class Sam2Widget(QWidget):
     def _propagate(self) -> None:
         section = self.propagate
         absent = _ABSENT_FRAMES if section.stop_when_absent.isChecked() else None
+        objects = tuple(self.objects.selected) if section.selected_only.isChecked() else None
         self.controller.propagate(
-            PassRequest(section.direction.currentData(), section.limits, absent)
+            PassRequest(section.direction.currentData(), section.limits, absent, objects)
         )
 
     def _show_layers(self) -> None:

@@ -35,6 +35,10 @@ class PropagateSection(Section):
             "Leave an object once it has not been seen for three planes. "
             "Right for z; in a time-lapse objects may come back."
         )
+        self.selected_only = QCheckBox("only what is selected")
+        self.selected_only.setToolTip(
+            "Carry the objects that are selected in the table, and leave the others as they are."
+        )
         self.run = QPushButton("Propagate")
         self.run.setToolTip(f"Carry every object through the stack. Key: {keys.PROPAGATE}")
         self.cancel = QPushButton("Cancel")
@@ -54,6 +58,7 @@ class PropagateSection(Section):
             "planes", self.first, QLabel("to"), self.last, tip="How far to go, both included."
         )
         self.add_row("", self.stop_when_absent)
+        self.add_row("", self.selected_only)
         self.add_row("", self.run, self.cancel, even=True)
         self.add_row("", self.progress)
         self.add_row("", self.status)
