@@ -3,8 +3,8 @@
     xvfb-run -a -s "-screen 0 1600x1200x24" python docs/make_screenshots.py
 
 opens napari with a volume of real nuclei, from ``$NAPARI_SAM2_DATA`` or ``../shared/data``, or else
-the generated sample stack; clicks every nucleus once, on its largest plane; propagates; and saves
-``docs/window.png``.
+the generated sample stack; clicks a nucleus, then every other once, each on its largest plane;
+propagates; goes to a least certain plane; and saves ``docs/window.png`` and ``docs/images``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).parents[1]
 VOLUME = "Emb11_t401"  # of an embryo that the bundled model was not trained on
 VOXEL = (1.75, 0.8, 0.8)  # µm
 SMALLEST = 100  # voxels; what is labelled smaller is debris
-WINDOW = (1500, 950)
+WINDOW = (1500, 1000)
 PATIENCE_MS = 600_000
 
 
@@ -60,21 +60,25 @@ def wait(dock: Sam2Widget) -> None:
             raise TimeoutError("The model has not finished. Is this machine busy?")
 
 
-def take(path: Path, theme: str = "dark", engine: Engine | None = None) -> None:
-    """Segment a stack in the window and save a picture of it.
+def save(viewer: napari.Viewer, path: Path) -> None:
+    """Save a picture of the window as it is."""
+    QTest.qWait(500)
+    path.parent.mkdir(exist_ok=True)
+    viewer.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def take(folder: Path, engine: Engine | None = None) -> None:
+    """Segment a stack in the window and save pictures of it.
 
     Parameters
     ----------
-    path : Path
-        The PNG file.
-    theme : str
-        A theme of napari.
+    folder : Path
+        Where to.
     engine : Engine, optional
         Runs the model; by default the bundled one.
     """
     name, image, truth, scale = load()
     viewer = napari.Viewer(show=True)
-    viewer.theme = theme
     viewer.window.resize(*WINDOW)
     viewer.add_image(
         image,
@@ -85,13 +89,18 @@ def take(path: Path, theme: str = "dark", engine: Engine | None = None) -> None:
         interpolation2d="linear",
     )
     dock = Sam2Widget(viewer, engine)
-    viewer.window.add_dock_widget(dock, name="SAM 2")
+    viewer.window.add_dock_widget(dock, name="Click and track")
+    dock.model.heading.setChecked(False)  # so that all of the rest is in view
     points = viewer.layers["SAM 2 points"]
-    for object_id, (z, click) in clicks_on_largest_planes(truth).items():
+    clicks = clicks_on_largest_planes(truth)
+    for object_id, (z, click) in clicks.items():
         viewer.dims.set_current_step(0, z)
         dock.controller.prompting.set_active(object_id, True)
         points.add([z, *click.position])
         wait(dock)
+        if object_id == min(clicks):
+            viewer.reset_view()
+            save(viewer, folder / "images" / "first-mask.png")
     dock.propagate.run.click()
     wait(dock)
     labels = viewer.layers["SAM 2 labels"].data
@@ -99,11 +108,16 @@ def take(path: Path, theme: str = "dark", engine: Engine | None = None) -> None:
     viewer.dims.set_current_step(0, fullest)
     points.selected_data = set()
     viewer.reset_view()
+    save(viewer, folder / "window.png")
+    viewer.theme = "light"
+    save(viewer, folder / "images" / "propagated.png")
+    viewer.theme = "dark"
+    dock.controller.objects.go_to_least_certain()
     QTest.qWait(500)
-    viewer.screenshot(str(path), canvas_only=False, flash=False)
+    dock.timeline.grab().save(str(folder / "images" / "timeline.png"))
     viewer.close()
     QApplication.processEvents()
 
 
 if __name__ == "__main__":
-    take(REPOSITORY / "docs" / "window.png")
+    take(REPOSITORY / "docs")

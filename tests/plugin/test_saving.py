@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from tests.plugin.test_undo import held, settled
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.session.folder import SessionError, read_session
-from napari_sam2.session.log import Reopen
+from napari_sam2.session.log import Reopen, Run
 
 
 def folders(sessions):
@@ -205,3 +209,49 @@ def test_what_cannot_be_opened_or_saved_to(open_dock, stack, qtbot, tmp_path, me
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     opened.dock.history.save_asked.emit(str(tmp_path / "full"))
     assert any("is not empty" in text for _, text in messages)
+
+
+WINDOW = """
+import sys, time
+from types import SimpleNamespace
+import napari, numpy as np
+from qtpy.QtCore import QTimer
+from napari_sam2.plugin.widgets.dock import Sam2Widget
+from tests.plugin.conftest import FakeEngine, discs
+
+viewer, engine = napari.Viewer(), FakeEngine()
+engine.gate = SimpleNamespace(acquire=lambda: time.sleep(0.02))
+viewer.add_image(np.repeat(discs(3), 200, axis=0), name="image")
+dock = Sam2Widget(viewer, engine)
+viewer.window.add_dock_widget(dock)
+dock.controller.session.masks_changed.connect(lambda change: print(change.frame, flush=True))
+viewer.layers["SAM 2 points"].add([0, 20, 18])
+QTimer.singleShot(500, lambda: dock.controller.propagate())
+napari.run()
+"""
+
+
+@pytest.mark.parametrize("patience", [0.5, 4.0])
+def test_a_window_killed_while_it_propagates_leaves_what_is_two_seconds_old(sessions, patience):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WINDOW],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    seen, deadline = {}, None
+    for line in process.stdout:
+        now = time.monotonic()
+        seen.setdefault(int(line), now)
+        deadline = deadline or now + 2 + patience
+        if now > deadline:
+            break
+    killed = time.monotonic()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    (path,) = folders(sessions)
+    found = read_session(path, "image")
+    (masks,) = found.masks.values()
+    assert {frame for frame, when in seen.items() if when < killed - 2} <= set(masks)
+    assert isinstance(found.log[-1], Run)
