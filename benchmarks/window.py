@@ -64,7 +64,7 @@ def wait(dock: Sam2Widget) -> float:
     """Seconds until the model is done; the event loop runs meanwhile."""
     started = time.perf_counter()
     controller = dock.controller
-    while controller.runs.is_busy or controller._settle.isActive():
+    while controller.is_busy:
         QTest.qWait(2)
     return time.perf_counter() - started
 

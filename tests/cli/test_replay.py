@@ -44,9 +44,7 @@ def worked(tiny_model, discs, tmp_path_factory):
 @pytest.fixture
 def folder(worked, tmp_path, monkeypatch, tiny_model):
     shutil.copytree(worked, tmp_path / "worked")
-    monkeypatch.setattr(
-        "napari_sam2.inference.load.load_model", lambda name, device="auto": tiny_model
-    )
+    monkeypatch.setattr("napari_sam2.inference.load.load_model", lambda *_: tiny_model)
     return tmp_path / "worked"
 
 

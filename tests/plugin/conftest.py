@@ -262,7 +262,7 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
         def wait_idle(timeout=5000):
             controller = dock.controller
             qtbot.waitUntil(
-                lambda: not controller.runs.is_busy and not controller._settle.isActive(),
+                lambda: not controller.is_busy,
                 timeout=timeout,
             )
 

@@ -11,5 +11,5 @@ def test_the_demo_opens_with_a_stack_and_the_dock(make_napari_viewer, monkeypatc
     open_demo()
     assert {"nuclei", "nuclei truth"} <= {layer.name for layer in viewer.layers}
     assert not viewer.layers["nuclei truth"].visible
-    assert any("SAM 2" in name for name in viewer.window.dock_widgets)
+    assert any("Click and track" in name for name in viewer.window.dock_widgets)
     assert ran == [True]

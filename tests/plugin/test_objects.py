@@ -343,3 +343,19 @@ def test_the_tools_draw_in_the_layer_that_they_need(open_dock, stack, qtbot):
     assert opened.viewer.layers.selection.active is opened.points
     opened.points.mode = "pan_zoom"
     assert not any(button.isChecked() for button in tools.values())
+
+
+def test_hints_lead_the_way(open_dock, stack, qtbot):
+    opened = open_dock()
+    hint = opened.dock.hint
+    assert "drag a file into the window" in hint.text.text()
+    qtbot.mouseClick(hint.sample, LEFT)
+    qtbot.waitUntil(lambda: hint.text.text().startswith("Click on an object"), timeout=10000)
+    assert opened.workspace.image.name == "nuclei"
+    assert hint.sample.isHidden()
+    opened.viewer.layers["SAM 2 points"].add([0, 20, 18])
+    opened.wait_idle()
+    qtbot.waitUntil(lambda: "through the other planes" in hint.text.text(), timeout=2000)
+    opened.controller.propagate()
+    opened.wait_idle()
+    qtbot.waitUntil(hint.isHidden, timeout=2000)

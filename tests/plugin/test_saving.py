@@ -253,5 +253,6 @@ def test_a_window_killed_while_it_propagates_leaves_what_is_two_seconds_old(sess
     (path,) = folders(sessions)
     found = read_session(path, "image")
     (masks,) = found.masks.values()
-    assert {frame for frame, when in seen.items() if when < killed - 2} <= set(masks)
+    missing = {frame: killed - when for frame, when in seen.items() if frame not in masks}
+    assert max(missing.values(), default=0) < 2
     assert isinstance(found.log[-1], Run)

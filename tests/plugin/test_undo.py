@@ -317,9 +317,9 @@ def test_a_fill_and_a_drag(painting, qtbot):
 def test_random_operations_and_as_many_undos(open_dock, stack, qtbot):
     opened = open_dock(stack)
     random = np.random.default_rng(0)
-    first = opened.points.data.copy()
-    for _ in range(12):
-        action = random.integers(5)
+    first, objects = opened.points.data.copy(), opened.controller.objects
+    for _ in range(20):
+        action = random.integers(8)
         if action == 0:
             opened.points.add([0, *random.integers(0, 64, 2)])
         elif action == 1:
@@ -328,7 +328,12 @@ def test_random_operations_and_as_many_undos(open_dock, stack, qtbot):
             opened.controller.propagate()
         elif action == 3:
             opened.controller.next_candidate()
-        elif len(opened.points.data):
+        elif action >= 5 and opened.session.objects:
+            numbers = [entry.object_id for entry in opened.session.objects]
+            change = (objects.delete, objects.merge, objects.show)[action - 5]
+            if action != 6 or len(numbers) > 1:
+                change(*((numbers[0], False) if action == 7 else (numbers[-2:],)))
+        elif action == 4 and len(opened.points.data):
             opened.points.selected_data = {0}
             opened.points.remove_selected()
         settled(opened, qtbot)

@@ -204,7 +204,7 @@ def first_array(folder):
             lambda f: (first_array(f) / "zarr.json").write_text(
                 (first_array(f) / "zarr.json").read_text().replace("0.5", "0.6")
             ),
-            "checksum of the array",
+            "checksum of frame",
         ),
     ],
 )

@@ -6,19 +6,21 @@ only place where an error becomes a notification.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import notification_manager, show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
+from napari_sam2.plugin.edits import Edits
 from napari_sam2.plugin.label_prompts import read_label
+from napari_sam2.plugin.labels_layer import largest_label
 from napari_sam2.plugin.objects import Objects
 from napari_sam2.plugin.painting import Painting, Stroke, touches_objects
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.result_display import ResultDisplay
 from napari_sam2.plugin.runs import Runs
+from napari_sam2.plugin.samples import Samples
 from napari_sam2.plugin.saving import Saving
 from napari_sam2.plugin.work import Work
 from napari_sam2.plugin.workspace import Workspace
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from napari_sam2.session.engine import ModelChoice
     from napari_sam2.session.values import FrameChange
 
-SETTLE_MS = 150
 _REMOVED = {
     "image": "The image layer was deleted",
     "points": "The Points layer with the prompts was deleted",
@@ -71,6 +72,8 @@ class Controller:
         The session's files.
     downloads : Downloads
         The download of a model.
+    samples : Samples
+        Opens an image to try things on.
     """
 
     def __init__(self, viewer: napari.Viewer, engine: Engine | None = None) -> None:
@@ -79,21 +82,16 @@ class Controller:
         self.prompting = Prompting(self.session, self.workspace)
         self.runs = Runs(engine or Engine(), self.session)
         self._work = Work(self.runs, self.session, self.workspace, self.prompting)
+        self._edits = Edits(self.session, self.workspace, self.prompting, self._work)
         self.objects = Objects(
-            self.session, self.workspace, self.prompting, self._work, self._take_without_run
+            self.session, self.workspace, self.prompting, self._work, self._edits.take_without_run
         )
         self.saving = Saving(self.session, self.workspace, self.prompting, self._work)
         self.downloads = Downloads()
+        self.samples = Samples(viewer)
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
-        self._auto_run = True
         self._closed = False
-        self._last_edit = -float("inf")
         self._strokes = 0
-        self._edited: dict[StackGeometry, set[int]] = {}  # frames in view while prompts changed
-        # The first change is taken at once; one within this time of another replaces it.
-        self._settle = QTimer()
-        self._settle.setSingleShot(True)
-        self._settle.timeout.connect(self._on_settled)
         self._painting = Painting(self.undo, self.redo)
         self._painting.painted.connect(self._on_painted)
         self.workspace.layers_changed.connect(self._on_layers_changed)
@@ -104,9 +102,13 @@ class Controller:
         self.saving.failed.connect(_tell_error)
         self.runs.ended.connect(lambda run: self._display.refresh(run.stack.image))
         self.session.masks_changed.connect(self._on_masks_changed)
-        self.workspace.prompts_edited.connect(self._on_prompts_edited)
         self.workspace.image_added.connect(self._adopt_image_soon)
         self.workspace.layer_removed.connect(self._on_layer_removed)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the model runs, or will at once."""
+        return self.runs.is_busy or self._edits.is_waiting
 
     def open(self) -> None:
         """Be ready for a first click on the image in the viewer, if there is one."""
@@ -115,10 +117,11 @@ class Controller:
     def close(self) -> None:
         """Stop the worker and let go of the viewer."""
         self._closed = True
-        self._settle.stop()
+        self._edits.close()
         self.runs.close()
         self.saving.close()
         self.downloads.close()
+        self.samples.close()
         self._display.close()
         self._painting.listen(None)
         self.workspace.close()
@@ -129,7 +132,7 @@ class Controller:
 
     def set_auto_run(self, auto_run: bool) -> None:
         """Let edited prompts run by themselves, or not."""
-        self._auto_run = auto_run
+        self._edits.auto_run = auto_run
 
     def toggle_sign(self) -> None:
         """Switch the next point between "belongs to the object" and "does not"."""
@@ -138,7 +141,7 @@ class Controller:
 
     def new_object(self) -> None:
         """Make new prompts belong to an object that has none yet."""
-        self._on_settled()
+        self._edits.take_now()
         self.prompting.new_object()
         self.prepare_layers()
 
@@ -228,7 +231,7 @@ class Controller:
         if self._work.is_busy:
             self._work.stop(outcome)
             # what was drawn meanwhile is no part of what is stopped
-            self._work.when_idle("prompts", self._take_without_run)
+            self._work.when_idle("prompts", self._edits.take_without_run)
 
     def _on_plane(self, what: str, action: Callable[[StackGeometry, int], None]) -> None:
         """Act on the plane that is in view now, with its prompts as they are then."""
@@ -242,7 +245,7 @@ class Controller:
         frame = self.workspace.frame(geometry)
 
         def act() -> None:
-            self._take_prompts(geometry)
+            self._edits.take(geometry)
             action(geometry, frame)
 
         self._work.when_idle(what, act)
@@ -287,23 +290,15 @@ class Controller:
         self._work.run_pass(geometry.key, frames, request.narrowed(geometry.frame_count))
 
     def _undo(self) -> None:
-        self._take_without_run()
+        self._edits.take_without_run()
         if self.session.undo_name:
             self.session.undo()
 
     def _redo(self) -> None:
-        self._take_without_run()  # where there is anything, it takes the place of what was undone
+        # where there is anything, it takes the place of what was undone
+        self._edits.take_without_run()
         if self.session.redo_name:
             self.session.redo()
-
-    def _take_prompts(
-        self, geometry: StackGeometry | None, keep_masks: bool = False
-    ) -> frozenset[int]:
-        self._settle.stop()
-        taken = self.prompting.take(geometry, keep_masks)
-        for problem in taken.problems:
-            show_warning(problem)
-        return taken.frames
 
     def _take_other_layers(self) -> None:
         self.prepare_layers()
@@ -311,46 +306,15 @@ class Controller:
         def take() -> None:
             geometry = self.workspace.geometry()
             with self.session.step():
-                self._take_prompts(geometry, keep_masks=True)
+                self._edits.take(geometry, keep_masks=True)
                 if geometry is not None:
-                    self._run_if_automatic(geometry, self.workspace.frame(geometry))
+                    self._edits.run(geometry, self.workspace.frame(geometry))
 
         self._work.when_idle("layers", take)
 
     def _take_removed(self, geometry: StackGeometry | None) -> None:
         # a whole layer went, which says nothing about the masks
-        self._take_prompts(geometry, keep_masks=True)
-
-    def _on_prompts_edited(self) -> None:
-        now, earlier = time.monotonic(), self._last_edit
-        self._last_edit = now
-        # Not within napari's own event, which is one of several for the same change.
-        if not self._settle.isActive() or self._settle.interval():
-            self._settle.start(SETTLE_MS if now - earlier < SETTLE_MS / 1000 else 0)
-
-    def _on_settled(self) -> None:
-        self._settle.stop()
-        geometry = self.workspace.geometry()
-        if geometry is not None:
-            self._edited.setdefault(geometry, set()).add(self.workspace.frame(geometry))
-        self._work.when_idle("prompts", self._take_edits)
-
-    def _take_edits(self) -> None:
-        edited, self._edited = self._edited, {}
-        for geometry, frames in edited.items():
-            with self.session.step():
-                for frame in frames & self._take_prompts(geometry):
-                    self._run_if_automatic(geometry, frame)
-
-    def _take_without_run(self) -> None:
-        edited, self._edited = dict.fromkeys(self._edited), {}
-        for geometry in (*edited, self.workspace.geometry()):
-            self._take_prompts(geometry)
-
-    def _run_if_automatic(self, geometry: StackGeometry, frame: int) -> None:
-        prompted = {key[1] for key in self.session.prompts(geometry.key)}
-        if self._auto_run and frame in prompted:
-            self._work.run_frame(geometry.key, frame)
+        self._edits.take(geometry, keep_masks=True)
 
     def _on_layers_changed(self) -> None:
         self._painting.listen(self.workspace.target)
@@ -358,8 +322,9 @@ class Controller:
 
     def _load_brush(self) -> None:
         """Let what is painted next belong to the active object."""
-        if self.workspace.target is not None:
-            self.workspace.target.selected_label = self.prompting.active[0]
+        target, number = self.workspace.target, self.prompting.active[0]
+        if target is not None and number <= largest_label(target):
+            target.selected_label = number
 
     def _on_painted(self, strokes: list[Stroke]) -> None:
         geometry = self.workspace.geometry()
@@ -368,7 +333,7 @@ class Controller:
             self._strokes += 1
 
             def take() -> None:
-                self._take_without_run()
+                self._edits.take_without_run()
                 self.prompting.paint(geometry, strokes)
 
             self._work.when_idle(f"stroke {self._strokes}", take)

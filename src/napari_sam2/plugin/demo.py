@@ -10,5 +10,5 @@ def open_demo() -> None:
     viewer = napari.Viewer()
     viewer.open_sample("napari-sam2", "generated_zstack")
     viewer.layers.selection.active = viewer.layers["nuclei"]
-    viewer.window.add_plugin_dock_widget("napari-sam2", "SAM 2")
+    viewer.window.add_plugin_dock_widget("napari-sam2", "Click and track")
     napari.run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.checkpoints.replacing import replacing
@@ -30,6 +31,20 @@ JSON_NAME, ZARR_NAME = "session.json", "masks.zarr"
 _IMAGE = "image"  # what stands for the image in `StackKey` once it is saved
 
 
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """Masks of a frame and where they were written: the array, and which of its frames."""
+
+    masks: Mapping[int, ObjectMask]
+    array: str
+    index: int
+    sha256: str
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        return self.array, self.index, self.sha256
+
+
 class SessionError(ValueError):
     """A folder is no session, or a damaged one."""
 
@@ -45,7 +60,7 @@ class SessionFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._written: dict[tuple[StackKey, int], tuple[Mapping[int, ObjectMask], str, str]] = {}
+        self._written: dict[tuple[StackKey, int], _Written] = {}
         taken = [int(each.name) for each in (path / ZARR_NAME).glob("*") if each.name.isdigit()]
         self._next = max(taken, default=-1) + 1
 
@@ -63,15 +78,23 @@ class SessionFolder:
             import zarr
 
             zarr.create_group(str(arrays), zarr_format=3)
-        written = {}
-        for stack, frames in saved.masks.items():
-            for frame, masks in frames.items():
-                earlier = self._written.get((stack, frame))
-                if earlier is None or earlier[0] is not masks:
-                    name = str(self._next)
-                    self._next += 1
-                    earlier = masks, name, write_masks(arrays, name, masks)
-                written[stack, frame] = earlier
+        wanted = {
+            (stack, frame): masks
+            for stack, frames in saved.masks.items()
+            for frame, masks in frames.items()
+        }
+        written = {
+            key: earlier
+            for key, earlier in self._written.items()
+            if wanted.get(key) is earlier.masks
+        }
+        new = {key: masks for key, masks in wanted.items() if key not in written}
+        if new:
+            name = str(self._next)
+            self._next += 1
+            digests = write_masks(arrays, name, list(new.values()))
+            for index, (key, digest) in enumerate(zip(new, digests, strict=True)):
+                written[key] = _Written(new[key], name, index, digest)
         self._written = written
         content = _content(saved, written)
         whole = {"format": FORMAT, "version": VERSION, "sha256": _digest(content)}
@@ -80,7 +103,7 @@ class SessionFolder:
         self._clean(arrays)
 
     def _clean(self, arrays: Path) -> None:
-        used = {name for _, name, _ in self._written.values()}
+        used = {each.array for each in self._written.values()}
         for each in arrays.iterdir():
             if each.name.isdigit() and each.name not in used:
                 shutil.rmtree(each, ignore_errors=True)
@@ -137,7 +160,7 @@ def read_session(path: Path, image: str = _IMAGE) -> SavedSession:
 
 def _content(
     saved: SavedSession,
-    written: Mapping[tuple[StackKey, int], tuple[Mapping[int, ObjectMask], str, str]],
+    written: Mapping[tuple[StackKey, int], _Written],
 ) -> dict[str, Any]:
     image = saved.image
     return {
@@ -153,7 +176,7 @@ def _content(
         "masks": [
             {
                 "stack": write_stack(stack),
-                "frames": [[frame, *written[stack, frame][1:]] for frame in frames],
+                "frames": [[frame, *written[stack, frame].place] for frame in frames],
             }
             for stack, frames in saved.masks.items()
         ],
@@ -166,12 +189,16 @@ def _read_content(value: Any, arrays: Path, image: str) -> SavedSession:
     if not isinstance(models, dict):
         raise strict.FormatError("the models should be a record")
     masks: dict[StackKey, dict[int, Mapping[int, ObjectMask]]] = {}
+    opened: dict[str, list[tuple[str, Mapping[int, ObjectMask]]]] = {}
     for entry in strict.listing(
         content["masks"], lambda each: strict.record(each, "stack", "frames")
     ):
         frames = masks.setdefault(read_stack(entry["stack"], image), {})
-        for frame, name, sha256 in strict.listing(entry["frames"], _read_frame):
-            frames[frame] = read_masks(arrays, name, sha256)
+        for frame, name, index, sha256 in strict.listing(entry["frames"], _read_frame):
+            found = opened[name] = opened.get(name) or read_masks(arrays, name)
+            if not index < len(found) or found[index][0] != sha256:
+                raise strict.FormatError(f"the checksum of frame {frame} is wrong")
+            frames[frame] = found[index][1]
     return SavedSession(
         _read_image(content["image"]),
         {name: strict.text(sha256) for name, sha256 in models.items()},
@@ -191,12 +218,12 @@ def _read_image(value: Any) -> ImageIdentity:
     )
 
 
-def _read_frame(value: Any) -> tuple[int, str, str]:
-    frame, name, sha256 = strict.listing(value, lambda each: each, 3)
+def _read_frame(value: Any) -> tuple[int, str, int, str]:
+    frame, name, index, sha256 = strict.listing(value, lambda each: each, 4)
     # a number: a path could lead out of the folder
     if not strict.text(name).isdecimal():
         raise strict.FormatError(f"there should be the number of an array, not {name!r}")
-    return strict.integer(frame), name, strict.text(sha256)
+    return strict.integer(frame), name, strict.integer(index), strict.text(sha256)
 
 
 def _digest(content: Any) -> str:

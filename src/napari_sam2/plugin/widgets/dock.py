@@ -11,6 +11,7 @@ from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import Controller
 from napari_sam2.plugin.runs import PROPAGATING
+from napari_sam2.plugin.widgets import hint
 from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.objects_section import ObjectsSection
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
+    from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.widgets.layer_combo import LayerCombo
     from napari_sam2.session.engine import Engine
 
@@ -48,6 +50,7 @@ class Sam2Widget(QWidget):
         super().__init__()
         self.controller = Controller(viewer, engine)
         workspace = self.controller.workspace
+        self.hint = hint.Hint()
         self.model = ModelSection()
         self.image = ImageSection(viewer, workspace.is_target_candidate)
         self.prompts = PromptSection(viewer)
@@ -72,6 +75,7 @@ class Sam2Widget(QWidget):
         )
         combos = (self.image.image, self.image.target, self.prompts.points, self.prompts.shapes)
         self._docked = False
+        self._has_propagated = False
         self._refresh = QTimer(self)
         self._refresh.setSingleShot(True)
         self._refresh.setInterval(_REFRESH_MS)
@@ -88,6 +92,7 @@ class Sam2Widget(QWidget):
         layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(14)
         sections = (
+            self.hint,
             self.model,
             self.image,
             self.prompts,
@@ -144,6 +149,9 @@ class Sam2Widget(QWidget):
         controller.runs.status_changed.connect(self.propagate.show_status)
         controller.runs.running_changed.connect(self._show_running)
 
+        self.hint.sample_asked.connect(controller.samples.open)
+        self._show_objects()
+
     def _wire_objects(self) -> None:
         objects, workspace = self.controller.objects, self.controller.workspace
         prompting = self.controller.prompting
@@ -177,6 +185,7 @@ class Sam2Widget(QWidget):
         stack = None if geometry is None else geometry.key
         self.objects.show_objects(overview.summaries(stack))
         self.objects.show_active(active)
+        self._show_hint(geometry)
         if stack is None or geometry is None:
             self.timeline.show_track(active, 1, {}, frozenset())
             return
@@ -187,6 +196,16 @@ class Sam2Widget(QWidget):
             overview.prompted(stack, active),
         )
         self.timeline.show_frame(controller.workspace.frame(geometry))
+
+    def _show_hint(self, geometry: StackGeometry | None) -> None:
+        if geometry is None:
+            self.hint.show_hint(hint.NO_IMAGE)
+        elif not self.controller.session.objects:
+            self.hint.show_hint(hint.CLICK)
+        elif geometry.frame_count > 1 and not self._has_propagated:
+            self.hint.show_hint(hint.PROPAGATE)
+        else:
+            self.hint.show_hint(hint.NOTHING)
 
     def _propagate(self) -> None:
         section = self.propagate
@@ -217,6 +236,7 @@ class Sam2Widget(QWidget):
         self.history.show_history(session.undo_name, session.redo_name)
 
     def _show_running(self, name: str) -> None:
+        self._has_propagated |= name == PROPAGATING
         self.propagate.cancel.setEnabled(bool(name))
         self.propagate.run.setEnabled(name != PROPAGATING)
 

@@ -1,0 +1,106 @@
+"""Edited prompts into the session: when they are taken, and that they run by themselves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QTimer
+
+if TYPE_CHECKING:
+    from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.plugin.prompting import Prompting
+    from napari_sam2.plugin.work import Work
+    from napari_sam2.plugin.workspace import Workspace
+    from napari_sam2.session.session import Session
+
+SETTLE_MS = 150
+
+
+class Edits:
+    """Takes what is drawn at once, and what follows within a moment together.
+
+    Parameters
+    ----------
+    session : Session
+        Takes the prompts.
+    workspace : Workspace
+        Tells of edits.
+    prompting : Prompting
+        Reads the layers.
+    work : Work
+        Runs the model.
+
+    Attributes
+    ----------
+    auto_run : bool
+        Whether edited prompts run by themselves.
+    """
+
+    def __init__(
+        self, session: Session, workspace: Workspace, prompting: Prompting, work: Work
+    ) -> None:
+        self.auto_run = True
+        self._session = session
+        self._workspace = workspace
+        self._prompting = prompting
+        self._work = work
+        self._last = -float("inf")
+        self._edited: dict[StackGeometry, set[int]] = {}  # frames in view while prompts changed
+        # The first change is taken at once; one within this time of another replaces it.
+        self._settle = QTimer()
+        self._settle.setSingleShot(True)
+        self._settle.timeout.connect(self.take_now)
+        workspace.prompts_edited.connect(self._on_prompts_edited)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something was drawn that is not taken yet."""
+        return bool(self._settle.isActive())
+
+    def close(self) -> None:
+        """Take nothing any longer."""
+        self._settle.stop()
+
+    def take(self, geometry: StackGeometry | None, keep_masks: bool = False) -> frozenset[int]:
+        """Take the prompts of a stack as `Prompting.take` does: the frames that have changed."""
+        self._settle.stop()
+        taken = self._prompting.take(geometry, keep_masks)
+        for problem in taken.problems:
+            show_warning(problem)
+        return taken.frames
+
+    def take_now(self) -> None:
+        """Take what was drawn, as soon as no run is under way, and run it."""
+        self._settle.stop()
+        geometry = self._workspace.geometry()
+        if geometry is not None:
+            self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
+        self._work.when_idle("prompts", self._take_edited)
+
+    def take_without_run(self) -> None:
+        """Take what was drawn, and do not run it."""
+        edited, self._edited = dict.fromkeys(self._edited), {}
+        for geometry in (*edited, self._workspace.geometry()):
+            self.take(geometry)
+
+    def run(self, geometry: StackGeometry, frame: int) -> None:
+        """Run the prompts of a frame, if they are to run by themselves."""
+        prompted = {key[1] for key in self._session.prompts(geometry.key)}
+        if self.auto_run and frame in prompted:
+            self._work.run_frame(geometry.key, frame)
+
+    def _take_edited(self) -> None:
+        edited, self._edited = self._edited, {}
+        for geometry, frames in edited.items():
+            with self._session.step():
+                for frame in frames & self.take(geometry):
+                    self.run(geometry, frame)
+
+    def _on_prompts_edited(self) -> None:
+        now, earlier = time.monotonic(), self._last
+        self._last = now
+        # Not within napari's own event, which is one of several for the same change.
+        if not self._settle.isActive() or self._settle.interval():
+            self._settle.start(SETTLE_MS if now - earlier < SETTLE_MS / 1000 else 0)
