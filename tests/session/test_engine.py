@@ -44,7 +44,9 @@ class Recorder:
     def restore(self, snapshot):
         self.calls.append(("restore", snapshot))
 
-    def propagate(self, direction="both", start=None, stop=None, stop_when_absent=None):
+    def propagate(
+        self, direction="both", start=None, stop=None, stop_when_absent=None, object_ids=None
+    ):
         self.calls.append(("propagate", direction, start, stop, stop_when_absent))
         yield "frame"
 
