@@ -90,17 +90,21 @@ def take(folder: Path, engine: Engine | None = None) -> None:
     )
     dock = Sam2Widget(viewer, engine)
     viewer.window.add_dock_widget(dock, name="Click and track")
-    dock.model.heading.setChecked(False)  # so that all of the rest is in view
+    for section in (dock.model, dock.image):  # so that all of the rest is in view
+        section.heading.setChecked(False)
     points = viewer.layers["SAM 2 points"]
     clicks = clicks_on_largest_planes(truth)
-    for object_id, (z, click) in clicks.items():
+    sizes = {number: np.sum(truth[z] == number) for number, (z, _) in clicks.items()}
+    for object_id in sorted(clicks, key=sizes.__getitem__, reverse=True):
+        z, click = clicks[object_id]
         viewer.dims.set_current_step(0, z)
         dock.controller.prompting.set_active(object_id, True)
         points.add([z, *click.position])
         wait(dock)
-        if object_id == min(clicks):
+        if len(points.data) == 1:
             viewer.reset_view()
             save(viewer, folder / "images" / "first-mask.png")
+    dock.controller.prompting.set_active(max(sizes, key=sizes.__getitem__), True)
     dock.propagate.run.click()
     wait(dock)
     labels = viewer.layers["SAM 2 labels"].data
