@@ -43,6 +43,17 @@ def test_a_label_is_a_mask_of_the_active_object(opened, qtbot, messages):
     assert messages == []
 
 
+def test_a_label_of_the_layer_that_results_go_to(opened, messages):
+    opened.controller.choose_target(opened.mine)
+    opened.viewer.layers.selection.active = opened.mine
+    opened.mine.selected_label = 7
+    mask = mask_of(opened)
+    opened.controller.use_label()
+    opened.wait_idle()
+    assert held(opened) == {(opened.controller.prompting.active[0], 2): (mask,)}
+    assert messages == []
+
+
 def test_it_stays_when_points_and_shapes_come_and_go(opened, engine):
     opened.controller.use_label()
     opened.points.add([2, 20, 20])

@@ -14,17 +14,23 @@ CONTROL = Qt.KeyboardModifier.ControlModifier
 
 
 @pytest.fixture
-def two(open_dock, stack):
-    """A dock in which objects 1 and 2 were clicked on plane 0 and carried through the stack."""
+def clicked(open_dock, stack):
+    """A dock in which objects 1 and 2 were clicked on plane 0."""
     opened = open_dock(stack, show=True)
     opened.points.add([0, 20, 18])
     opened.wait_idle()
     opened.controller.new_object()
     opened.points.add([0, 44, 46])
     opened.wait_idle()
-    opened.controller.propagate()
-    opened.wait_idle()
     return opened
+
+
+@pytest.fixture
+def two(clicked):
+    """The same, with both carried through the stack."""
+    clicked.controller.propagate()
+    clicked.wait_idle()
+    return clicked
 
 
 @pytest.fixture
@@ -301,13 +307,8 @@ def test_one_each_without_anything_says_what_to_do(open_dock, stack, qtbot, mess
     assert messages[-1][1].startswith("Select a Points or a Shapes layer in which")
 
 
-def test_only_what_is_selected_is_carried(open_dock, stack, qtbot, messages):
-    opened = open_dock(stack, show=True)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.controller.new_object()
-    opened.points.add([0, 44, 46])
-    opened.wait_idle()
+def test_only_what_is_selected_is_carried(clicked, qtbot, messages):
+    opened = clicked
     qtbot.waitUntil(lambda: opened.dock.objects.selected == [2], timeout=2000)
     opened.dock.propagate.selected_only.setChecked(True)
     qtbot.mouseClick(opened.dock.propagate.run, LEFT)

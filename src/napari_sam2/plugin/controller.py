@@ -317,8 +317,9 @@ class Controller:
         self._edits.take(geometry, keep_masks=True)
 
     def _on_layers_changed(self) -> None:
-        self._painting.listen(self.workspace.target)
-        self._load_brush()
+        # in the same layer the brush may have a label that was picked, to be used as mask
+        if self._painting.listen(self.workspace.target):
+            self._load_brush()
 
     def _load_brush(self) -> None:
         """Let what is painted next belong to the active object."""

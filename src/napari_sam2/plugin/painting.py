@@ -66,10 +66,10 @@ class Painting:
         self._layer: Labels | None = None
         self._earlier: dict[str, Any] = {}
 
-    def listen(self, layer: Labels | None) -> None:
-        """Listen to another layer; None listens to none."""
+    def listen(self, layer: Labels | None) -> bool:
+        """Listen to another layer, None for none; gives whether it is another one."""
         if layer is self._layer:
-            return
+            return False
         if self._layer is not None:
             self._layer.events.paint.disconnect(self._on_paint)
             for key, action in self._earlier.items():
@@ -81,6 +81,7 @@ class Painting:
                 key: layer.bind_key(key, action, overwrite=True)
                 for key, action in ((UNDO, self._on_undo), (REDO, self._on_redo))
             }
+        return True
 
     def take_over(self) -> None:
         """Drop the layer's own history: what it would write back is no longer true."""

@@ -148,7 +148,6 @@ class Sam2Widget(QWidget):
         controller.runs.progressed.connect(self.propagate.show_progress)
         controller.runs.status_changed.connect(self.propagate.show_status)
         controller.runs.running_changed.connect(self._show_running)
-
         self.hint.sample_asked.connect(controller.samples.open)
         self._show_objects()
 
