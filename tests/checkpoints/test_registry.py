@@ -69,7 +69,7 @@ def test_the_documentation_says_the_same(checkpoint):
         # loading takes the weights twice
         assert _megabytes_of(image) > 2 * 4e-6 * checkpoint.parameters
         if checkpoint.family == "sam2.1" and stack != "not measured":
-            assert _megabytes_of(stack) > _megabytes_of(image)
+            assert _megabytes_of(stack) >= _megabytes_of(image)
     if checkpoint.family == "sam1":
         assert stack == "–"
 

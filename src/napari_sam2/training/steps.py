@@ -93,28 +93,29 @@ def _image(
     stage: Stage,
     generator: Generator,
 ) -> None:
-    """Ask for some objects with a box and for the others with a click, then correct."""
-    boxed = torch.rand(len(masks), generator=generator, device=masks.device) < stage.box_share
+    """Ask for every object with a click, maybe with a box, too; then correct, maybe.
+
+    The image encoder costs more than the decoder: what it found is asked for more than once.
+    """
+    embedding = model.without_memory(features)
     corrected = stage.corrections if _chance(stage.correction_share, generator) else 0
-    for kind, prompt, chosen in (("box", boxes, boxed), ("click", first_clicks, ~boxed)):
-        if not chosen.any():
-            continue
-        points, labels = prompt(masks[chosen], generator)
-        own, wanted = features[chosen], target[chosen]
-        embedding = model.without_memory(own)
-        share = len(wanted) / len(target)
+    asked = {"click": first_clicks}
+    if _chance(stage.box_share, generator):
+        asked["box"] = boxes
+    for kind, prompt in asked.items():
+        points, labels = prompt(masks, generator)
         fed_back = None
         for count in range(1 + corrected):
             if fed_back is not None:
-                more, more_labels = corrections(fed_back[:, 0], wanted, generator)
+                more, more_labels = corrections(fed_back[:, 0], target, generator)
                 points = torch.cat([points, more], dim=1)
                 labels = torch.cat([labels, more_labels], dim=1)
-            decoded = model.decode(embedding, own, points, labels, fed_back)
-            weight = share / max(corrected, 1) if count else share
-            step.loss = step.loss + weight * decoded_loss(decoded, wanted, stage.object_weight)
+            decoded = model.decode(embedding, features, points, labels, fed_back)
+            loss = decoded_loss(decoded, target, stage.object_weight)
+            step.loss = step.loss + loss / (max(corrected, 1) if count else 1)
             fed_back = _chosen(decoded, points)[:, None].clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
             name = f"{kind}+{count}" if count else kind
-            step.figures[name] = overlap(fed_back, wanted).mean().item()
+            step.figures[name] = overlap(fed_back, target).mean().item()
 
 
 def _video(
