@@ -112,6 +112,7 @@ def test_the_run_of_nano():
         (SMALLEST + "weight = 0", "weight above 0"),
         ("calibrate_presence = 'x'" + SMALLEST, "names no"),
         ("precision = 'float16'" + SMALLEST, "one of auto, float32, bfloat16"),
+        ("optimizer = 'sgd'" + SMALLEST, "one of adamw, muon"),
     ],
 )
 def test_a_mistake_is_named_with_its_file(write, text, message):

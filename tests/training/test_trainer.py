@@ -63,8 +63,10 @@ def pretrained(tmp_path, tiny_model):
 
 
 @pytest.mark.parametrize("place", [(0, 2), (1, 2)])
-def test_a_run_resumes_where_it_stopped(run, tmp_path, monkeypatch, place):
-    config = run(replace(SMALL, name="a", prompts=False), replace(SMALL, name="b", video_share=0.5))
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_resumes_where_it_stopped(run, tmp_path, monkeypatch, place, optimizer):
+    stages = replace(SMALL, name="a", prompts=False), replace(SMALL, name="b", video_share=0.5)
+    config = run(*stages, optimizer=optimizer)
     whole = Trainer(config, tmp_path / "whole")
     whole.run()
 
@@ -140,8 +142,8 @@ def test_what_learns_and_what_does_not(run, tmp_path, pretrained, tiny_model, ad
     trained = Trainer(config, tmp_path / "out")
     path = trained.run()
     learning = sum(p.numel() for p in trained._parameters())
-    state = trained.optimizer.state_dict()["param_groups"]
-    assert sum(len(group["params"]) for group in state) == len(trained._parameters())
+    groups = [group for one in trained.optimizers for group in one.param_groups]
+    assert sum(len(group["params"]) for group in groups) == len(trained._parameters())
     assert learning < sum(p.numel() for p in trained.model.parameters()) or adapt == "all"
     before = tiny_model.network.state_dict()
     after = load_model(path, device="cpu").network.state_dict()

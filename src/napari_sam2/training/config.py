@@ -13,6 +13,7 @@ NANO_TOML = Path(__file__).with_name("nano.toml")
 SCRATCH = "scratch"
 ADAPT = ("all", "decoder", "adapters")
 PRECISIONS = ("auto", "float32", "bfloat16")
+OPTIMIZERS = ("adamw", "muon")
 
 # Where a file names no stages: a few hundred steps on clicks and boxes, for a model that is good
 # already. The dense targets would need a head that is trained first.
@@ -40,7 +41,7 @@ class Stage:
     steps : int
         Optimiser steps.
     learning_rate : float
-        Highest rate of AdamW; it rises over the first steps and falls along a cosine.
+        Highest rate of the optimiser; it rises over the first steps and falls along a cosine.
     size : int
         Side of the rendered windows in pixels.
     images, objects : int
@@ -57,7 +58,8 @@ class Stage:
         Weight of the pixels of an object against those of the background; below about 5 a model
         that knows nothing yet learns to answer with empty masks.
     box_share : float
-        Share of the first prompts that are boxes rather than clicks.
+        Share of the steps on images that ask for every object with a box, too, after the click;
+        of the videos, the share that begins with boxes instead of clicks.
     correction_share : float
         Share of the steps on images in which corrections follow the first prompt.
     corrections : int
@@ -160,6 +162,8 @@ class TrainingConfig:
         As `load_model` takes it.
     precision : {"auto", "float32", "bfloat16"}
         What the networks compute in while they learn; weights stay in float32.
+    optimizer : {"adamw", "muon"}
+        Muon learns matrices in fewer steps, but takes longer for each: for small models.
     accumulate : int
         Batches a step: the gradients of several small ones are added up, for less memory.
     picture_every : int
@@ -176,6 +180,7 @@ class TrainingConfig:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    optimizer: str = "adamw"
     accumulate: int = 1
     picture_every: int = 500
     calibrate_presence: str = ""
@@ -193,6 +198,10 @@ class TrainingConfig:
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}."
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer is {self.optimizer!r}; it is one of {', '.join(OPTIMIZERS)}."
             )
         if self.accumulate < 1 or self.picture_every < 0:
             raise ValueError("accumulate is 1 at least, and picture_every 0 at least.")

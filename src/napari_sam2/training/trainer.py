@@ -26,6 +26,7 @@ from napari_sam2.training.config import SCRATCH
 from napari_sam2.training.datasets import load_sources
 from napari_sam2.training.dense import DenseHead
 from napari_sam2.training.errors import TrainingError, disk_explained, memory_explained
+from napari_sam2.training.muon import Muon, is_hidden_matrix
 from napari_sam2.training.pictures import choose_examples, draw_predictions
 from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
 from napari_sam2.training.progress import Progress
@@ -82,7 +83,7 @@ class Trainer:
         self.size = config.stages[0].size if self.from_scratch else self.image_size
         self.stage, self.step = 0, 0
         self.failed = 0  # steps without a finite gradient, one after the other
-        self.optimizer = self._new_optimizer()
+        self.optimizers = self._new_optimizers()
         folder.mkdir(parents=True, exist_ok=True)
         check_room(folder, self.model)
         if self.checkpoint.exists():
@@ -116,7 +117,7 @@ class Trainer:
             self._run_stage(self.config.stages[self.stage])
             self._picture()
             self.stage, self.step = self.stage + 1, 0
-            self.optimizer = self._new_optimizer()
+            self.optimizers = self._new_optimizers()
             self._save()
         path = self.folder / f"{self.config.name}.safetensors"
         self.export(path)
@@ -137,15 +138,26 @@ class Trainer:
         both = [*self.model.parameters(), *self.head.parameters()]
         return [parameter for parameter in both if parameter.requires_grad]
 
-    def _new_optimizer(self) -> torch.optim.AdamW:
+    def _new_optimizers(self) -> list[torch.optim.Optimizer]:
+        hidden: list[torch.nn.Parameter] = []
+        if self.config.optimizer == "muon":
+            hidden = [
+                parameter
+                for module in [*self.model.modules(), *self.head.modules()]
+                for parameter in module.parameters(recurse=False)
+                if parameter.requires_grad and is_hidden_matrix(module, parameter)
+            ]
+        known = {id(parameter) for parameter in hidden}
+        others = [p for p in self._parameters() if id(p) not in known]
         # scales and biases pull to no particular value
-        matrices = [p for p in self._parameters() if p.ndim > 1]
-        rest = [p for p in self._parameters() if p.ndim <= 1]
-        return torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": WEIGHT_DECAY},
-             {"params": rest, "weight_decay": 0.0}],
-            betas=(0.9, 0.98),
-        )  # fmt: skip
+        groups = [
+            {"params": [p for p in others if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=(0.9, 0.98))]
+        if hidden:
+            optimizers.append(Muon(hidden, weight_decay=WEIGHT_DECAY))
+        return optimizers
 
     def _set_size(self, size: int) -> None:
         # Positions are shares of the side: as fine per pixel as they were, or a click on a
@@ -215,9 +227,10 @@ class Trainer:
     def _train(self, stage: Stage, batches: list[Batch]) -> dict[str, float]:
         generator = torch.Generator(self.device)
         generator.manual_seed(hash((self.config.seed, self.stage, self.step)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = stage.learning_rate * _schedule(self.step, stage.steps)
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = stage.learning_rate * _schedule(self.step, stage.steps)
+            optimizer.zero_grad()
         figures: dict[str, list[float]] = {}
         for batch in batches:
             with precision(self.device, self.dtype), _attention(self.device, self.dtype):
@@ -228,7 +241,8 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self._parameters(), GRADIENT_LIMIT)
         self.failed = 0 if torch.isfinite(norm) else self.failed + 1
         if not self.failed:
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
         elif self.failed == MOST_FAILED:
             raise TrainingError(
                 f"The last {MOST_FAILED} steps gave no finite gradients: nothing is learned. Lower "
@@ -259,7 +273,13 @@ class Trainer:
         """What must not change while a run is interrupted."""
         model = self.config.model
         stages = [[stage.name, stage.steps] for stage in self.config.stages]
-        return {"start": model.start, "adapt": model.adapt, "rank": model.rank, "stages": stages}
+        return {
+            "start": model.start,
+            "adapt": model.adapt,
+            "rank": model.rank,
+            "optimizer": self.config.optimizer,
+            "stages": stages,
+        }
 
     def _save(self) -> None:
         state = {
@@ -269,7 +289,7 @@ class Trainer:
             "size": self.size,
             "model": self.model.state_dict(),
             "head": self.head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         with disk_explained(self.checkpoint), replacing(self.checkpoint) as partial:
             torch.save(state, partial)
@@ -280,7 +300,8 @@ class Trainer:
         self.size = state.get("size", self.image_size)
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, found in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(found)
 
 
 def _training_dtype(name: str, device: torch.device) -> torch.dtype:
