@@ -14,12 +14,13 @@ ARGS ?=
 demo: $(VENV)/installed
 	$(BIN)/napari-sam2 demo $(ARGS)
 
-# a virtual screen of its own, as Qt's "offscreen" has no OpenGL
+# A process for each core, and a virtual screen, as Qt's "offscreen" has no OpenGL.
+WORKERS := -n logical --maxprocesses 4
 test: $(VENV)/installed
 	@if command -v xvfb-run >/dev/null; then \
-		xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/python -m pytest $(ARGS); \
+		xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/python -m pytest $(WORKERS) $(ARGS); \
 	else \
-		$(BIN)/python -m pytest $(ARGS); \
+		$(BIN)/python -m pytest $(WORKERS) $(ARGS); \
 	fi
 
 lint: $(VENV)/installed-dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,9 @@ from napari_sam2.training.data import data_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # each worker has one core
 
 TINY = Sam2Config(
     name="random",
