@@ -14,14 +14,9 @@ ARGS ?=
 demo: $(VENV)/installed
 	$(BIN)/napari-sam2 demo $(ARGS)
 
-# A process for each core, and a virtual screen, as Qt's "offscreen" has no OpenGL.
-WORKERS := -n logical --maxprocesses 4
+# a process for each core
 test: $(VENV)/installed
-	@if command -v xvfb-run >/dev/null; then \
-		xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/python -m pytest $(WORKERS) $(ARGS); \
-	else \
-		$(BIN)/python -m pytest $(WORKERS) $(ARGS); \
-	fi
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

@@ -65,6 +65,7 @@ def through_window(image: NDArray, clicks: Clicks) -> NDArray:
     viewer.add_image(image, contrast_limits=np.percentile(image, (0.1, 99.9)))
     dock = Sam2Widget(viewer)
     viewer.window.add_dock_widget(dock)
+    dock.controller.prepare_layers()
     dock.controller.set_auto_run(False)
     for label, (z, click) in clicks.items():
         dock.controller.prompting.set_active(label, True)

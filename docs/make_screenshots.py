@@ -92,6 +92,7 @@ def take(folder: Path, engine: Engine | None = None) -> None:
     viewer.window.add_dock_widget(dock, name="Click and track")
     for section in (dock.model, dock.image):  # so that all of the rest is in view
         section.heading.setChecked(False)
+    dock.controller.prepare_layers()
     points = viewer.layers["SAM 2 points"]
     clicks = clicks_on_largest_planes(truth)
     sizes = {number: np.sum(truth[z] == number) for number, (z, _) in clicks.items()}

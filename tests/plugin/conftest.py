@@ -253,7 +253,10 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
         dock = Sam2Widget(viewer, engine)
         viewer.window.add_dock_widget(dock, name="SAM 2")
         docks.append(dock)
-        dock.controller.workspace.make_prompt_layers("shapes")
+        if images:
+            # the dock is shown before its layers are made
+            qtbot.waitUntil(lambda: dock.controller.workspace.points is not None)
+            dock.controller.workspace.make_prompt_layers("shapes")
         if show:
             viewer.window._qt_window.resize(1300, 900)
             qtbot.wait(100)

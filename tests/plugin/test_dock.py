@@ -332,15 +332,15 @@ def test_a_closed_dock_lets_go(propagating, stack, qtbot, engine):
     assert not opened.controller.runs.is_busy
 
 
-def test_a_dock_opened_again_takes_the_prompts_over(open_dock, stack, make_napari_viewer):
+def test_a_dock_opened_again_takes_the_prompts_over(open_dock, stack, qtbot):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
     opened.wait_idle()
     opened.viewer.window.remove_dock_widget(opened.dock)
     again = type(opened.dock)(opened.viewer, opened.controller.runs._engine)
     opened.viewer.window.add_dock_widget(again, name="SAM 2 again")
+    qtbot.waitUntil(lambda: again.controller.workspace.points is opened.points)
     assert [layer.name for layer in opened.viewer.layers].count("SAM 2 points") == 1
-    assert again.controller.workspace.points is opened.points
     again._let_go()
 
 

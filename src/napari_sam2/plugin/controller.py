@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.engine import ModelChoice
     from napari_sam2.session.values import FrameChange
 
+_SHOWN_MS = 200  # within which a window that was opened is drawn
 _REMOVED = {
     "image": "The image layer was deleted",
     "points": "The Points layer with the prompts was deleted",
@@ -111,8 +112,12 @@ class Controller:
         return self.runs.is_busy or self._edits.is_waiting
 
     def open(self) -> None:
-        """Be ready for a first click on the image in the viewer, if there is one."""
-        self.choose_image(self.workspace.likely_image())
+        """Be ready for a first click on the image in the viewer, if there is one.
+
+        The window is shown first: napari's first Points layer takes it half a second.
+        """
+        self.workspace.choose_image(self.workspace.likely_image())
+        QTimer.singleShot(_SHOWN_MS, self._prepare_opened)
 
     def close(self) -> None:
         """Stop the worker and let go of the viewer."""
@@ -354,6 +359,10 @@ class Controller:
     def _adopt_image_soon(self) -> None:
         # napari makes a new layer the active one only after it has told of it.
         QTimer.singleShot(0, self._adopt_image)
+
+    def _prepare_opened(self) -> None:
+        if self.workspace.image is not None and not self._closed:
+            self.prepare_layers()
 
     def _adopt_image(self) -> None:
         if self.workspace.image is None and not self._closed:
