@@ -180,11 +180,16 @@ class Controller:
     def choose_target(self, layer: Labels | None) -> None:
         """Write results to another layer, with numbers that are free there; None makes one."""
         image = self.workspace.image
-        if image is not None:
+        if image is not None and layer is not self.workspace.target:
+            self._display.leave(str(image.unique_id))
             self.workspace.targets.choose(image, layer)
             self._display.refresh(str(image.unique_id))
             if self.prompting.is_active_new():
                 self.new_object()
+
+    def set_protect(self, protect: bool) -> None:
+        """Let masks fill the background of a Labels layer only, or cover other labels, too."""
+        self._display.set_protect(protect)
 
     def run_plane(self) -> None:
         """Show the masks of the prompts on the plane in view."""

@@ -10,12 +10,13 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.colors import label_colormap
 from napari_sam2.plugin.coordinates import StackGeometry, is_shown, placement
-from napari_sam2.session.labels import write_labels
+from napari_sam2.session.labels import MaskOverlay
 
 if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Image
 
+    from napari_sam2.session.labels import Pixels
     from napari_sam2.session.values import FrameChange
 
 LABELS_NAME = "SAM 2 labels"
@@ -55,27 +56,34 @@ def largest_label(layer: Labels) -> int:
 class LabelsWriter:
     """Writes changes of frames into one Labels layer.
 
-    Only background and pixels that the same objects filled before are overwritten: what else
-    lies in the layer stays.
-
     Parameters
     ----------
     layer : napari.layers.Labels
         Where to write; of the image's shape.
     dims : napari.components.Dims
         The viewer's axes, to redraw only what is seen.
+    protect : bool
+        Whether only background is filled, or other labels in the layer are covered, too: see
+        `MaskOverlay`. May be changed; what is written next follows it.
     """
 
-    def __init__(self, layer: Labels, dims: Dims) -> None:
+    def __init__(self, layer: Labels, dims: Dims, protect: bool = True) -> None:
         self.layer = layer
+        self.protect = protect
         self._dims = dims
+        self._overlay = MaskOverlay()
         # A slice is drawn anew as a whole, so several writes within a moment share one drawing.
         self._redraw = QTimer()
         self._redraw.setSingleShot(True)
         self._redraw.setInterval(_REDRAW_MS)
         self._redraw.timeout.connect(self._refresh)
 
-    def write(self, change: FrameChange, geometry: StackGeometry) -> None:
+    def write(
+        self,
+        change: FrameChange,
+        geometry: StackGeometry,
+        painted: Pixels | None = None,
+    ) -> None:
         """Replace what a frame showed before by what it shows after.
 
         Parameters
@@ -84,8 +92,10 @@ class LabelsWriter:
             The masks of one frame.
         geometry : StackGeometry
             Where the frame lies in the layer.
+        painted : Pixels, optional
+            What a person has painted there: see `MaskOverlay.write`.
         """
-        write_labels(self.layer.data, change)
+        self._overlay.write(self.layer.data, change, self.protect, painted)
         seen = self.layer.visible and is_shown(self._dims, self.layer, geometry, change.frame)
         if seen and not self._redraw.isActive():
             self._redraw.start()

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from psygnal import Signal
 
+from napari_sam2.session.labels import Pixels, plane_key
 from napari_sam2.session.masks import plane_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from napari.layers import Labels
     from numpy.typing import NDArray
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.session.session import Session
+    from napari_sam2.session.values import StackKey
 
 UNDO, REDO = "Control-Z", "Control-Shift-Z"  # as napari binds them in Labels layers
 
@@ -138,13 +140,8 @@ def painted_planes(
     planes: dict[tuple[int, int], NDArray[np.bool_]] = {}
     stack, shape = geometry.key, geometry.plane_shape
     for stroke in strokes:
-        axis = stack.frame_axis
-        frames = np.zeros(len(stroke.where), int) if axis is None else stroke.where[:, axis]
-        here = np.ones(len(stroke.where), dtype=bool)
-        for fixed, index in stack.fixed:
-            here &= stroke.where[:, fixed] == index
-        for frame in np.unique(frames[here]).tolist():
-            rows, columns = stroke.where[here & (frames == frame)][:, list(stack.plane_axes)].T
+        for frame, here in _by_frame(geometry, stroke):
+            rows, columns = stroke.where[here][:, list(stack.plane_axes)].T
             masks = session.masks(stack, frame)
             for object_id in {*masks, stroke.label} - {0}:
                 key = object_id, frame
@@ -156,6 +153,49 @@ def painted_planes(
                 if not np.array_equal(after, before):
                     planes[key] = after
     return planes
+
+
+def painted_pixels(
+    geometry: StackGeometry, strokes: Sequence[Stroke], session: Session
+) -> dict[int, Pixels]:
+    """Say where strokes lie in a stack, by frame, and which labels of no object they replaced.
+
+    Where there was none of these, the label is 0.
+    """
+    objects = [entry.object_id for entry in session.objects]
+    objects += [stroke.label for stroke in strokes]
+    found: dict[int, Pixels] = {}
+    for stroke in strokes:
+        before = np.where(np.isin(stroke.before, objects), 0, stroke.before)
+        for frame, here in _by_frame(geometry, stroke):
+            pixels = Pixels(stroke.where[here], before[here])
+            found[frame] = join_pixels(found.get(frame), pixels)
+    return found
+
+
+def join_pixels(earlier: Pixels | None, later: Pixels) -> Pixels:
+    """Put pixels together; those that are in both keep the earlier label."""
+    if earlier is None:
+        return later
+    where, labels = (np.concatenate(parts) for parts in zip(earlier, later, strict=True))
+    where, first = np.unique(where, axis=0, return_index=True)
+    return Pixels(where, labels[first])
+
+
+def painted_key(layer: Labels, stack: StackKey, frame: int) -> tuple[Hashable, ...]:
+    """Under what a session keeps the pixels that were painted on a frame of a layer."""
+    return "painted", str(layer.unique_id), plane_key(stack, frame)
+
+
+def _by_frame(geometry: StackGeometry, stroke: Stroke) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    stack = geometry.key
+    axis = stack.frame_axis
+    frames = np.zeros(len(stroke.where), int) if axis is None else stroke.where[:, axis]
+    here = np.ones(len(stroke.where), dtype=bool)
+    for fixed, index in stack.fixed:
+        here &= stroke.where[:, fixed] == index
+    for frame in np.unique(frames[here]).tolist():
+        yield frame, here & (frames == frame)
 
 
 def _stroke(atom: Any, ndim: int) -> Stroke:

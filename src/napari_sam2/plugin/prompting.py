@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.plugin.candidates import next_choice
 from napari_sam2.plugin.drawings import Drawing, draw
-from napari_sam2.plugin.painting import painted_planes
+from napari_sam2.plugin.painting import join_pixels, painted_key, painted_pixels, painted_planes
 from napari_sam2.plugin.prompt_layers import is_own
 from napari_sam2.session.log import Paint
 
@@ -169,6 +169,7 @@ class Prompting:
         """
         planes = painted_planes(geometry, strokes, self._session)
         with self._session.step("Paint"):
+            self._keep_painted(geometry, strokes, {frame for _, frame in planes})
             for (object_id, frame), mask in planes.items():
                 self._set_painted(geometry.key, object_id, frame, mask)
 
@@ -219,6 +220,16 @@ class Prompting:
     def _ignore(self, place: tuple[StackKey, int, int], prompts: Sequence[Prompt]) -> None:
         earlier = self._session.kept(place) or ()
         self._session.keep(place, (*earlier, *_without_masks(prompts)) or None)
+
+    def _keep_painted(
+        self, geometry: StackGeometry, strokes: Sequence[Stroke], frames: set[int]
+    ) -> None:
+        # kept, as undo of the stroke must bring back what it was painted over
+        target = self._workspace.target
+        for frame, pixels in painted_pixels(geometry, strokes, self._session).items():
+            if target is not None and frame in frames:
+                key = painted_key(target, geometry.key, frame)
+                self._session.keep(key, join_pixels(self._session.kept(key), pixels))
 
     def _set_painted(
         self, stack: StackKey, object_id: int, frame: int, mask: NDArray[np.bool_]

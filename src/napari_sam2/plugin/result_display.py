@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.plugin.coordinates import StackGeometry
 from napari_sam2.plugin.labels_layer import LabelsWriter
+from napari_sam2.plugin.painting import painted_key
 from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ class ResultDisplay:
         self._dims = dims
         self._writers: dict[str, LabelsWriter] = {}
         self._hidden: set[int] = set()  # objects
+        self._protect = True
         session.object_changed.connect(self._on_object_changed)
 
     def write(self, change: FrameChange) -> None:
         """Show a change; without a Labels layer the masks stay in the session alone."""
+        known = self._writers.get(change.stack.image)
         writer = self._writer(change.stack.image)
-        if writer is not None:
+        if writer is not None and writer is known:  # a new one has written everything
             before, after = (_without(self._hidden, m) for m in (change.before, change.after))
             self._write(writer, FrameChange(change.stack, change.frame, before, after))
 
@@ -52,15 +55,32 @@ class ResultDisplay:
         if writer is not None:
             writer.layer.refresh()
 
+    def set_protect(self, protect: bool) -> None:
+        """Let masks fill background only, or cover other labels; what is shown changes at once."""
+        self._protect = protect
+        for image_id in list(self._writers):
+            writer = self._writer(image_id)
+            if writer is not None:
+                self._rewrite(writer, image_id, protect)
+
+    def leave(self, image_id: str) -> None:
+        """Bring back what masks cover in the layer of an image, before another one is chosen."""
+        writer, target = self._writers.get(image_id), self._targets.of(image_id)
+        if writer is not None and writer.layer is target and not self._protect:
+            self._rewrite(writer, image_id, protect=True)
+            self.refresh(image_id)
+
     def close(self) -> None:
-        """Stop drawing."""
+        """Stop drawing; the layers stay as they are shown."""
         self._session.object_changed.disconnect(self._on_object_changed)
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
 
     def _write(self, writer: LabelsWriter, change: FrameChange) -> None:
-        writer.write(change, StackGeometry(change.stack, writer.layer.data.shape))
+        geometry = StackGeometry(change.stack, writer.layer.data.shape)
+        painted = self._session.kept(painted_key(writer.layer, change.stack, change.frame))
+        writer.write(change, geometry, painted)
 
     def _on_object_changed(self) -> None:
         """Take what is hidden now out of the layers, and put what is shown again into them."""
@@ -84,16 +104,17 @@ class ResultDisplay:
             del self._writers[image_id]
             writer = None
         if writer is None and target is not None:
-            writer = self._writers[image_id] = LabelsWriter(target, self._dims)
-            self._write_all(writer, image_id)
+            writer = self._writers[image_id] = LabelsWriter(target, self._dims, self._protect)
+            self._rewrite(writer, image_id, self._protect)
         return writer
 
-    def _write_all(self, writer: LabelsWriter, image_id: str) -> None:
+    def _rewrite(self, writer: LabelsWriter, image_id: str, protect: bool) -> None:
+        writer.protect = protect
         for stack in self._session.stacks:
             if stack.image == image_id:
                 for frame in self._session.frames(stack):
                     masks = _without(self._hidden, self._session.masks(stack, frame))
-                    self._write(writer, FrameChange(stack, frame, {}, masks))
+                    self._write(writer, FrameChange(stack, frame, masks, masks))
 
 
 def _without(hidden: set[int], masks: Mapping[int, ObjectMask]) -> Mapping[int, ObjectMask]:

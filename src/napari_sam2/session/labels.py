@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,105 @@ if TYPE_CHECKING:
     from napari_sam2.session.values import ObjectMask, StackKey
 
 
+_Plane = tuple[int | None, ...]
+
+
+class Pixels(NamedTuple):
+    """Some pixels of an array with a label each.
+
+    Attributes
+    ----------
+    where : array of int, shape (N, ndim)
+        The pixels.
+    labels : array of int, shape (N,)
+        Their labels.
+    """
+
+    where: NDArray[np.signedinteger]
+    labels: NDArray[np.integer]
+
+
+class MaskOverlay:
+    """Writes masks into one array of labels, and remembers the labels that they cover.
+
+    A remembered label comes back where its mask goes away, as long as the mask's own label is
+    still there: what somebody else has written over it since stays. A label with the number of an
+    object is taken for that object: no other mask covers it, and it goes with the object's mask.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: set[int] = set()  # objects that were written
+        self._covered: dict[tuple[_Plane, int | None], Pixels] = {}  # by plane and frame axis
+
+    def write(
+        self,
+        labels: Any,
+        change: FrameChange,
+        protect: bool = True,
+        painted: Pixels | None = None,
+    ) -> None:
+        """Replace what a frame showed before by what it shows after.
+
+        Objects with numbers that the array cannot hold are left out.
+
+        Parameters
+        ----------
+        labels : array-like of int
+            Of the image's shape; changed in place.
+        change : FrameChange
+            The masks of one frame.
+        protect : bool
+            Whether masks fill background only. Else they cover the labels of what is no object.
+        painted : Pixels, optional
+            Where a person has painted objects or erased them, with the labels of what is no object
+            that were there before. Neither these nor what is remembered there come back; once the
+            stroke is undone, they do.
+        """
+        key = plane_key(change.stack, change.frame), change.stack.frame_axis
+        own = self._covered.get(key)
+        parts = [mask.crop.slices for mask in (*change.before.values(), *change.after.values())]
+        if own is not None:
+            parts.append(_extent(own.where[:, list(change.stack.plane_axes)]))
+        region = _bounding_region(parts)
+        if region is None:
+            return
+        index = plane_index(change.stack, change.frame, region)
+        block = np.array(labels[index])
+        shown, found = (_winners(m, region, block) for m in (change.before, change.after))
+        under = self._under(key[0], index, block)
+        by_hand = np.zeros(block.shape, dtype=bool)
+        if painted is not None:
+            inside, place = _inside(painted.where, index)
+            by_hand[place] = True
+            under[place] = np.where(under[place] == 0, painted.labels[inside], under[place])
+        # first of all, what would be there without any mask
+        ours = block == shown
+        base = np.where(ours, under, block)
+        base[by_hand & (ours | (block == under))] = 0
+        covers = base == 0
+        if not protect:
+            covers |= ~by_hand & ~np.isin(base, list(self._numbers.union(change.after)))
+        covers &= found > 0
+        kept = np.where(by_hand, under, base * covers)
+        np.copyto(base, found, where=covers, casting="unsafe")  # what is found fits
+        labels[index] = base
+        self._numbers.update(change.after)
+        self._covered.pop(key, None)
+        if kept.any():
+            self._covered[key] = Pixels(_positions(kept, index), kept[kept != 0])
+
+    def _under(
+        self, plane: _Plane, index: tuple[int | slice, ...], block: NDArray[Any]
+    ) -> NDArray[Any]:
+        under = np.zeros_like(block)
+        for (other, _), pixels in self._covered.items():
+            # stacks along different axes share pixels, and may have the same object there
+            if all(None in pair or pair[0] == pair[1] for pair in zip(other, plane, strict=True)):
+                inside, place = _inside(pixels.where, index)
+                under[place] = pixels.labels[inside]
+        return under
+
+
 def write_labels(labels: Any, change: FrameChange) -> None:
     """Replace what a frame showed before by what it shows after.
 
@@ -31,14 +130,7 @@ def write_labels(labels: Any, change: FrameChange) -> None:
     change : FrameChange
         The masks of one frame.
     """
-    region = _bounding_region((*change.before.values(), *change.after.values()))
-    if region is None:
-        return
-    index = plane_index(change.stack, change.frame, region)
-    block = np.array(labels[index])
-    _erase(block, change.before, region)
-    _fill(block, change.after, region)
-    labels[index] = block
+    MaskOverlay().write(labels, change)
 
 
 def label_image(
@@ -80,38 +172,58 @@ def plane_index(
     return tuple(index[axis] for axis in sorted(index))
 
 
-def _bounding_region(masks: tuple[ObjectMask, ...]) -> tuple[slice, slice] | None:
-    parts = [mask.crop.slices for mask in masks if mask.crop.logits.size]
-    if not parts:
+def plane_key(stack: StackKey, frame: int) -> _Plane:
+    """What identifies the plane of a frame in any stack: its index, None along the plane."""
+    everywhere = slice(None), slice(None)
+    index = plane_index(stack, frame, everywhere)
+    return tuple(None if isinstance(part, slice) else part for part in index)
+
+
+def _bounding_region(parts: list[tuple[slice, slice]]) -> tuple[slice, slice] | None:
+    filled = [part for part in parts if all(side.stop > side.start for side in part)]
+    if not filled:
         return None
-    rows, columns = zip(*parts, strict=True)
+    rows, columns = zip(*filled, strict=True)
     return _hull(rows), _hull(columns)
+
+
+def _extent(pixels: NDArray[np.signedinteger]) -> tuple[slice, slice]:
+    first, last = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+    return slice(first[0], last[0] + 1), slice(first[1], last[1] + 1)
 
 
 def _hull(parts: tuple[slice, ...]) -> slice:
     return slice(min(part.start for part in parts), max(part.stop for part in parts))
 
 
-def _erase(
-    block: np.ndarray[Any, Any],
-    masks: Mapping[int, ObjectMask],
-    region: tuple[slice, slice],
-) -> None:
-    for object_id, mask in masks.items():
-        crop = _within(mask.crop, region)
-        part = block[crop.slices]
-        part[(crop.logits > 0) & (part == object_id)] = 0
+def _winners(
+    masks: Mapping[int, ObjectMask], region: tuple[slice, slice], block: NDArray[Any]
+) -> NDArray[np.uint32]:
+    largest = np.iinfo(block.dtype).max
+    crops = {n: _within(mask.crop, region) for n, mask in masks.items() if n <= largest}
+    return labels_from_crops(list(crops.values()), list(crops), (block.shape[0], block.shape[1]))
 
 
-def _fill(
-    block: np.ndarray[Any, Any],
-    masks: Mapping[int, ObjectMask],
-    region: tuple[slice, slice],
-) -> None:
-    crops = [_within(mask.crop, region) for mask in masks.values()]
-    found = labels_from_crops(crops, list(masks), (block.shape[0], block.shape[1]))
-    free = (block == 0) & (found > 0)
-    block[free] = found[free]
+def _inside(
+    where: NDArray[np.signedinteger], index: tuple[int | slice, ...]
+) -> tuple[NDArray[np.bool_], tuple[NDArray[np.signedinteger], ...]]:
+    """Say which pixels of an array lie in an indexed block, and at which rows and columns of it."""
+    inside = np.ones(len(where), dtype=bool)
+    place = []
+    for part, at in zip(index, where.T, strict=True):
+        if isinstance(part, slice):
+            inside &= (at >= part.start) & (at < part.stop)
+            place.append(at - part.start)
+        else:
+            inside &= at == part
+    return inside, tuple(at[inside] for at in place)
+
+
+def _positions(block: NDArray[Any], index: tuple[int | slice, ...]) -> NDArray[np.int32]:
+    """Pixels of the array where an indexed block is not 0."""
+    found = iter(np.nonzero(block))
+    parts = [next(found) + p.start if isinstance(p, slice) else p for p in index]
+    return np.stack(np.broadcast_arrays(*parts), axis=-1).astype(np.int32)
 
 
 def _within(crop: MaskCrop, region: tuple[slice, slice]) -> MaskCrop:

@@ -121,6 +121,7 @@ class Sam2Widget(QWidget):
         self.image.image.chosen.connect(controller.choose_image)
         self.image.axis_chosen.connect(workspace.choose_frame_axis)
         self.image.target.chosen.connect(controller.choose_target)
+        self.image.protect_changed.connect(controller.set_protect)
         self.prompts.points.chosen.connect(controller.choose_points)
         self.prompts.shapes.chosen.connect(controller.choose_shapes)
         self.prompts.tool_chosen.connect(controller.use_tool)

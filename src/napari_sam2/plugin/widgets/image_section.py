@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QCheckBox, QComboBox
 
 from napari_sam2.plugin.widgets.layer_combo import LayerCombo
 from napari_sam2.plugin.widgets.section import Section
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ImageSection(Section):
-    """Image layer, frame axis and Labels layer.
+    """Image layer, frame axis, Labels layer and what masks may cover there.
 
     Parameters
     ----------
@@ -32,15 +32,25 @@ class ImageSection(Section):
     ----------
     axis_chosen : Signal(int)
         Emitted with the frame axis that the user chose.
+    protect_changed : Signal(bool)
+        Emitted with whether labels that belong to no object are left as they are.
     """
 
     axis_chosen = Signal(int)
+    protect_changed = Signal(bool)
 
     def __init__(self, viewer: napari.Viewer, is_target: Callable[[Layer], bool]) -> None:
         super().__init__("Image")
         self.image = LayerCombo(viewer, lambda layer: isinstance(layer, Image), "no image")
         self.axis = QComboBox()
         self.target = LayerCombo(viewer, is_target, "new labels layer")
+        self.protect = QCheckBox("protect other labels")
+        self.protect.setChecked(True)
+        self.protect.setToolTip(
+            "On: masks fill background only, and the labels that are already in the layer stay as "
+            "they are. Off: masks cover these labels, which come back where a mask goes away, "
+            "and all of them when protection is on again."
+        )
         self.add_row("image", self.image, tip="The image to segment.")
         self.add_row(
             "frames",
@@ -51,8 +61,10 @@ class ImageSection(Section):
         self.add_row(
             "result",
             self.target,
-            tip="The Labels layer that masks are written to. Labels that are in it stay.",
+            tip="The Labels layer that masks are written to.",
         )
+        self.add_row("", self.protect)
+        self.protect.toggled.connect(self.protect_changed)
         self.axis.activated.connect(lambda index: self.axis_chosen.emit(self.axis.itemData(index)))
 
     def show_axes(self, names: Mapping[int, str], chosen: int | None) -> None:
