@@ -142,14 +142,21 @@ def test_what_changes_nothing_keeps_the_predictor(open_two, engine):
 
 
 def test_auto_contrast_keeps_the_limits_of_a_channel(open_two, engine):
-    opened = open_two(halves()[0], halves()[1] // np.arange(1, 7, dtype=np.uint8)[:, None, None])
+    # of 8 bits napari takes the whole range, whatever the slice
+    dim = np.arange(1, 7, dtype=np.uint16)[:, None, None]
+    fading = [half // dim for half in halves()]
+    opened = open_two(*fading)
     opened.tick()
     opened.green.auto_contrast = True
+    limits = []
     for frame in (0, 1):
         opened.viewer.dims.set_current_step(0, frame)
         opened.points.add([frame, 20, 18 + frame])
         opened.wait_idle()
+        limits.append(tuple(opened.green.contrast_limits))
+    assert limits[0] != limits[1]
     assert len(engine.predictors) == 1
+    assert opened.session.log[-1].channels[1].contrast_limits == limits[0]
 
 
 def test_a_deleted_channel(open_two, engine, messages):
