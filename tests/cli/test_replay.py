@@ -12,6 +12,7 @@ from tests.session.live import Live
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
+from napari_sam2.inference.channels import Channel, ChannelBlend
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.export import tracks
@@ -81,6 +82,87 @@ def test_replay_with_another_model_is_refused(folder, monkeypatch):
     done = run("replay", folder / "session", folder / "discs.tif", "-o", folder / "labels.tif")
     assert done.exit_code == 2
     assert "The model nano is another one" in done.output
+
+
+@pytest.fixture
+def blended(folder, discs, tiny_model):
+    """Folder with a session of two channels, their files, and the labels of its window."""
+    first = discs[0]
+    second = (first[:, ::-1] / 3).astype(np.float32)
+    blend = ChannelBlend(
+        [
+            Channel("image", (0.0, 255.0), 1.0, ((0.0, 0.0, 0.0), (1.0, 0.0, 1.0))),
+            Channel("green", (5.0, 60.0), 0.7, ((0.0, 0.0, 0.0), (0.0, 1.0, 0.0))),
+        ],
+        [first, second],
+    )
+    live = Live(Engine(lambda choice: tiny_model), first, blend)
+    live.work()
+    own, further = (identify_image(n, d, False) for n, d in (("discs", first), ("GFP", second)))
+    masks = masks_of_image("image", live.session)
+    saved = saved_session(own, "image", live.session.log, masks, {"green": further})
+    SessionFolder(folder / "blended").write(saved)
+    for name, data in (("discs", first), ("green", second), ("other", second + 1)):
+        tifffile.imwrite(folder / f"{name}.tif", data, photometric="minisblack")
+    np.save(folder / "labels.npy", live.labels)
+    return folder
+
+
+def replayed(folder, *names):
+    images = [folder / name for name in names]
+    return run("replay", folder / "blended", *images, "-o", folder / "labels.tif")
+
+
+def test_replay_on_channels(blended):
+    for names in (("discs.tif", "green.tif"), ("green.tif", "discs.tif")):
+        done = replayed(blended, *names)
+        assert done.exit_code == 0, done.output
+        labels = np.load(blended / "labels.npy")
+        assert labels.any()
+        np.testing.assert_array_equal(tifffile.imread(blended / "labels.tif"), labels)
+
+
+def test_a_replay_sees_the_channels(blended):
+    alone = run("replay", blended / "session", blended / "discs.tif", "-o", blended / "alone.tif")
+    assert alone.exit_code == 0, alone.output
+    replayed(blended, "discs.tif", "green.tif")
+    found = [tifffile.imread(blended / name) for name in ("alone.tif", "labels.tif")]
+    assert not np.array_equal(*found)
+
+
+def test_replay_on_one_file_of_channels(folder, discs, tiny_model):
+    first = discs[0]
+    second = first[:, ::-1]
+    tifffile.imwrite(
+        folder / "both.tif", np.stack([second, first], 1), imagej=True, metadata={"axes": "ZCYX"}
+    )
+    grey = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    channels = [Channel(name, (0.0, 255.0), 1.0, grey) for name in ("image", "green")]
+    live = Live(Engine(lambda choice: tiny_model), first, ChannelBlend(channels, [first, second]))
+    live.work()
+    own, further = (identify_image(n, d, False) for n, d in (("discs", first), ("GFP", second)))
+    masks = masks_of_image("image", live.session)
+    saved = saved_session(own, "image", live.session.log, masks, {"green": further})
+    SessionFolder(folder / "blended").write(saved)
+    done = replayed(folder, "both.tif")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(tifffile.imread(folder / "labels.tif"), live.labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["discs.tif"], "The session needs its channel “GFP”, too, of shape (8, 96, 96)"),
+        (["discs.tif", "other.tif"], "other.tif: its pixels are others"),
+        (["green.tif"], "is not the image of the session, “discs”: its data type is float32"),
+        (["discs.tif", "green.tif", "other.tif"], "other.tif is no image of the session."),
+    ],
+)
+def test_images_of_a_replay_that_are_missing_others_or_too_many(blended, names, message):
+    done = replayed(blended, *names)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert not (blended / "labels.tif").exists()
 
 
 @pytest.mark.parametrize("command", ["replay", "export"])

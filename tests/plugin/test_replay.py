@@ -53,3 +53,33 @@ def test_labels_of_the_window_are_those_of_the_replay(
     assert done.exit_code == 0, done.output
     np.testing.assert_array_equal(tifffile.imread(output), labels)
     assert messages == []
+
+
+def test_channels_of_the_window_are_those_of_the_replay(
+    open_dock, discs, qtbot, tmp_path, sessions, messages
+):
+    first, second = discs[0][:3], (discs[0][:3] / 7).astype(np.float32)
+    opened = open_dock(first, second, engine=Engine())
+    image, further = opened.viewer.layers[:2]
+    image.colormap, further.colormap, further.gamma = "magenta", "viridis", 0.8
+    opened.dock.model.model_chosen.emit(ModelChoice("nano", "cpu"))
+    opened.dock.image.image.chosen.emit(image)
+    opened.dock.image.channels.ticked.emit(further, True)
+    opened.shapes.add_rectangles([[0, 50, 55], [0, 50, 85], [0, 80, 85], [0, 80, 55]])
+    opened.wait_idle(60_000)
+    further.contrast_limits = (1, 30)
+    opened.controller.propagate()
+    opened.wait_idle(60_000)
+    settled(opened, qtbot)
+    labels = opened.labels().copy()
+    assert labels[2].any()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    (folder,) = folders(sessions)
+    for name, data in (("first", first), ("second", second)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", data, photometric="minisblack")
+    images = [str(tmp_path / f"{name}.tif") for name in ("first", "second")]
+    output = tmp_path / "labels.tif"
+    done = CliRunner().invoke(app, ["replay", str(folder), *images, "-o", str(output)])
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(tifffile.imread(output), labels)
+    assert messages == []

@@ -26,10 +26,13 @@ class Live:
         Runs the model.
     data : array, shape (T, Y, X)
         The image.
+    channels : ChannelBlend, optional
+        What the model sees in its place.
     """
 
-    def __init__(self, engine, data):
+    def __init__(self, engine, data, channels=None):
         self.engine, self.data, self.session = engine, data, Session()
+        self.channels = channels
         self.labels = np.zeros(data.shape, np.uint16)
         self.session.masks_changed.connect(lambda change: write_labels(self.labels, change))
 
@@ -42,10 +45,13 @@ class Live:
     def run(self, frames, request=None, stop_after=None):
         """Run the model, or stop it after some results."""
         session, engine = self.session, self.engine
-        run = Run(STACK, MODEL, LIMITS, frames, request)
+        source = StackSource(STACK, self.data, False, LIMITS)
+        if self.channels is not None:
+            source = StackSource(STACK, self.channels, True, (0.0, 1.0))
+        limits, seen = source.contrast_limits, source.channels
+        run = Run(STACK, MODEL, limits, frames, request, channels=seen)
         session.begin_run(run)
         engine.memory = session.memory(STACK)
-        source = StackSource(STACK, self.data, False, LIMITS)
         steps = engine.run(run, source, session.prompts(STACK), session.choices(STACK))
         try:
             for count, result in enumerate(steps, 1):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.session.test_history import CLICK, OTHER, SQUARE, STACK, do_run, result
 
+from napari_sam2.inference.channels import Channel
 from napari_sam2.inference.prompts import (
     BoxPrompt,
     MaskPrompt,
@@ -292,3 +294,60 @@ def test_models_and_devices_are_in_the_log():
     model = ModelChoice("mine.pt", "cpu", "bfloat16", 512)
     run = Run(STACK, model, (0.1, 250.0), (0, 3), PassRequest(objects=(1, 4)))
     assert read_command(json.loads(json.dumps(write_command(run))), "image") == run
+
+
+OWN = Channel("image", (0.1, 1 / 3), 1.0, ((0.0, 0.0, 0.0), (1.0, 0.0, 1.0)))
+FURTHER = Channel("green", (0.0, 7.0), 0.5, ((0.0, 0.0, 0.0), (0.1, 1.0, 0.2), (1.0, 1.0, 1.0)))
+GREEN = identify_image("GFP", np.zeros((6, 9, 9), np.float32), False)
+
+
+@pytest.fixture
+def blended(tmp_path):
+    """Folder of a session with runs on the image alone, and blended with a channel."""
+    session = Session()
+    session.set_prompts(STACK, 1, 0, CLICK)
+    for channels in ((), (OWN, FURTHER), (FURTHER,)):
+        session.begin_run(Run(STACK, ModelChoice(), (0.0, 1.0), (0, 0), channels=channels))
+        session.add_result(result(0, [1]))
+        session.end_run("done", None)
+    masks = masks_of_image("image", session)
+    images = {"green": GREEN, "elsewhere": IMAGE}
+    SessionFolder(tmp_path).write(saved_session(IMAGE, "image", session.log, masks, images))
+    return tmp_path, session.log
+
+
+def test_channels_of_runs_are_read_as_they_were_written(blended):
+    folder, log = blended
+    found = read_session(folder, "image")
+    assert found.channels == {GREEN.key: GREEN}
+    further = replace(FURTHER, image=GREEN.key)
+    assert [run.channels for run in found.log[1:]] == [(), (OWN, further), (further,)]
+    assert found.log[1] == log[1]
+    whole = json.loads((folder / "session.json").read_text())["session"]
+    assert len(whole["channels"]) == 2
+    assert "channels" not in whole["log"][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["log"][2].update(channels=[2]), "a number below 2"),
+        (lambda s: s["log"][2].update(channels="01"), "a list"),
+        (lambda s: s.pop("channels"), "a number below 0"),
+        (lambda s: s["channels"][0].update(colormap=[]), "a colormap should have a colour"),
+        (lambda s: s["channels"][0].update(colormap=[[0, 0]]), "a list of 3"),
+        (lambda s: s["channels"][0].update(gamma="1"), "a number"),
+        (lambda s: s["channels"][0].pop("gamma"), "record of"),
+        (lambda s: s["channels"][1]["image"].update(code="x"), "record of"),
+    ],
+)
+def test_channels_are_read_strictly(blended, change, message):
+    edit(blended[0], change)
+    with pytest.raises(SessionError, match=message):
+        read_session(blended[0])
+
+
+def test_a_session_of_one_image_is_written_as_before(tmp_path):
+    SessionFolder(tmp_path).write(saved(worked()))
+    whole = json.loads((tmp_path / "session.json").read_text())["session"]
+    assert set(whole) == {"image", "models", "log", "masks"}

@@ -117,16 +117,23 @@ _SessionFolder = Annotated[Path, typer.Argument(help="The folder of a saved sess
 @app.command("replay")
 def _replay(
     session: _SessionFolder,
-    image: Annotated[Path, typer.Argument(help="The image that the session was made on.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="The image that the session was made on, and those of its further channels. "
+            "Channels may lie in one file, along its axis C.",
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where the labels go; a TIFF, overwritten.")
     ],
 ) -> None:
-    """Do again what was done in SESSION on IMAGE, and write the same labels."""
+    """Do again what was done in SESSION on its images, and write the same labels."""
     with errors_on_one_line():
         from napari_sam2.cli.replay import run_replay
 
-        lines = run_replay(session, image, output)
+        lines = run_replay(session, images, output)
     for line in lines:
         typer.echo(line)
 

@@ -81,6 +81,30 @@ def open_image(path: Path) -> OpenImage:
     return image
 
 
+def split_channels(image: OpenImage) -> list[OpenImage]:
+    """The channels of an image, each by itself and read when it is indexed.
+
+    Parameters
+    ----------
+    image : OpenImage
+        The image.
+
+    Returns
+    -------
+    list of OpenImage
+        One for each index along the axis C; none where there is no such axis.
+    """
+    if "C" not in image.axes:
+        return []
+    import dask.array
+
+    data, axis = dask.array.from_array(image.data), image.axes.index("C")
+    return [
+        OpenImage(data[(slice(None),) * axis + (index,)], image.axes.replace("C", ""), image.rgb)
+        for index in range(image.shape[axis])
+    ]
+
+
 def check_output(path: Path, image: Path | None = None) -> None:
     """Refuse a label file that cannot be written, before any work is done.
 

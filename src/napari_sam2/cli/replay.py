@@ -11,33 +11,36 @@ import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError
-from napari_sam2.cli.images import check_output, open_image, write_labels
+from napari_sam2.cli.image_search import find_images
+from napari_sam2.cli.images import check_output, write_labels
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.session import export
 from napari_sam2.session.folder import SessionError, read_session
-from napari_sam2.session.identity import identify_image, identify_model
+from napari_sam2.session.identity import identify_model
 from napari_sam2.session.labels import write_labels as write_change
 from napari_sam2.session.replay import replay
 from napari_sam2.session.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_sam2.cli.images import OpenImage
     from napari_sam2.session.saved import SavedSession
 
 Format = Literal["tiff", "ome-zarr", "coco", "tracks"]
 
 
-def run_replay(session: Path, image: Path, output: Path) -> list[str]:
+def run_replay(session: Path, images: Sequence[Path], output: Path) -> list[str]:
     """Repeat a session and write its labels.
 
     Parameters
     ----------
     session : Path
         The folder of the session.
-    image, output : Path
-        The image, and the TIFF for the labels.
+    images : sequence of Path
+        The image and those of its further channels, in any order; one file may hold several.
+    output : Path
+        The TIFF for the labels.
 
     Returns
     -------
@@ -52,15 +55,16 @@ def run_replay(session: Path, image: Path, output: Path) -> list[str]:
         When the labels cannot be written.
     """
     saved = _read(session)
-    check_output(output, image)
-    opened = open_image(image)
-    _check(saved, image, opened)
+    for path in images:
+        check_output(output, path)
+    opened, channels = find_images(saved, images)
+    _check_models(saved)
     labels = np.zeros(opened.shape, dtype=np.uint16)
     again = Session()
     again.masks_changed.connect(lambda change: write_change(labels, change))
     with progress_bar(len(saved.log)) as show:
         try:
-            replay(saved.log, again, opened.data, opened.rgb, on_command=show)
+            replay(saved.log, again, opened.data, opened.rgb, None, show, channels)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"The session cannot be repeated: {error}") from error
         show(len(saved.log))
@@ -138,14 +142,8 @@ def _read(path: Path) -> SavedSession:
         raise InputError(str(error)) from error
 
 
-def _check(saved: SavedSession, path: Path, opened: OpenImage) -> None:
-    """Refuse an image or a model that the session was not made with."""
-    found = identify_image(path.name, opened.data, opened.rgb)
-    if differences := saved.image.differences(found):
-        raise InputError(
-            f"{path} is not the image of the session, “{saved.image.name}”: "
-            f"{'; '.join(differences)}. Give that image."
-        )
+def _check_models(saved: SavedSession) -> None:
+    """Refuse a model that the session was not made with."""
     for name, sha256 in saved.models.items():
         try:
             other = identify_model(name)

@@ -220,7 +220,7 @@ def to_image(positions: ArrayLike, source: Layer, image: Image) -> NDArray[np.fl
             "so the plane that it marks is not known. Use a layer with as many axes as the image."
         )
     positions = np.asarray(positions, dtype=float).reshape(-1, source.ndim)
-    if _equally_placed(source, image):
+    if equally_placed(source, image):
         return positions  # through the world and back they would be rounded
 
     def one(position: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -245,7 +245,8 @@ def placement(image: Image) -> dict[str, Any]:
     }
 
 
-def _equally_placed(first: Layer, second: Layer) -> bool:
+def equally_placed(first: Layer, second: Layer) -> bool:
+    """Whether two layers have as many axes, and each position the same place in the world."""
     names = ("scale", "translate", "rotate", "shear")
     return (
         first.ndim == second.ndim

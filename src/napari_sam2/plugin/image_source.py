@@ -1,20 +1,28 @@
-"""An image layer as the pixels that a model sees."""
+"""Image layers as the pixels that a model sees."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam2.inference.channels import Channel, ChannelBlend
 from napari_sam2.session.engine import StackSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Image
+    from napari.utils import Colormap
 
     from napari_sam2.session.values import StackKey
 
+_STEPS = 1024  # of a colormap that is no evenly spaced list of colours; as many as napari draws
 
-def stack_source(image: Image, stack: StackKey, earlier: StackSource | None) -> StackSource:
+
+def stack_source(
+    image: Image, stack: StackKey, earlier: StackSource | None, further: Sequence[Image] = ()
+) -> StackSource:
     """Describe the stack so that the model sees what the user sees.
 
     Parameters
@@ -25,18 +33,66 @@ def stack_source(image: Image, stack: StackKey, earlier: StackSource | None) -> 
         Which planes of it.
     earlier : StackSource or None
         What was used before.
+    further : sequence of napari.layers.Image
+        Layers that are seen together with it, all of them through their colormaps.
 
     Returns
     -------
     StackSource
-        The pixels at full resolution, with the layer's contrast limits.
+        The pixels at full resolution, with the layers' contrast limits.
     """
-    data = image.data[0] if image.multiscale else image.data
-    limits = _rgb_limits(data.dtype) if image.rgb else _shown_limits(image)
-    if image.auto_contrast and earlier is not None and earlier.data is data:
+    if not further:
+        data = full_resolution(image)
+        return StackSource(stack, data, bool(image.rgb), _limits(image, data, earlier))
+    layers = [image, *further]
+    pixels = [full_resolution(layer) for layer in layers]
+    channels = [
+        Channel(
+            str(layer.unique_id),
+            _limits(layer, data, earlier) or (0.0, 1.0),  # there is nothing but NaN to see
+            float(layer.gamma),
+            colour_table(layer.colormap),
+        )
+        for layer, data in zip(layers, pixels, strict=True)
+    ]
+    return StackSource(stack, ChannelBlend(channels, pixels), True, (0.0, 1.0))
+
+
+def full_resolution(image: Image) -> Any:
+    """The pixels of an image layer; of a pyramid, those of its base."""
+    return image.data[0] if image.multiscale else image.data
+
+
+def colour_table(colormap: Colormap) -> tuple[tuple[float, float, float], ...]:
+    """A colormap as evenly spaced colours, each red, green and blue of 0 to 1.
+
+    Parameters
+    ----------
+    colormap : napari.utils.Colormap
+        The colormap. Colours that let light through are darker by that, as layers add up.
+    """
+    colours = np.asarray(colormap.colors)
+    is_list = (
+        colormap.interpolation == "linear"
+        and colormap.low_color is colormap.high_color is None
+        and np.allclose(colormap.controls, np.linspace(0, 1, len(colours)))
+    )
+    if not is_list:
+        colours = colormap.map(np.linspace(0, 1, _STEPS))
+    table: list[list[float]] = (colours[:, :3] * colours[:, 3:]).astype(np.float32).tolist()
+    return tuple((red, green, blue) for red, green, blue in table)
+
+
+def _limits(image: Image, data: Any, earlier: StackSource | None) -> tuple[float, float] | None:
+    if image.auto_contrast and earlier is not None:
         # Auto-contrast moves the limits with every slice; the model needs one pair for all.
-        limits = earlier.contrast_limits
-    return StackSource(stack, data, bool(image.rgb), limits)
+        if isinstance(earlier.data, ChannelBlend):
+            for seen, channel in zip(earlier.data.data, earlier.channels, strict=True):
+                if seen is data:
+                    return channel.contrast_limits
+        elif earlier.data is data:
+            return earlier.contrast_limits
+    return _rgb_limits(data.dtype) if image.rgb else _shown_limits(image)
 
 
 def _shown_limits(image: Image) -> tuple[float, float] | None:

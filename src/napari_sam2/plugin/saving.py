@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.utils.notifications import show_info, show_warning
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_sam2.plugin.image_source import full_resolution
 from napari_sam2.plugin.job_runner import Failure, JobRunner
 from napari_sam2.plugin.session_folders import delete, earlier_sessions, new_folder
 from napari_sam2.session.folder import JSON_NAME, SessionError, SessionFolder, read_session
 from napari_sam2.session.identity import ImageIdentity, identify_image
+from napari_sam2.session.log import Run
 from napari_sam2.session.saved import SavedSession, masks_of_image
 from napari_sam2.session.saver import Saver, saved_session
 
@@ -67,6 +71,7 @@ class Saving:
         self._work = work
         self._seen: set[str] = set()
         self._images: dict[str, ImageIdentity] = {}
+        self._channels: dict[str, ImageIdentity] = {}  # every layer that ever was one
         self._savers: dict[str, tuple[Saver, FileLock]] = {}
         self._jobs: set[JobRunner] = set()
         self._offer: tuple[str, Path] | None = None  # an image, and an earlier session of it
@@ -78,6 +83,7 @@ class Saving:
         session.history_changed.connect(self._save_soon)
         session.masks_changed.connect(self._save_soon)
         workspace.layers_changed.connect(self._on_layers_changed)
+        workspace.channels.changed.connect(self._on_channels_changed)
 
     def save(self) -> None:
         """Hand over what there is to be saved."""
@@ -86,7 +92,7 @@ class Saving:
             if image_id in self._images and image_id not in self._savers:
                 self._begin(image_id)
         for saver, _ in self._savers.values():
-            saver.save(self._session)
+            saver.save(self._session, self._channels)
 
     def close(self) -> None:
         """Save what is not saved yet, and end."""
@@ -112,10 +118,10 @@ class Saving:
             return
         image_id = str(image.unique_id)
         log, masks = self._session.log, masks_of_image(image_id, self._session)
-        identify = _identify(image)
+        identify, channels = _identify(image), dict(self._channels)
 
         def write() -> None:
-            SessionFolder(path).write(saved_session(identify(), image_id, log, masks))
+            SessionFolder(path).write(saved_session(identify(), image_id, log, masks, channels))
 
         self._run(write, lambda _: show_info(f"The session is saved to {path}."))
 
@@ -172,6 +178,7 @@ class Saving:
             show_warning(f"{_HAS_WORK} Undo it, or open the session in a new viewer.")
             return
         self._workspace.targets.make(image)
+        self._channels.update(saved.channels)
         with session.step("Open the session"):
             session.reopen(saved.log, saved.masks)
             self._prompting.draw(image_id)
@@ -179,6 +186,17 @@ class Saving:
         numbers = [entry.object_id for entry in session.objects]
         if numbers:
             self._prompting.set_active(max(numbers), True)
+        self._tell_channels(saved)
+
+    def _tell_channels(self, saved: SavedSession) -> None:
+        runs = [command for command in saved.log if isinstance(command, Run)]
+        seen = {channel.image for run in runs[-1:] for channel in run.channels}
+        names = sorted(image.name for key, image in saved.channels.items() if key in seen)
+        if names:
+            show_info(
+                f"In this session the model saw further channels: {', '.join(names)}. Tick them "
+                "under channels to go on as before."
+            )
 
     def _save_soon(self) -> None:
         if not self._timer.isActive():
@@ -205,6 +223,20 @@ class Saving:
                 self.offered.emit(f"You worked on this image on {_time(earlier[0])}. Restore it?")
 
         self._run(look, take)
+
+    def _on_channels_changed(self) -> None:
+        for layer in self._workspace.channels.of(self._workspace.image):
+            layer_id, data = str(layer.unique_id), full_resolution(layer)
+            if layer_id not in self._channels:
+                # known by its pixels once they are read; a run may begin before
+                shape = tuple(int(length) for length in data.shape)
+                known = ImageIdentity(layer.name, shape, str(np.dtype(data.dtype)), False, "")
+                self._channels[layer_id] = known
+                self._run(_identify(layer), partial(self._take_channel, layer_id))
+
+    def _take_channel(self, layer_id: str, identity: ImageIdentity) -> None:
+        self._channels[layer_id] = identity
+        self._save_soon()
 
     def _begin(self, image_id: str) -> None:
         try:
@@ -241,8 +273,7 @@ class Saving:
 
 def _identify(image: Image) -> Callable[[], ImageIdentity]:
     """What identifies an image, to be found in another thread."""
-    name, rgb = image.name, bool(image.rgb)
-    data = image.data[0] if image.multiscale else image.data
+    name, rgb, data = image.name, bool(image.rgb), full_resolution(image)
     return lambda: identify_image(name, data, rgb)
 
 

@@ -11,6 +11,8 @@ from napari_sam2.plugin.coordinates import image_shape
 from napari_sam2.plugin.labels_layer import is_possible_target, make_labels_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import napari
     from napari.layers import Image, Labels, Layer
 
@@ -65,8 +67,16 @@ class Targets:
                 self._largest_found = int(layer.data.max(initial=0))
         self.changed.emit()
 
-    def make(self, image: Image) -> Labels:
-        """Layer of an image, made where there is none or the one chosen fits no longer."""
+    def make(self, image: Image, channels: Sequence[Image] = ()) -> Labels:
+        """Layer of an image, made where there is none or the one chosen fits no longer.
+
+        Parameters
+        ----------
+        image : napari.layers.Image
+            The image.
+        channels : sequence of napari.layers.Image
+            Layers that are seen together with it: a new layer lies above them, too.
+        """
         image_id, shape = str(image.unique_id), image_shape(image)
         layer = self.of(image_id)
         if layer is None or not is_possible_target(layer, shape):
@@ -74,7 +84,7 @@ class Targets:
             # Below the prompts, which it would hide, and without taking the clicks from them.
             layers = self._viewer.layers
             selected = layers.selection.active
-            layers.insert(layers.index(image) + 1, layer)
+            layers.insert(max(map(layers.index, (image, *channels))) + 1, layer)
             layers.selection.active = selected
             self.changed.emit()
         return layer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.image_source import stack_source
@@ -119,7 +119,8 @@ class Work:
         image = self._workspace.image
         if image is None or stack.image != str(image.unique_id):
             return  # Deleted or left while the run was waiting.
-        target = self._workspace.targets.make(image)
+        channels = self._workspace.channels
+        target = self._workspace.targets.make(image, channels.of(image))
         largest = max((object_id for object_id, _ in self._session.prompts(stack)), default=0)
         if largest > largest_label(target):
             show_error(
@@ -127,9 +128,12 @@ class Work:
                 f"{largest_label(target)}. Choose another Labels layer for the results."
             )
             return
-        self._source = stack_source(image, stack, self._source)
-        limits = self._source.contrast_limits
-        self._runs.start(Run(stack, self.model, limits, frames, request), self._source, summary)
+        for told in channels.drop_lost(image):
+            show_warning(told)
+        source = self._source = stack_source(image, stack, self._source, channels.of(image))
+        limits, seen = source.contrast_limits, source.channels
+        run = Run(stack, self.model, limits, frames, request, channels=seen)
+        self._runs.start(run, source, summary)
 
     def _go_on(self) -> None:
         while self._waiting and not self.is_busy:

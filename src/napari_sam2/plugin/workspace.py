@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels, Points, Shapes
 from psygnal import Signal
 
+from napari_sam2.plugin.channels import Channels
 from napari_sam2.plugin.coordinates import (
     StackGeometry,
     axis_name,
@@ -54,6 +55,8 @@ class Workspace:
         The image.
     points, shapes : napari.layers.Points or None, napari.layers.Shapes or None
         The prompts.
+    channels : Channels
+        The layers that the model sees together with the image.
     targets : Targets
         The Labels layers with the results.
     frame_axis : int or None
@@ -92,6 +95,7 @@ class Workspace:
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.frame_axis: int | None = None
+        self.channels = Channels(viewer)
         self.targets = Targets(viewer)
         self.targets.changed.connect(self.layers_changed.emit)
         viewer.layers.events.inserted.connect(self._on_inserted)
@@ -109,6 +113,7 @@ class Workspace:
             self.viewer.dims.events[name].disconnect(self._on_stack_changed)
         self.viewer.dims.events.current_step.disconnect(self._on_slider_moved)
         self.viewer.layers.selection.events.active.disconnect(self._on_tool)
+        self.channels.close()
         self._listen_image(None)
         self._listen("points", None)
         self._listen("shapes", None)

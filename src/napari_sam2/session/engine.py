@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam2.inference.channels import ChannelBlend
 from napari_sam2.inference.frames import FrameSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from napari_sam2.inference.channels import Channel
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
     from napari_sam2.inference.tracks import Snapshot
@@ -60,7 +62,7 @@ class StackSource:
     key : StackKey
         Which planes are meant.
     data : array-like
-        The image: numpy, dask, zarr, anything with shape, dtype and indexing.
+        The image: numpy, dask, zarr, a `ChannelBlend`, anything with shape, dtype and indexing.
     rgb : bool
         Whether the last axis of the data holds colours.
     contrast_limits : tuple of float or None
@@ -72,14 +74,18 @@ class StackSource:
     rgb: bool
     contrast_limits: tuple[float, float] | None
 
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels that are blended; none where the image is seen alone."""
+        return self.data.channels if isinstance(self.data, ChannelBlend) else ()
+
     def same_pixels(self, other: StackSource | None) -> bool:
         """Whether a predictor made for the other would see the same."""
-        return (
-            other is not None
-            and self.key == other.key
-            and self.data is other.data
-            and self.contrast_limits == other.contrast_limits
-        )
+        if other is None or (self.key, self.contrast_limits) != (other.key, other.contrast_limits):
+            return False
+        if isinstance(self.data, ChannelBlend):
+            return self.data.same_pixels(other.data)
+        return self.data is other.data
 
     def frames(self) -> FrameSource:
         """Read the planes one at a time."""

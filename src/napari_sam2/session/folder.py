@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.session import strict
-from napari_sam2.session.identity import ImageIdentity
+from napari_sam2.session.image_json import read_channel, read_image, write_channel, write_image
+from napari_sam2.session.log import Run
 from napari_sam2.session.log_json import read_command, read_stack, write_command, write_stack
 from napari_sam2.session.mask_arrays import read_masks, write_masks
 from napari_sam2.session.saved import SavedSession
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from napari_sam2.session.identity import ImageIdentity
     from napari_sam2.session.values import ObjectMask, StackKey
 
 FORMAT, VERSION = "napari-sam2 session", 1
@@ -162,17 +164,14 @@ def _content(
     saved: SavedSession,
     written: Mapping[tuple[StackKey, int], _Written],
 ) -> dict[str, Any]:
-    image = saved.image
+    runs = [command for command in saved.log if isinstance(command, Run)]
+    channels = list(dict.fromkeys(channel for run in runs for channel in run.channels))
+    written_channels = [write_channel(channel, saved.channels) for channel in channels]
     return {
-        "image": {
-            "name": image.name,
-            "shape": list(image.shape),
-            "dtype": image.dtype,
-            "rgb": image.rgb,
-            "sha256": image.sha256,
-        },
+        "image": write_image(saved.image),
         "models": dict(saved.models),
-        "log": [write_command(command) for command in saved.log],
+        **({"channels": written_channels} if channels else {}),
+        "log": [write_command(command, channels) for command in saved.log],
         "masks": [
             {
                 "stack": write_stack(stack),
@@ -184,7 +183,12 @@ def _content(
 
 
 def _read_content(value: Any, arrays: Path, image: str) -> SavedSession:
-    content = strict.record(value, "image", "models", "log", "masks")
+    names = ["channels"] * (isinstance(value, dict) and "channels" in value)
+    content = strict.record(value, "image", "models", "log", "masks", *names)
+    further: dict[str, ImageIdentity] = {}
+    channels = strict.listing(
+        content.get("channels", []), lambda each: read_channel(each, image, further)
+    )
     models = content["models"]
     if not isinstance(models, dict):
         raise strict.FormatError("the models should be a record")
@@ -200,21 +204,11 @@ def _read_content(value: Any, arrays: Path, image: str) -> SavedSession:
                 raise strict.FormatError(f"the checksum of frame {frame} is wrong")
             frames[frame] = found[index][1]
     return SavedSession(
-        _read_image(content["image"]),
+        read_image(content["image"]),
         {name: strict.text(sha256) for name, sha256 in models.items()},
-        strict.listing(content["log"], lambda each: read_command(each, image)),
+        strict.listing(content["log"], lambda each: read_command(each, image, channels)),
         masks,
-    )
-
-
-def _read_image(value: Any) -> ImageIdentity:
-    found = strict.record(value, "name", "shape", "dtype", "rgb", "sha256")
-    return ImageIdentity(
-        strict.text(found["name"]),
-        strict.listing(found["shape"], lambda n: strict.integer(n, 1)),
-        strict.text(found["dtype"]),
-        strict.flag(found["rgb"]),
-        strict.text(found["sha256"]),
+        further,
     )
 
 

@@ -34,7 +34,7 @@ class ImageIdentity:
     rgb : bool
         Whether its last axis holds colours.
     sha256 : str
-        Of its first, middle and last plane.
+        Of its first, middle and last plane; empty where they are not known.
     """
 
     name: str
@@ -50,14 +50,17 @@ class ImageIdentity:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def differences(self, other: ImageIdentity) -> list[str]:
-        """Say in what another image differs from this one; the name does not count."""
+        """Say in what another image differs from this one; the name does not count.
+
+        Nor do the pixels, where they are not known of this one.
+        """
         told = {
             f"its shape is {other.shape}, not {self.shape}": other.shape != self.shape,
             f"its data type is {other.dtype}, not {self.dtype}": other.dtype != self.dtype,
             f"it {_has(other.rgb)} colours": other.rgb != self.rgb,
         }
         found = [text for text, differs in told.items() if differs]
-        return found or ["its pixels are others"] * (other.sha256 != self.sha256)
+        return found or ["its pixels are others"] * (self.sha256 not in ("", other.sha256))
 
 
 def identify_image(name: str, data: ArrayLike, rgb: bool) -> ImageIdentity:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from napari_sam2.inference.channels import Channel
     from napari_sam2.inference.prompts import MaskPrompt, Prompt
     from napari_sam2.session.engine import ModelChoice
     from napari_sam2.session.pass_request import PassRequest
@@ -235,7 +236,7 @@ class Run:
     model : ModelChoice
         Which model, and where.
     contrast_limits : tuple of float or None
-        The intensities that it saw as black and white.
+        The intensities that it saw as black and white; of channels, 0 and 1.
     frames : tuple of int
         The first and the last frame that the run comes by.
     request : PassRequest or None
@@ -244,6 +245,8 @@ class Run:
         How many results were taken.
     outcome : {"done", "cancelled", "failed"}
         How it ended; a run that has not ended yet counts as cancelled.
+    channels : tuple of Channel
+        The channels that it saw blended; none where it saw the image alone.
     """
 
     stack: StackKey
@@ -253,6 +256,7 @@ class Run:
     request: PassRequest | None = None
     results: int = 0
     outcome: Outcome = "cancelled"
+    channels: tuple[Channel, ...] = ()
 
     @property
     def title(self) -> str:

@@ -25,11 +25,14 @@ from napari_sam2.session.prompt_json import read_prompt, write_prompt
 from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_sam2.inference.channels import Channel
     from napari_sam2.session.log import Command
 
 
-def write_command(command: Command) -> dict[str, Any]:
-    """A command as JSON."""
+def write_command(command: Command, channels: Sequence[Channel] = ()) -> dict[str, Any]:
+    """A command as JSON; a run has the numbers of its channels among all of the log's."""
     match command:
         case AddObject(object_id, name):
             return {"do": "add object", "object": object_id, "name": name}
@@ -54,7 +57,7 @@ def write_command(command: Command) -> dict[str, Any]:
             return {"do": "remove mask", **_write_place(stack, object_id, frame)}
         case Reopen():
             return {"do": "reopen"}
-        case Run():
+        case Run(channels=seen):
             return {
                 "do": "run",
                 "stack": write_stack(command.stack),
@@ -67,10 +70,12 @@ def write_command(command: Command) -> dict[str, Any]:
                 "pass": None if command.request is None else _write_pass(command.request),
                 "results": command.results,
                 "outcome": command.outcome,
+                # left out where there are none, as in sessions from before there were any
+                **({"channels": [channels.index(each) for each in seen]} if seen else {}),
             }
 
 
-def read_command(value: Any, image: str) -> Command:
+def read_command(value: Any, image: str, channels: Sequence[Channel] = ()) -> Command:
     """A command of JSON, on an image; a FormatError says what is wrong."""
     kind = value.get("do") if isinstance(value, dict) else None
     if kind == "add object":
@@ -107,7 +112,7 @@ def read_command(value: Any, image: str) -> Command:
         strict.record(value, "do")
         return Reopen()
     if kind == "run":
-        return _read_run(value, image)
+        return _read_run(value, image, channels)
     raise strict.FormatError(f"there should be a command, not {value!r:.60}")
 
 
@@ -131,8 +136,9 @@ def read_stack(value: Any, image: str) -> StackKey:
     )
 
 
-def _read_run(value: Any, image: str) -> Run:
+def _read_run(value: Any, image: str, channels: Sequence[Channel]) -> Run:
     names = "do stack contrast_limits frames pass results outcome".split()
+    names += ["channels"] * ("channels" in value)
     found = strict.record(value, *names, "model", "device", "precision", "image_size")
     name, device, precision = (strict.text(found[n]) for n in ("model", "device", "precision"))
     image_size = strict.optional(found["image_size"], _number)
@@ -144,6 +150,10 @@ def _read_run(value: Any, image: str) -> Run:
         strict.optional(found["pass"], _read_pass),
         strict.integer(found["results"]),
         strict.one_of(found["outcome"], ("done", "cancelled", "failed")),
+        strict.listing(
+            found.get("channels", []),
+            lambda each: strict.one_at(channels, each),
+        ),
     )
 
 

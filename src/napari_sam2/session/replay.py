@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.inference.channels import ChannelBlend
 from napari_sam2.session.engine import Engine, StackSource
 from napari_sam2.session.log import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_sam2.session.log import Command
     from napari_sam2.session.session import Session
+
+NO_CHANNELS: Mapping[str, Any] = MappingProxyType({})
 
 
 def replay(
@@ -23,6 +28,7 @@ def replay(
     rgb: bool,
     engine: Engine | None = None,
     on_command: Callable[[int], None] | None = None,
+    channels: Mapping[str, Any] = NO_CHANNELS,
 ) -> None:
     """Repeat a log in an empty session.
 
@@ -42,6 +48,8 @@ def replay(
         Runs the model; by default a new one.
     on_command : callable, optional
         Called with the number of commands done so far.
+    channels : mapping of str to array-like
+        The further images that runs of the log saw as channels, by what identifies them there.
 
     Raises
     ------
@@ -56,15 +64,23 @@ def replay(
             _run(
                 command,
                 session,
-                StackSource(command.stack, data, rgb, command.contrast_limits),
+                _source(command, data, rgb, channels),
                 engine,
             )
         else:
             session.apply(command)
 
 
+def _source(run: Run, data: Any, rgb: bool, further: Mapping[str, Any]) -> StackSource:
+    if run.channels:
+        images = {run.stack.image: data, **further}
+        data = ChannelBlend(run.channels, [images[channel.image] for channel in run.channels])
+        rgb = True
+    return StackSource(run.stack, data, rgb, run.contrast_limits)
+
+
 def _run(run: Run, session: Session, source: StackSource, engine: Engine) -> None:
-    session.begin_run(Run(run.stack, run.model, run.contrast_limits, run.frames, run.request))
+    session.begin_run(replace(run, results=0, outcome="cancelled"))
     engine.memory = session.memory(run.stack)
     steps = engine.run(run, source, session.prompts(run.stack), session.choices(run.stack))
     # A run that was stopped is stopped after the same result; until the first it had not begun.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_sam2.session.log import (
@@ -39,12 +39,15 @@ class SavedSession:
         What was done, with all prompts.
     masks : mapping of StackKey to mapping of int to mapping of int to ObjectMask
         The masks, by stack, frame and object.
+    channels : mapping of str to ImageIdentity
+        The further images that runs saw as channels, by what identifies them in `Channel`.
     """
 
     image: ImageIdentity
     models: Mapping[str, str]
     log: tuple[Command, ...]
     masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]]
+    channels: Mapping[str, ImageIdentity] = field(default_factory=dict)
 
 
 def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:

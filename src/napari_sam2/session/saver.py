@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -13,13 +15,15 @@ from napari_sam2.session.log import Run
 from napari_sam2.session.saved import SavedSession, log_of, masks_of_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from napari_sam2.session.identity import ImageIdentity
     from napari_sam2.session.log import Command
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import ObjectMask, StackKey
+
+NO_CHANNELS: Mapping[str, ImageIdentity] = MappingProxyType({})
 
 
 class Saver:
@@ -48,19 +52,27 @@ class Saver:
         self._image = image
         self._image_id = image_id
         self._folder = SessionFolder(path)
-        self._newest: (
-            tuple[tuple[Command, ...], Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]]]
-            | None
-        ) = None
+        self._newest: Callable[[], SavedSession] | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._told = False
         self._thread = threading.Thread(target=self._work, name="napari-sam2 saver", daemon=True)
         self._thread.start()
 
-    def save(self, session: Session) -> None:
-        """Hand over what the session is now; it is written as soon as the last write is done."""
-        newest = session.log, masks_of_image(self._image_id, session)
+    def save(self, session: Session, channels: Mapping[str, ImageIdentity] = NO_CHANNELS) -> None:
+        """Hand over what the session is now; it is written as soon as the last write is done.
+
+        Parameters
+        ----------
+        session : Session
+            The session.
+        channels : mapping of str to ImageIdentity
+            Every image that its runs may have seen as a channel.
+        """
+        masks = masks_of_image(self._image_id, session)
+        newest = partial(
+            saved_session, self._image, self._image_id, session.log, masks, dict(channels)
+        )
         with self._changed:
             self._newest = newest
             self._changed.notify()
@@ -80,7 +92,7 @@ class Saver:
             if newest is None:
                 return
             try:
-                self._folder.write(saved_session(self._image, self._image_id, *newest))
+                self._folder.write(newest())
                 self._told = False
             except OSError as error:
                 if not self._told:
@@ -93,11 +105,14 @@ def saved_session(
     image_id: str,
     log: tuple[Command, ...],
     masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]],
+    channels: Mapping[str, ImageIdentity] = NO_CHANNELS,
 ) -> SavedSession:
     """What is written of a session: the part that is about one image."""
     own = log_of(image_id, log)
-    names = dict.fromkeys(command.model.name for command in own if isinstance(command, Run))
-    return SavedSession(image, {name: _sha256(name) for name in names}, own, masks)
+    runs = [command for command in own if isinstance(command, Run)]
+    models = {name: _sha256(name) for name in dict.fromkeys(run.model.name for run in runs)}
+    seen = {channel.image for run in runs for channel in run.channels} - {image_id}
+    return SavedSession(image, models, own, masks, {each: channels[each] for each in seen})
 
 
 def _sha256(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -62,6 +62,14 @@ def one_of(value: Any, choices: tuple[T, ...]) -> T:
         if value == choice and isinstance(value, str):
             return choice
     raise FormatError(f"there should be one of {', '.join(map(str, choices))}, not {_short(value)}")
+
+
+def one_at(values: Sequence[T], value: Any) -> T:
+    """The value that has a number in a list, from 0."""
+    number = integer(value)
+    if number >= len(values):
+        raise FormatError(f"there should be a number below {len(values)}, not {number}")
+    return values[number]
 
 
 def optional(value: Any, read: Reader[T]) -> T | None:

@@ -119,6 +119,10 @@ class Sam2Widget(QWidget):
         controller.downloads.progressed.connect(self.model.show_download)
         controller.downloads.ended.connect(self.model.end_download)
         self.image.image.chosen.connect(controller.choose_image)
+        self.image.channels.ticked.connect(
+            lambda layer, on: workspace.channels.tick(workspace.image, layer, on)
+        )
+        workspace.channels.changed.connect(self._show_channels)
         self.image.axis_chosen.connect(workspace.choose_frame_axis)
         self.image.target.chosen.connect(controller.choose_target)
         self.image.protect_changed.connect(controller.set_protect)
@@ -221,6 +225,11 @@ class Sam2Widget(QWidget):
         self.image.target.show_layer(workspace.target)
         self.prompts.points.show_layer(workspace.points)
         self.prompts.shapes.show_layer(workspace.shapes)
+        self._show_channels()
+
+    def _show_channels(self) -> None:
+        image, channels = self.controller.workspace.image, self.controller.workspace.channels
+        self.image.show_channels(image, channels.fitting(image), channels.of(image))
 
     def _show_stack(self) -> None:
         workspace = self.controller.workspace

@@ -8,18 +8,19 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox
 
+from napari_sam2.plugin.widgets.channel_button import ChannelButton
 from napari_sam2.plugin.widgets.layer_combo import LayerCombo
 from napari_sam2.plugin.widgets.section import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import napari
     from napari.layers import Layer
 
 
 class ImageSection(Section):
-    """Image layer, frame axis, Labels layer and what masks may cover there.
+    """Image layer, its further channels, frame axis, Labels layer and what masks may cover there.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ class ImageSection(Section):
     def __init__(self, viewer: napari.Viewer, is_target: Callable[[Layer], bool]) -> None:
         super().__init__("Image")
         self.image = LayerCombo(viewer, lambda layer: isinstance(layer, Image), "no image")
+        self.channels = ChannelButton()
         self.axis = QComboBox()
         self.target = LayerCombo(viewer, is_target, "new labels layer")
         self.protect = QCheckBox("protect other labels")
@@ -52,6 +54,13 @@ class ImageSection(Section):
             "and all of them when protection is on again."
         )
         self.add_row("image", self.image, tip="The image to segment.")
+        self._channels_caption = self.add_row(
+            "channels",
+            self.channels,
+            tip="Further layers that the model sees together with the image, each in its colours "
+            "and between its contrast limits, added up.",
+        )
+        self.show_channels(None, (), ())
         self.add_row(
             "frames",
             self.axis,
@@ -66,6 +75,14 @@ class ImageSection(Section):
         self.add_row("", self.protect)
         self.protect.toggled.connect(self.protect_changed)
         self.axis.activated.connect(lambda index: self.axis_chosen.emit(self.axis.itemData(index)))
+
+    def show_channels(
+        self, image: Image | None, fitting: Sequence[Image], chosen: Sequence[Image]
+    ) -> None:
+        """Show the channels of the image, where there are layers that could be any."""
+        self.channels.show_channels(image, fitting, chosen)
+        for widget in (self._channels_caption, self.channels):
+            widget.setVisible(bool(fitting))
 
     def show_axes(self, names: Mapping[int, str], chosen: int | None) -> None:
         """Show the axes that frames can lie along, and the one that they do."""

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 # One width for the captions of all sections, so that their fields stand in one column.
-_CAPTION_WIDTH = 56
+_CAPTION_WIDTH = 68
 
 
 class Section(QWidget):
