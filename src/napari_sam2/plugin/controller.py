@@ -371,7 +371,7 @@ class Controller:
 
     def _adopt_image(self) -> None:
         if self.workspace.image is None and not self._closed:
-            self.open()
+            self.choose_image(self.workspace.likely_image())
 
     def _on_layer_removed(self, name: str) -> None:
         if self._work.is_busy:
