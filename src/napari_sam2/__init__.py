@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_sam2.inference.image_predictor import ImagePredictor as ImagePredictor
     from napari_sam2.inference.load import load_model as load_model
+    from napari_sam2.inference.mask_generator import MaskGenerator as MaskGenerator
     from napari_sam2.inference.prompts import BoxPrompt as BoxPrompt
     from napari_sam2.inference.prompts import MaskPrompt as MaskPrompt
     from napari_sam2.inference.prompts import PointPrompt as PointPrompt
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "BoxPrompt": "napari_sam2.inference.prompts",
     "ImagePredictor": "napari_sam2.inference.image_predictor",
+    "MaskGenerator": "napari_sam2.inference.mask_generator",
     "MaskPrompt": "napari_sam2.inference.prompts",
     "PointPrompt": "napari_sam2.inference.prompts",
     "PolygonPrompt": "napari_sam2.inference.prompts",
@@ -35,6 +37,7 @@ _HOME = {
 __all__ = [
     "BoxPrompt",
     "ImagePredictor",
+    "MaskGenerator",
     "MaskPrompt",
     "PointPrompt",
     "PolygonPrompt",

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from napari_sam2.cli.errors import errors_on_one_line
+from napari_sam2.cli.errors import InputError, errors_on_one_line
 from napari_sam2.cli.models import models_app
 
 app = typer.Typer(
@@ -20,6 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+
+
+_EVERYTHING = "Everything on a plane"
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)
 
 
 def _show_version(wanted: bool) -> None:
@@ -86,11 +94,92 @@ def _segment(
             min=1, help="Leave an object after so many planes without it. [default: never]"
         ),
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--everything",
+            help="Segment all that is found on a single plane, without a prompt.",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = False,
+    points_per_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows and columns of the grid of points that the model is asked about. "
+            "[default: 32]",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    crop_layers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Ask again in 2 x 2 crops (1), and in 4 x 4 (2), for small objects. [default: 0]",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least overlap with its object that the model expects of a mask. "
+            "[default: what suits the model]",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    min_stability: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How little a mask must depend on its threshold. [default: what suits the model]",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    smallest: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Leave out objects of fewer pixels, and fill smaller holes. [default: 0]",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
 ) -> None:
     """Segment objects in IMAGE from clicks and boxes, through every plane of a stack."""
     with errors_on_one_line():
+        if everything:
+            from napari_sam2.cli.everything import EverythingRequest, run_everything
+
+            if point or box:
+                raise InputError(
+                    "--everything needs no prompt. Leave --point and --box out, or --everything."
+                )
+            lines = run_everything(
+                EverythingRequest(
+                    image=image,
+                    output=output,
+                    model=model,
+                    device=device,
+                    image_size=image_size,
+                    points_per_side=points_per_side or 32,
+                    crop_layers=crop_layers or 0,
+                    min_score=min_score,
+                    min_stability=min_stability,
+                    smallest=smallest or 0,
+                )
+            )
+            _say(lines)
+            return
         from napari_sam2.cli.segment import Request, run
 
+        alone = (points_per_side, crop_layers, min_score, min_stability, smallest)
+        if any(value is not None for value in alone):
+            raise InputError(
+                "--points-per-side, --crop-layers, --min-score, --min-stability and --smallest "
+                "belong to --everything. Add it, or leave them out."
+            )
         lines = run(
             Request(
                 image=image,
@@ -107,8 +196,7 @@ def _segment(
                 stop_when_absent=stop_when_absent,
             )
         )
-    for line in lines:
-        typer.echo(line)
+    _say(lines)
 
 
 _SessionFolder = Annotated[Path, typer.Argument(help="The folder of a saved session.")]
@@ -134,8 +222,7 @@ def _replay(
         from napari_sam2.cli.replay import run_replay
 
         lines = run_replay(session, images, output)
-    for line in lines:
-        typer.echo(line)
+    _say(lines)
 
 
 @app.command("export")
@@ -157,8 +244,7 @@ def _export(
         from napari_sam2.cli.replay import run_export
 
         lines = run_export(session, format, output)
-    for line in lines:
-        typer.echo(line)
+    _say(lines)
 
 
 @app.command("train")
@@ -191,8 +277,7 @@ def _train(
         except KeyboardInterrupt:
             typer.echo("Stopped. The same command goes on from the last checkpoint.", err=True)
             raise typer.Exit(130) from None  # as shells report Ctrl+C
-    for line in lines:
-        typer.echo(line)
+    _say(lines)
 
 
 @app.command("evaluate")
@@ -219,8 +304,7 @@ def _evaluate(
         from napari_sam2.cli.evaluate import Request, run
 
         lines = run(Request(model, data, output, objects or None, seed, device))
-    for line in lines:
-        typer.echo(line)
+    _say(lines)
 
 
 @app.command("demo")

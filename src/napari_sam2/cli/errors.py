@@ -26,3 +26,12 @@ def errors_on_one_line() -> Iterator[None]:
     except (InputError, OSError) as error:
         typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what models and predictors refuse into one line for the user."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise InputError(str(error)) from error

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_sam2.cli.errors import InputError
+from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.images import check_output, open_image, write_labels
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.cli.prompts import parse_box, parse_point, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -98,15 +96,6 @@ def run(request: Request) -> list[str]:
     return [*lines, f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}"]
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the predictors refuse into one line for the user."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        raise InputError(str(error)) from error
-
-
 def _propagated(
     request: Request, image: OpenImage, placement: Placement, planes: int
 ) -> tuple[NDArray[np.unsignedinteger], str]:
@@ -118,7 +107,7 @@ def _propagated(
     flat = len(image.shape) == 2
     frame_axis = 0 if flat else request.frame_axis
     labels = np.zeros(image.shape, np.min_scalar_type(max(placement.object_ids)))
-    with _explained():
+    with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)
         data = np.asarray(image.data)[None] if flat else image.data
         frames = FrameSource(data, frame_axis=frame_axis, fixed=placement.fixed, rgb=image.rgb)

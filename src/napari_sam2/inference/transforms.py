@@ -196,5 +196,33 @@ def to_plane_logits(logits: Tensor, fit: Fit) -> Tensor:
     return _stretched(logits, fit.shape)
 
 
+def plane_weights(fit: Fit, grid: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What `to_plane_logits` does to rows and to columns, for parts of large planes.
+
+    Parameters
+    ----------
+    fit : Fit
+        How the plane lies in the input.
+    grid : tuple of int
+        (h, w) of the mask logits.
+    device : torch.device
+        Where the tensors go.
+
+    Returns
+    -------
+    tuple of Tensor of float32, shapes (Y, h) and (X, w)
+        ``rows @ logits @ columns.T`` are the logits of the plane.
+    """
+    weights = []
+    for axis, length in enumerate(grid):
+        one_each = torch.eye(length)[None]
+        if fit.padded:
+            one_each = F.interpolate(one_each, size=fit.size, mode="linear")
+            one_each = one_each[..., : fit.extent[axis]]
+        stretched = F.interpolate(one_each, size=fit.shape[axis], mode="linear")
+        weights.append(stretched[0].T.contiguous().to(device))
+    return weights[0], weights[1]
+
+
 def _stretched(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

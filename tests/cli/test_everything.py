@@ -1,0 +1,65 @@
+"""``napari-sam2 segment --everything``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from napari_sam2 import MaskGenerator
+from napari_sam2.cli import app
+from napari_sam2.sample_data import generated_zstack
+
+
+@pytest.fixture
+def plane(tmp_path):
+    tifffile.imwrite(tmp_path / "plane.tif", generated_zstack()[0][0][29])
+    return tmp_path / "plane.tif"
+
+
+def segment(*arguments):
+    return CliRunner().invoke(app, ["segment", *map(str, arguments)])
+
+
+def test_a_plane_becomes_labels(plane, nano, tmp_path):
+    output = tmp_path / "labels.tif"
+    candidates = MaskGenerator(nano, 8).generate(tifffile.imread(plane))
+    usual = candidates.choose(smallest=30)
+    score = usual[len(usual) // 5].score
+    stricter = candidates.choose(score, smallest=30).labels()
+    assert stricter.any()
+    assert (stricter != usual.labels()).any()
+    grid = ("--points-per-side", 8, "--smallest", 30, "--device", "cpu")
+    for options, wanted in (((), usual.labels()), (("--min-score", score), stricter)):
+        result = segment(plane, "--everything", *grid, *options, "-o", output)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_array_equal(tifffile.imread(output), wanted)
+        assert f"{len(np.unique(wanted)) - 1} objects" in result.output
+    assert tifffile.imread(output).dtype == np.uint8
+    result = segment(plane, "--everything", *grid, "--min-stability", 1, "-o", output)
+    assert "0 objects" in result.output
+    assert not tifffile.imread(output).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--everything", "--point", "5,5"], "needs no prompt"),
+        (["--everything", "--crop-layers", "4"], "Use crop_layers="),
+        (["--point", "5,5", "--smallest", "3"], "belong to --everything"),
+    ],
+)
+def test_contradictions_end_with_one_line(plane, tmp_path, arguments, message):
+    result = segment(plane, "-o", tmp_path / "labels.tif", *arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert message in result.stderr
+    assert not (tmp_path / "labels.tif").exists()
+
+
+def test_stacks_are_refused_before_the_model_is_loaded(loaded, tmp_path, stack):
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "ZYX"})
+    result = segment(tmp_path / "stack.tif", "--everything", "-o", tmp_path / "labels.tif")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "takes one plane" in result.stderr
+    assert loaded == []
