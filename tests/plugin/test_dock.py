@@ -341,7 +341,7 @@ def test_a_dock_opened_again_takes_the_prompts_over(open_dock, stack, qtbot):
     opened.viewer.window.add_dock_widget(again, name="SAM 2 again")
     qtbot.waitUntil(lambda: again.controller.workspace.points is opened.points)
     assert [layer.name for layer in opened.viewer.layers].count("SAM 2 points") == 1
-    again._let_go()
+    again.let_go()
 
 
 def test_closing_the_viewer_while_propagating(propagating, qtbot, engine):

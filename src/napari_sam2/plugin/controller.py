@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import notification_manager, show_error, show_info, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.edits import Edits
 from napari_sam2.plugin.label_prompts import read_label
 from napari_sam2.plugin.labels_layer import largest_label
+from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.objects import Objects
 from napari_sam2.plugin.painting import Painting, Stroke, touches_objects
 from napari_sam2.plugin.prompting import Prompting
@@ -98,9 +99,9 @@ class Controller:
         self.workspace.layers_changed.connect(self._on_layers_changed)
         self.prompting.active_changed.connect(self._load_brush)
         self.runs.noted.connect(show_info)
-        self.runs.failed.connect(_tell_error)
-        self.downloads.failed.connect(_tell_error)
-        self.saving.failed.connect(_tell_error)
+        self.runs.failed.connect(tell_error)
+        self.downloads.failed.connect(tell_error)
+        self.saving.failed.connect(tell_error)
         self.runs.ended.connect(lambda run: self._display.refresh(run.stack.image))
         self.session.masks_changed.connect(self._on_masks_changed)
         self.workspace.image_added.connect(self._adopt_image_soon)
@@ -382,11 +383,3 @@ class Controller:
             self._work.when_idle("prompts", lambda: self._take_removed(geometry))
         if name == "image":
             self._adopt_image_soon()
-
-
-def _tell_error(error: Exception) -> None:
-    if isinstance(error, ValueError | TypeError | OSError | MemoryError):
-        show_error(str(error) or type(error).__name__)
-    else:
-        # Not foreseen: this kind of notification also shows where it happened.
-        notification_manager.receive_error(type(error), error, error.__traceback__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.checkpoints.registry import CHECKPOINTS
@@ -12,6 +12,7 @@ from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import Controller
 from napari_sam2.plugin.runs import PROPAGATING
 from napari_sam2.plugin.widgets import hint
+from napari_sam2.plugin.widgets.docked import Docked
 from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.objects_section import ObjectsSection
@@ -23,19 +24,16 @@ from napari_sam2.plugin.widgets.vertical_scroll import VerticalScroll
 from napari_sam2.session.pass_request import PassRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import napari.viewer
 
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.plugin.widgets.layer_combo import LayerCombo
     from napari_sam2.session.engine import Engine
 
 _ABSENT_FRAMES = 3
 _REFRESH_MS = 60  # so that a fast pass does not keep the window busy with its table
 
 
-class Sam2Widget(QWidget):
+class Sam2Widget(Docked):
     """Segment an image by clicks, and carry the masks through a stack.
 
     Parameters
@@ -74,15 +72,13 @@ class Sam2Widget(QWidget):
             },
         )
         combos = (self.image.image, self.image.target, self.prompts.points, self.prompts.shapes)
-        self._docked = False
         self._has_propagated = False
         self._refresh = QTimer(self)
         self._refresh.setSingleShot(True)
         self._refresh.setInterval(_REFRESH_MS)
         self._refresh.timeout.connect(self._show_objects)
-        self._let_go = _LetGo(self.controller, self._keys, combos)
-        # With its window the widget is destroyed without being closed.
-        self.destroyed.connect(self._let_go)
+        self.when_closed(self.controller.close, self._keys.close)
+        self.when_closed(*(combo.disconnect_viewer for combo in combos))
         self._wire()
         self.controller.open()
 
@@ -248,35 +244,3 @@ class Sam2Widget(QWidget):
         self._has_propagated |= name == PROPAGATING
         self.propagate.cancel.setEnabled(bool(name))
         self.propagate.run.setEnabled(name != PROPAGATING)
-
-    def event(self, event: QEvent) -> bool:
-        """Let go of the viewer when the dock is closed."""
-        # napari neither closes nor deletes the widget of a closed dock: it takes its parent away.
-        if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self._let_go()
-            self._docked = self.parent() is not None
-        return super().event(event)
-
-    def closeEvent(self, event: QEvent) -> None:
-        """Let go of the viewer when the widget is closed by itself."""
-        self._let_go()
-        super().closeEvent(event)
-
-
-class _LetGo:
-    """Stops the worker and disconnects from the viewer, once.
-
-    Knows nothing of the dock, which may be gone by then.
-    """
-
-    def __init__(
-        self, controller: Controller, bindings: keys.KeyBindings, combos: Sequence[LayerCombo]
-    ) -> None:
-        self._closes = [controller.close, bindings.close]
-        self._closes += [combo.disconnect_viewer for combo in combos]
-
-    def __call__(self) -> None:
-        """Let go; does nothing the second time."""
-        while self._closes:
-            self._closes.pop()()

@@ -1,0 +1,234 @@
+"""Everything on the plane in view: found once, then chosen from while thresholds move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from psygnal import Signal
+
+from napari_sam2.plugin.coordinates import (
+    StackGeometry,
+    current_frame,
+    placement,
+    stack_geometry,
+)
+from napari_sam2.plugin.image_source import stack_source
+from napari_sam2.plugin.job_runner import Failure, JobRunner
+from napari_sam2.session.engine import ModelChoice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import napari
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.found_masks import Candidates
+    from napari_sam2.session.engine import StackSource
+
+LABELS_NAME = "SAM 2 everything"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the masks that were found are shown; as `Candidates.choose` takes them."""
+
+    score: float
+    stability: float
+    overlap: float
+    smallest: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Masks of a plane, and where they are to be shown."""
+
+    candidates: Candidates
+    image: Image
+    geometry: StackGeometry
+    frame: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """Labels of a choice."""
+
+    found: _Found
+    labels: NDArray[np.uint32]
+    count: int
+
+
+class SegmentAll:
+    """Finds the masks of a plane in one thread, and chooses among them in another.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+
+    Attributes
+    ----------
+    progressed : Signal(int, int)
+        Emitted with the points asked and to ask.
+    status_changed : Signal(str)
+        Emitted with a sentence on what was found.
+    running_changed : Signal(bool)
+        Emitted when a search begins and ends.
+    begun : Signal(float, float, float, float)
+        Emitted with the lowest score and stability that masks are kept of, and the usual ones.
+    failed : Signal(object)
+        Emitted with the exception that ended a search.
+    """
+
+    progressed = Signal(int, int)
+    status_changed = Signal(str)
+    running_changed = Signal(bool)
+    begun = Signal(float, float, float, float)
+    failed = Signal(object)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.model = ModelChoice()
+        self._viewer = viewer
+        self._loaded: tuple[ModelChoice, Any] | None = None
+        self._found: _Found | None = None
+        self._choice: Choice | None = None
+        self._again = False  # whether to choose once more: something has changed meanwhile
+        self._finder, self._chooser = JobRunner(), JobRunner()
+        self._finder.yielded.connect(self._on_step)
+        self._finder.finished.connect(self._on_searched)
+        self._chooser.yielded.connect(self._on_chosen)
+        self._chooser.finished.connect(self._on_chooser_free)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether masks are searched for, or a choice is not shown yet."""
+        return self._finder.is_busy or self._chooser.is_busy
+
+    def set_model(self, choice: ModelChoice) -> None:
+        """Use another model from the next search on."""
+        self.model = choice
+
+    def search(self, image: Image, points_per_side: int, crop_layers: int) -> None:
+        """Search the plane in view; does nothing while a search is under way."""
+        if self._finder.is_busy:
+            return
+        dims = self._viewer.dims
+        geometry = stack_geometry(dims, image)
+        frame = current_frame(dims, image, geometry)
+        source = stack_source(image, geometry.key, None)
+        self._found = None
+
+        def job() -> Iterator[object]:
+            for candidates in self._steps(source, frame, points_per_side, crop_layers):
+                yield _Found(candidates, image, geometry, frame)
+
+        self.status_changed.emit("Encoding the plane")
+        self.running_changed.emit(True)
+        self._finder.start(job)
+
+    def choose(self, choice: Choice) -> None:
+        """Show those of the masks found that meet a choice."""
+        self._choice = choice
+        self._choose()
+
+    def cancel(self) -> None:
+        """Stop searching; what was found stays."""
+        self._finder.cancel()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._finder.close()
+        self._chooser.close()
+
+    def _steps(
+        self, source: StackSource, frame: int, points_per_side: int, crop_layers: int
+    ) -> Iterator[Candidates]:
+        # torch takes seconds to import, and the window must not wait for it
+        from napari_sam2.inference.load import load_model
+        from napari_sam2.inference.mask_generator import MaskGenerator
+
+        chosen = self.model
+        if self._loaded is None or self._loaded[0] != chosen:
+            self._loaded = None  # so that two models never fill the memory together
+            loaded = load_model(chosen.name, chosen.device, chosen.precision, chosen.image_size)
+            self._loaded = chosen, loaded
+        generator = MaskGenerator(self._loaded[1], points_per_side, crop_layers=crop_layers)
+        plane = source.frames().plane(frame)
+        yield from generator.steps(plane, source.contrast_limits)
+
+    def _on_step(self, step: object) -> None:
+        if isinstance(step, Failure):
+            self.failed.emit(step.error)
+            self.status_changed.emit("Stopped by an error")
+            return
+        assert isinstance(step, _Found)
+        candidates = step.candidates
+        if self._found is None:
+            floors, usual = candidates.floors, candidates.usual
+            self.begun.emit(floors.score, floors.stability, usual.score, usual.stability)
+        self._found = step
+        self.progressed.emit(candidates.decoded, candidates.points)
+        self._choose()
+
+    def _on_searched(self) -> None:
+        self.running_changed.emit(False)
+
+    def _choose(self) -> None:
+        found, choice = self._found, self._choice
+        if found is None or choice is None:
+            return
+        self._again = self._chooser.is_busy
+        if self._again:
+            return
+
+        def job() -> Iterator[object]:
+            chosen = found.candidates.choose(
+                choice.score, choice.stability, choice.overlap, choice.smallest
+            )
+            labels = chosen.labels()
+            yield _Shown(found, labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])))
+
+        self._chooser.start(job)
+
+    def _on_chosen(self, step: object) -> None:
+        if isinstance(step, Failure):
+            self.failed.emit(step.error)
+            return
+        assert isinstance(step, _Shown)
+        found = step.found
+        layer = self._layer(found)
+        if layer is None:
+            return
+        everywhere = slice(None), slice(None)
+        layer.data[found.geometry.index(found.frame, everywhere)] = step.labels
+        layer.refresh(thumbnail=False, highlight=False, extent=False)
+        self.status_changed.emit(
+            f"{step.count} objects, of {len(found.candidates.masks)} masks found"
+        )
+
+    def _on_chooser_free(self) -> None:
+        if self._again:
+            self._choose()
+
+    def _layer(self, found: _Found) -> Labels | None:
+        """The layer of an image, made where there is none; None where the image is gone."""
+        layers = self._viewer.layers
+        if found.image not in layers:
+            return None
+        for layer in layers:
+            if layer.metadata.get(LABELS_NAME) == str(found.image.unique_id):
+                return layer
+        layer = Labels(
+            np.zeros(found.geometry.shape, dtype=np.uint16),
+            name=LABELS_NAME,
+            opacity=0.6,
+            metadata={LABELS_NAME: str(found.image.unique_id)},
+            **placement(found.image),
+        )
+        selected = layers.selection.active
+        layers.insert(layers.index(found.image) + 1, layer)
+        layers.selection.active = selected  # as the user has it
+        return layer

@@ -1,0 +1,141 @@
+"""Where to search for everything, and what of it to show."""
+
+from __future__ import annotations
+
+from napari.layers import Image
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QLabel, QProgressBar, QPushButton, QSpinBox
+from superqt import QLabeledDoubleSlider
+
+from napari_sam2.plugin.segment_all import Choice
+from napari_sam2.plugin.widgets.layer_combo import LayerCombo
+from napari_sam2.plugin.widgets.section import Section
+
+_CROPS = ("the whole plane", "and its quarters", "and its sixteenths")
+
+
+class SearchSection(Section):
+    """Image, density of the points, start and stop.
+
+    Attributes
+    ----------
+    search_asked, cancel_asked : Signal()
+        Emitted when the buttons are pressed.
+    """
+
+    search_asked = Signal()
+    cancel_asked = Signal()
+
+    def __init__(self, viewer: object) -> None:
+        super().__init__("Search")
+        self.image = LayerCombo(viewer, lambda layer: isinstance(layer, Image), "no image")
+        self.image.chosen.connect(self.image.show_layer)
+        self.points = QSpinBox()
+        self.points.setRange(2, 256)
+        self.points.setValue(32)
+        self.crops = QComboBox()
+        self.crops.addItems(_CROPS)
+        self.search = QPushButton("Segment all")
+        self.search.setToolTip("Search the plane in view.")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; what was found stays.")
+        self.cancel.setEnabled(False)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1)
+        self.progress.setFormat("")
+        self.status = QLabel("Ready")
+        self.status.setWordWrap(True)
+        self.add_row("image", self.image, tip="The image to segment.")
+        self.add_row(
+            "points",
+            self.points,
+            QLabel("along each side"),
+            tip="The model is asked at a grid of so many points along each side. An object between "
+            "two points is missed; twice as many points take four times as long.",
+        )
+        self.add_row(
+            "look at",
+            self.crops,
+            tip="Parts of the plane are looked at enlarged, too, where objects are small. Each "
+            "part takes as long as the whole plane.",
+        )
+        self.add_row("", self.search, self.cancel, even=True)
+        self.add_row("", self.progress)
+        self.add_row("", self.status)
+        self.search.clicked.connect(lambda: self.search_asked.emit())
+        self.cancel.clicked.connect(lambda: self.cancel_asked.emit())
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show how many points were asked."""
+        self.progress.setRange(0, max(total, 1))
+        self.progress.setValue(done)
+        self.progress.setFormat("%v of %m points")
+
+    def show_status(self, text: str) -> None:
+        """Show a sentence on what was found."""
+        self.status.setText(text)
+
+    def show_running(self, running: bool) -> None:
+        """Offer to start, or to stop."""
+        self.search.setEnabled(not running)
+        self.cancel.setEnabled(running)
+
+
+class ChoiceSection(Section):
+    """Thresholds, which ask the model no more.
+
+    Attributes
+    ----------
+    changed : Signal(object)
+        Emitted with the `Choice`.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__("Show")
+        self.score, self.stability, self.overlap = (_slider(value) for value in (0.8, 0.95, 0.7))
+        self.smallest = QSpinBox()
+        self.smallest.setRange(0, 1_000_000)
+        self.smallest.setSuffix(" pixels")
+        for caption, field, tip in (
+            ("score", self.score, "The model's own estimate of a mask's overlap with the truth."),
+            ("stability", self.stability, "How little a mask depends on where it is cut off."),
+            ("overlap", self.overlap, "Of masks that overlap more than this, the best is shown."),
+            ("smallest", self.smallest, "Smaller objects, parts and holes are left out."),
+        ):
+            self.add_row(caption, field, tip=tip)
+            field.valueChanged.connect(self._emit)
+
+    @property
+    def choice(self) -> Choice:
+        """What is set."""
+        return Choice(
+            self.score.value(), self.stability.value(), self.overlap.value(), self.smallest.value()
+        )
+
+    def show_limits(
+        self, least_score: float, least_stability: float, score: float, stability: float
+    ) -> None:
+        """Let thresholds move above what masks are kept of; they start at what is usual."""
+        for slider, least, usual in (
+            (self.score, least_score, score),
+            (self.stability, least_stability, stability),
+        ):
+            if slider.minimum() != least:
+                with QSignalBlocker(slider):
+                    slider.setMinimum(least)
+                    slider.setValue(usual)
+        self._emit()
+
+    def _emit(self) -> None:
+        self.changed.emit(self.choice)
+
+
+def _slider(value: float) -> QLabeledDoubleSlider:
+    slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+    slider.setRange(0, 1)
+    slider.setSingleStep(0.01)
+    slider.setDecimals(2)
+    slider.setValue(value)
+    return slider

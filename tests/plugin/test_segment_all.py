@@ -1,0 +1,160 @@
+"""Everything on a plane, in a real viewer."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from tests.plugin.conftest import discs
+
+from napari_sam2.inference import load
+from napari_sam2.inference.mask_generator import MaskGenerator
+from napari_sam2.plugin.segment_all import LABELS_NAME
+from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def open_all(make_napari_viewer, qtbot, nano, monkeypatch, messages):
+    """Open a viewer with images and the dock; gives both, and waits for the work at the end."""
+    monkeypatch.setattr(load, "load_model", lambda *_: nano)
+    docks = []
+
+    def open_with(*images, points=6, **arguments):
+        viewer = make_napari_viewer()
+        for image in images:
+            viewer.add_image(image, **arguments)
+        viewer.dims.current_step = (0,) * viewer.dims.ndim
+        dock = SegmentAllWidget(viewer)
+        viewer.window.add_dock_widget(dock)
+        dock.search.points.setValue(points)
+        docks.append(dock)
+        return viewer, dock
+
+    yield open_with
+    for dock in docks:
+        dock.segmentation.cancel()
+        qtbot.waitUntil(lambda dock=dock: not dock.segmentation.is_busy, timeout=20000)
+
+
+def search(dock, qtbot):
+    qtbot.mouseClick(dock.search.search, LEFT)
+    qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=30000)
+
+
+def shown(viewer):
+    return np.asarray(viewer.layers[LABELS_NAME].data)
+
+
+def test_a_button_segments_the_plane_in_view(open_all, qtbot, nano):
+    stack = np.repeat(discs(3), 2, axis=0)
+    viewer, dock = open_all(stack, scale=(2, 1, 1), translate=(0, 5, 0))
+    active = viewer.layers.selection.active
+    viewer.dims.set_current_step(0, 4)
+    search(dock, qtbot)
+    layer = viewer.layers[LABELS_NAME]
+    assert layer.data.shape == stack.shape
+    assert tuple(layer.scale) == (2, 1, 1)
+    assert viewer.layers.selection.active is active
+    limits = tuple(viewer.layers[0].contrast_limits)
+    candidates = MaskGenerator(nano, 6).generate(stack[4], limits)
+    wanted = candidates.choose(candidates.usual.score, candidates.usual.stability, 0.7)
+    np.testing.assert_array_equal(layer.data[4], wanted.labels())
+    assert layer.data[4].any()
+    assert not layer.data[[0, 1, 2, 3, 5]].any()
+    assert dock.search.status.text() == (
+        f"{len(np.unique(layer.data)) - 1} objects, of {len(candidates.masks)} masks found"
+    )
+    assert dock.search.search.isEnabled()
+    assert not dock.search.cancel.isEnabled()
+
+
+def test_thresholds_move_without_the_model(open_all, qtbot, nano, monkeypatch):
+    viewer, dock = open_all(discs()[0])
+    search(dock, qtbot)
+    before = shown(viewer).copy()
+    monkeypatch.setattr(nano.network, "decode", None)
+    monkeypatch.setattr(nano.network, "encode_image", None)
+    for value in (0.5, 0.9, 1.0):
+        dock.choice.score.setValue(value)
+    qtbot.waitUntil(lambda: not shown(viewer).any(), timeout=5000)
+    assert dock.search.status.text().startswith("0 objects")
+    dock.choice.score.setValue(0.3)
+    qtbot.waitUntil(lambda: np.array_equal(shown(viewer), before), timeout=5000)
+    dock.choice.smallest.setValue(5000)
+    qtbot.waitUntil(lambda: not shown(viewer).any(), timeout=5000)
+
+
+def test_sliders_begin_at_what_is_usual_and_stay_where_they_were_put(open_all, qtbot):
+    _, dock = open_all(discs()[0])
+    search(dock, qtbot)
+    assert (dock.choice.score.value(), dock.choice.stability.value()) == (0.3, 0.7)
+    assert dock.choice.score.minimum() == 0.2
+    dock.choice.score.setValue(0.6)
+    search(dock, qtbot)
+    assert dock.choice.score.value() == 0.6
+
+
+def test_cancel_keeps_what_was_found(open_all, qtbot, nano, monkeypatch):
+    gate = threading.Semaphore(2)
+    decode = nano.network.decode
+    monkeypatch.setattr(nano.network, "decode", lambda *of: gate.acquire() and decode(*of))
+    _, dock = open_all(discs()[0], points=12)
+    qtbot.mouseClick(dock.search.search, LEFT)
+    qtbot.waitUntil(lambda: dock.search.progress.value() == 32, timeout=20000)
+    assert dock.search.progress.maximum() == 144
+    qtbot.mouseClick(dock.search.search, LEFT)  # one search at a time
+    qtbot.mouseClick(dock.search.cancel, LEFT)
+    gate.release(2)
+    qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=20000)
+    assert dock.search.progress.value() <= 64
+    assert "masks found" in dock.search.status.text()
+    assert dock.search.search.isEnabled()
+
+
+def test_an_image_deleted_meanwhile_breaks_nothing(open_all, qtbot, messages):
+    viewer, dock = open_all(discs()[0])
+    qtbot.mouseClick(dock.search.search, LEFT)
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=20000)
+    assert LABELS_NAME not in viewer.layers
+    search(dock, qtbot)
+    assert "There is no image" in dock.search.status.text()
+    assert messages == []
+
+
+def test_each_plane_is_shown_in_the_same_layer(open_all, qtbot):
+    viewer, dock = open_all(discs(2))
+    search(dock, qtbot)
+    first = shown(viewer)[0].copy()
+    viewer.layers[LABELS_NAME].name = "mine"
+    viewer.dims.set_current_step(0, 1)
+    search(dock, qtbot)
+    assert len(viewer.layers) == 2
+    found = viewer.layers["mine"].data
+    np.testing.assert_array_equal(found[0], first)
+    assert found[1].any()
+
+
+def test_an_error_is_told(open_all, qtbot, monkeypatch, messages):
+    _, dock = open_all(discs()[0])
+
+    def refuse(*_):
+        raise ValueError("there is no such model")
+
+    monkeypatch.setattr(load, "load_model", refuse)
+    search(dock, qtbot)
+    assert messages == [("error", "there is no such model")]
+    assert dock.search.status.text() == "Stopped by an error"
+
+
+def test_the_dock_lets_go_when_it_is_closed(open_all, qtbot):
+    viewer, dock = open_all(discs()[0])
+    qtbot.mouseClick(dock.search.search, LEFT)
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=20000)
+    viewer.add_image(discs()[0])
+    assert LABELS_NAME not in viewer.layers
