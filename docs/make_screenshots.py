@@ -4,7 +4,8 @@
 
 opens napari with a volume of real nuclei, from ``$NAPARI_SAM2_DATA`` or ``../shared/data``, or else
 the generated sample stack; clicks a nucleus, then every other once, each on its largest plane;
-propagates; goes to a least certain plane; and saves ``docs/window.png`` and ``docs/images``.
+propagates; goes to a least certain plane; segments everything on one plane; and saves
+``docs/window.png`` and ``docs/images``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_sam2.plugin.widgets.dock import Sam2Widget
+from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
 from napari_sam2.sample_data import generated_zstack
 from napari_sam2.training.evaluation import clicks_on_largest_planes
 
@@ -124,5 +126,31 @@ def take(folder: Path, engine: Engine | None = None) -> None:
     QApplication.processEvents()
 
 
+def take_everything(folder: Path) -> None:
+    """Segment everything on one plane in the window, and save a picture of it."""
+    name, image, truth, _ = load()
+    fullest = max(range(len(truth)), key=lambda z: len(np.unique(truth[z])))
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*WINDOW)
+    viewer.add_image(
+        image[fullest],
+        name=name,
+        contrast_limits=tuple(np.percentile(image, (1, 99.7))),
+        interpolation2d="linear",
+    )
+    dock = SegmentAllWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Segment all")
+    dock.choice.smallest.setValue(20)
+    dock.search.search.click()
+    QTest.qWait(100)
+    while dock.segmentation.is_busy:
+        QTest.qWait(100)
+    viewer.reset_view()
+    save(viewer, folder / "images" / "everything.png")
+    viewer.close()
+    QApplication.processEvents()
+
+
 if __name__ == "__main__":
     take(REPOSITORY / "docs")
+    take_everything(REPOSITORY / "docs")
