@@ -27,3 +27,9 @@ def test_importing_the_commands_brings_no_torch_numpy_or_napari():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert output.stdout == "[]\n"
+
+
+def test_help_says_what_happens_without_an_option():
+    output = CliRunner().invoke(app, ["segment", "--help"], env={"COLUMNS": "200"}).output
+    for default in ("(the model's own)", "(never)", "(32)"):
+        assert f"[default: {default}]" in output

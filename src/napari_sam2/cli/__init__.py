@@ -77,7 +77,8 @@ def _segment(
         int | None,
         typer.Option(
             help="Side of the model's input in pixels, a multiple of 32; a smaller one is faster "
-            "and gives other masks. [default: the model's own]"
+            "and gives other masks.",
+            show_default="the model's own",
         ),
     ] = None,
     frame_axis: Annotated[
@@ -91,7 +92,7 @@ def _segment(
     stop_when_absent: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Leave an object after so many planes without it. [default: never]"
+            min=1, help="Leave an object after so many planes without it.", show_default="never"
         ),
     ] = None,
     everything: Annotated[
@@ -106,8 +107,8 @@ def _segment(
         int | None,
         typer.Option(
             min=1,
-            help="Rows and columns of the grid of points that the model is asked about. "
-            "[default: 32]",
+            help="Rows and columns of the grid of points that the model is asked about.",
+            show_default="32",
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
@@ -115,7 +116,8 @@ def _segment(
         int | None,
         typer.Option(
             min=0,
-            help="Ask again in 2 x 2 crops (1), and in 4 x 4 (2), for small objects. [default: 0]",
+            help="Ask again in 2 x 2 crops (1), and in 4 x 4 (2), for small objects.",
+            show_default="0",
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
@@ -124,8 +126,8 @@ def _segment(
         typer.Option(
             min=0,
             max=1,
-            help="Least overlap with its object that the model expects of a mask. "
-            "[default: what suits the model]",
+            help="Least overlap with its object that the model expects of a mask.",
+            show_default="what suits the model",
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
@@ -134,7 +136,8 @@ def _segment(
         typer.Option(
             min=0,
             max=1,
-            help="How little a mask must depend on its threshold. [default: what suits the model]",
+            help="How little a mask must depend on its threshold.",
+            show_default="what suits the model",
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
@@ -142,7 +145,8 @@ def _segment(
         int | None,
         typer.Option(
             min=0,
-            help="Leave out objects of fewer pixels, and fill smaller holes. [default: 0]",
+            help="Leave out objects of fewer pixels, and fill smaller holes.",
+            show_default="0",
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
@@ -258,7 +262,8 @@ def _train(
             "--output",
             "-o",
             help="The folder for the model, checkpoints, curves and pictures; a run found there "
-            "goes on. [default: NAME_training]",
+            "goes on.",
+            show_default="NAME_training",
         ),
     ] = None,
     steps: Annotated[
