@@ -180,6 +180,7 @@ class FakeEngine(Engine):
         self.model_note = ""
         self.predictors = []
         self.limits = []
+        self.budgets = []
         self.threads = set()
         self.gate = None
 
@@ -188,9 +189,10 @@ class FakeEngine(Engine):
         self.loaded.append(choice)
         return SimpleNamespace(note=self.model_note)
 
-    def _fake_predictor(self, model, frames, contrast_limits):
+    def _fake_predictor(self, model, frames, contrast_limits, memory_budget):
         self.threads.add(threading.get_ident())
         self.limits.append(contrast_limits)
+        self.budgets.append(memory_budget)
         self.predictors.append(ThresholdPredictor(frames, self.gate))
         return self.predictors[-1]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from napari.layers import Points, Shapes
 
-from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.pass_request import PassRequest
+from napari_sam2.session.values import ModelChoice
 
 
 def told(messages, *words):

@@ -11,8 +11,7 @@ from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt, PolygonPrompt
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.candidates import describe, next_choice
-from napari_sam2.session.engine import ModelChoice
-from napari_sam2.session.values import ObjectMask
+from napari_sam2.session.values import ModelChoice, ObjectMask
 
 CLICK, BOX = PointPrompt((3, 4)), BoxPrompt((1, 1, 5, 5))
 GIVEN = (MaskPrompt(np.ones((2, 2), bool)), PolygonPrompt(((0, 0), (0, 9), (9, 9))))

@@ -15,8 +15,8 @@ from tests.plugin.conftest import sizes
 
 from napari_sam2.inference.prompts import PolygonPrompt, ScribblePrompt
 from napari_sam2.plugin import keys
-from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.pass_request import PassRequest
+from napari_sam2.session.values import ModelChoice
 
 
 def canvas_of(dock):
@@ -261,6 +261,21 @@ def test_a_model_is_loaded_once_and_again_for_another_device(open_dock, stack, e
     opened.points.add([0, 21, 19])
     opened.wait_idle()
     assert engine.loaded[2:] == [ModelChoice("nano", "cpu", "bfloat16", 512)]
+
+
+def test_another_memory_budget_keeps_what_is_remembered(open_dock, stack, engine):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    memory = opened.dock.propagate.memory
+    memory.setCurrentText("2 GB")
+    memory.activated.emit(memory.currentIndex())
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert engine.budgets == [None, 2 * 10**9]
+    calls = [call[0] for call in engine.predictors[1].calls]
+    assert calls == ["propagate"]  # the prompt was remembered, not sent anew
+    assert sizes(opened.labels(), 1) == [197] * 6
 
 
 def test_an_own_checkpoint_file(open_dock, stack, engine, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from napari_sam2.checkpoints.download import path_of
 from napari_sam2.checkpoints.errors import DownloadError
 from napari_sam2.checkpoints.registry import CHECKPOINTS
-from napari_sam2.session.engine import ModelChoice
+from napari_sam2.session.values import ModelChoice
 
 
 class Server:

@@ -7,7 +7,8 @@ from tests.plugin.test_undo import settled
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
-from napari_sam2.session.engine import Engine, ModelChoice
+from napari_sam2.session.engine import Engine
+from napari_sam2.session.values import ModelChoice
 
 
 def test_labels_of_the_window_are_those_of_the_replay(

@@ -6,8 +6,8 @@ import pytest
 
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.prompts import PointPrompt
-from napari_sam2.session.engine import Engine, ModelChoice, StackSource
-from napari_sam2.session.values import StackKey
+from napari_sam2.session.engine import Engine, StackSource
+from napari_sam2.session.values import ModelChoice, StackKey
 
 DATA = np.zeros((5, 8, 9), np.uint8)
 NANO = ModelChoice()
@@ -55,6 +55,7 @@ class Bench:
     def __init__(self):
         self.loaded = []
         self.predictors = []
+        self.budgets = []
         self.engine = Engine(self.load, self.make)
 
     def load(self, choice):
@@ -63,7 +64,8 @@ class Bench:
         self.loaded.append(choice)
         return choice.name
 
-    def make(self, model, frames, contrast_limits):
+    def make(self, model, frames, contrast_limits, memory_budget):
+        self.budgets.append(memory_budget)
         self.predictors.append(Recorder(frames))
         return self.predictors[-1]
 

@@ -22,7 +22,6 @@ from napari_sam2.inference.prompts import (
     PolygonPrompt,
     ScribblePrompt,
 )
-from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.folder import SessionError, SessionFolder, read_session
 from napari_sam2.session.identity import identify_image
 from napari_sam2.session.log import MergeObjects, Paint, RemoveObject, Reopen, Run
@@ -31,7 +30,7 @@ from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.saved import log_of, masks_of_image
 from napari_sam2.session.saver import Saver, saved_session
 from napari_sam2.session.session import Session
-from napari_sam2.session.values import StackKey
+from napari_sam2.session.values import ModelChoice, StackKey
 
 IMAGE = identify_image("cells", np.arange(6 * 9 * 9, dtype=np.uint16).reshape(6, 9, 9), False)
 EVERY_PROMPT = (

@@ -11,7 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.inference.results import FrameResult
-from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.log import (
     MergeObjects,
     Paint,
@@ -22,7 +21,7 @@ from napari_sam2.session.log import (
 )
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.session import Session
-from napari_sam2.session.values import StackKey
+from napari_sam2.session.values import ModelChoice, StackKey
 
 STACK = StackKey("image", (1, 2), 0)
 OTHER = StackKey("image", (1, 2), 0, ((3, 4),))

@@ -4,10 +4,9 @@ import pytest
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.inference.results import FrameResult
-from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.log import Run
 from napari_sam2.session.session import Session
-from napari_sam2.session.values import StackKey
+from napari_sam2.session.values import ModelChoice, StackKey
 
 STACK = StackKey("image", (1, 2), 0)
 OTHER = StackKey("image", (1, 2), 0, ((3, 4),))

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.session.engine import ModelChoice
-    from napari_sam2.session.values import FrameChange
+    from napari_sam2.session.values import FrameChange, ModelChoice
 
 _SHOWN_MS = 200  # within which a window that was opened is drawn
 _REMOVED = {

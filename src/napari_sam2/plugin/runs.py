@@ -73,6 +73,10 @@ class Runs:
         self._runner.yielded.connect(self._on_step)
         self._runner.finished.connect(self._on_finished)
 
+    def set_memory(self, budget: int | None) -> None:
+        """Let the model take up so many bytes from the next run on; None for a share."""
+        self._engine.memory_budget = budget
+
     @property
     def is_busy(self) -> bool:
         """Whether a run is under way."""

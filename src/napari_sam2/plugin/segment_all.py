@@ -17,7 +17,7 @@ from napari_sam2.plugin.coordinates import (
 )
 from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.job_runner import Failure, JobRunner
-from napari_sam2.session.engine import ModelChoice
+from napari_sam2.session.values import ModelChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from napari.utils.notifications import show_error, show_warning
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.labels_layer import largest_label
-from napari_sam2.session.engine import ModelChoice, StackSource
 from napari_sam2.session.log import Run
+from napari_sam2.session.values import ModelChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.runs import Runs
     from napari_sam2.plugin.workspace import Workspace
+    from napari_sam2.session.engine import StackSource
     from napari_sam2.session.pass_request import PassRequest
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import StackKey

@@ -24,33 +24,11 @@ if TYPE_CHECKING:
     from napari_sam2.inference.tracks import Snapshot
     from napari_sam2.inference.video_predictor import Direction, VideoPredictor
     from napari_sam2.session.log import Run
-    from napari_sam2.session.values import StackKey
+    from napari_sam2.session.values import ModelChoice, StackKey
 
 # what a run says of models, images and prompts that cannot be used
 FORESEEN = (ValueError, TypeError, OSError)
 NO_CHOICES: Mapping[tuple[int, int], int] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """Which model runs, and where.
-
-    Parameters
-    ----------
-    name : str
-        The name of a checkpoint, or the path of a checkpoint file.
-    device : str
-        "auto", "cpu", "cuda" or "mps".
-    precision : str
-        "auto", "float32", "bfloat16" or "float16".
-    image_size : int or None
-        Side of the model's input in pixels; None for its own.
-    """
-
-    name: str = "nano"
-    device: str = "auto"
-    precision: str = "auto"
-    image_size: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +111,16 @@ def _load_model(choice: ModelChoice) -> Any:
 
 
 def _make_predictor(
-    model: Any, frames: FrameSource, contrast_limits: tuple[float, float] | None
+    model: Any,
+    frames: FrameSource,
+    contrast_limits: tuple[float, float] | None,
+    memory_budget: int | None,
 ) -> VideoPredictor:
     from napari_sam2.inference.video_predictor import VideoPredictor
 
-    return VideoPredictor(model, frames, contrast_limits=contrast_limits)
+    return VideoPredictor(
+        model, frames, contrast_limits=contrast_limits, memory_budget=memory_budget
+    )
 
 
 class Engine:
@@ -152,20 +135,23 @@ class Engine:
     load_model : callable
         Makes a model from a `ModelChoice`.
     make_predictor : callable
-        Makes a predictor from a model, a `FrameSource` and contrast limits.
+        Makes a predictor from a model, a `FrameSource`, contrast limits and a memory budget.
 
     Attributes
     ----------
     memory : Memory or None
         What the last run left that did not fail; None makes the next one begin anew, with all
         prompts.
+    memory_budget : int or None
+        Bytes that encoded planes and what is remembered may take up from the next run on; None for
+        a share of what is free.
     """
 
     def __init__(
         self,
         load_model: Callable[[ModelChoice], Any] = _load_model,
         make_predictor: Callable[
-            [Any, FrameSource, tuple[float, float] | None], VideoPredictor
+            [Any, FrameSource, tuple[float, float] | None, int | None], VideoPredictor
         ] = _make_predictor,
     ) -> None:
         self._load_model = load_model
@@ -173,6 +159,8 @@ class Engine:
         self._choice: ModelChoice | None = None
         self._model: Any = None
         self.memory: Memory | None = None
+        self.memory_budget: int | None = None
+        self._budget: int | None = None  # of the predictor
         self._source: StackSource | None = None
         self._predictor: VideoPredictor | None = None
         self._blank: Memory | None = None  # of the predictor before its first prompt
@@ -316,10 +304,12 @@ class Engine:
     @contextmanager
     def _prepared(self, choice: ModelChoice, source: StackSource) -> Iterator[VideoPredictor]:
         self.load(choice)
-        if self._predictor is None or not source.same_pixels(self._source):
+        known = source.same_pixels(self._source) and self._budget == self.memory_budget
+        if self._predictor is None or not known:
             self._forget_predictor()
+            self._budget = self.memory_budget
             self._predictor = self._make_predictor(
-                self._model, source.frames(), source.contrast_limits
+                self._model, source.frames(), source.contrast_limits, self._budget
             )
             self._source = source
             self._blank = self._held = Memory(choice, source, self._predictor.snapshot(), {})

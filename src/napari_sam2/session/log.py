@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from napari_sam2.inference.channels import Channel
     from napari_sam2.inference.prompts import MaskPrompt, Prompt
-    from napari_sam2.session.engine import ModelChoice
     from napari_sam2.session.pass_request import PassRequest
-    from napari_sam2.session.values import StackKey
+    from napari_sam2.session.values import ModelChoice, StackKey
 
 Outcome = Literal["done", "cancelled", "failed"]
 

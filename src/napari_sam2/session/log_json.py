@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.session import strict
-from napari_sam2.session.engine import ModelChoice
 from napari_sam2.session.log import (
     AddObject,
     ChangeObject,
@@ -22,7 +21,7 @@ from napari_sam2.session.log import (
 )
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.prompt_json import read_prompt, write_prompt
-from napari_sam2.session.values import StackKey
+from napari_sam2.session.values import ModelChoice, StackKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

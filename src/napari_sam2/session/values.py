@@ -12,6 +12,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class ModelChoice:
+    """Which model runs, and where.
+
+    Parameters
+    ----------
+    name : str
+        The name of a checkpoint, or the path of a checkpoint file.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    precision : str
+        "auto", "float32", "bfloat16" or "float16".
+    image_size : int or None
+        Side of the model's input in pixels; None for its own.
+    """
+
+    name: str = "nano"
+    device: str = "auto"
+    precision: str = "auto"
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
 class StackKey:
     """Which planes of which image are meant.
 

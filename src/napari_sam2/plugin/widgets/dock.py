@@ -135,6 +135,7 @@ class Sam2Widget(Docked):
         self.prompts.auto_run_changed.connect(controller.set_auto_run)
         self.propagate.run_asked.connect(self._propagate)
         self.propagate.cancel_asked.connect(controller.cancel)
+        self.propagate.memory_chosen.connect(controller.runs.set_memory)
         self.history.undo_asked.connect(controller.undo)
         self.history.redo_asked.connect(controller.redo)
         self.history.save_asked.connect(controller.saving.save_as)

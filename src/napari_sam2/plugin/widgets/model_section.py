@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
@@ -10,9 +11,9 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QPushButton, QW
 from napari_sam2.checkpoints.download import address_of, is_downloaded
 from napari_sam2.checkpoints.registry import CHECKPOINTS, megabytes
 from napari_sam2.plugin.widgets.section import Section
-from napari_sam2.session.engine import ModelChoice
+from napari_sam2.session.values import ModelChoice
 
-_DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICES = ("auto", "cpu", "mps" if sys.platform == "darwin" else "cuda")
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _SIZES = (256, 512, 768, 1024)
 _FILE_TEXT = "own checkpoint file…"

@@ -8,20 +8,24 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QProgressBar, QPushButt
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.widgets.section import Section
 
+_GIGABYTES = (1, 2, 4, 8, 16, 32)
 _DIRECTIONS = {"both": "both ways", "forward": "forward", "backward": "backward"}
 
 
 class PropagateSection(Section):
-    """Direction, range, start and stop, progress.
+    """Direction, range, memory, start and stop, progress.
 
     Attributes
     ----------
     run_asked, cancel_asked : Signal()
         Emitted when the buttons are pressed.
+    memory_chosen : Signal(object)
+        Emitted with the bytes that may be taken up, or None for a share of what is free.
     """
 
     run_asked = Signal()
     cancel_asked = Signal()
+    memory_chosen = Signal(object)
 
     def __init__(self) -> None:
         super().__init__("Propagate")
@@ -39,6 +43,11 @@ class PropagateSection(Section):
         self.selected_only.setToolTip(
             "Carry the objects that are selected in the table, and leave the others as they are."
         )
+        self.memory = QComboBox()
+        self.memory.addItem("a share of what is free", None)
+        for count in _GIGABYTES:
+            self.memory.addItem(f"{count} GB", count * 10**9)
+        self.memory.activated.connect(lambda: self.memory_chosen.emit(self.memory.currentData()))
         self.run = QPushButton("Propagate")
         self.run.setToolTip(f"Carry every object through the stack. Key: {keys.PROPAGATE}")
         self.cancel = QPushButton("Cancel")
@@ -56,6 +65,12 @@ class PropagateSection(Section):
         self.add_row("go", self.direction, tip="Where to go from the planes with prompts.")
         self.add_row(
             "planes", self.first, QLabel("to"), self.last, tip="How far to go, both included."
+        )
+        self.add_row(
+            "memory",
+            self.memory,
+            tip="How much encoded planes, and what the model remembers of objects, may take up. "
+            "The rest waits on disk.",
         )
         self.add_row("", self.stop_when_absent)
         self.add_row("", self.selected_only)
