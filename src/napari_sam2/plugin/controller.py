@@ -1,7 +1,7 @@
 """Ties a viewer, a session and a worker together.
 
-Widgets call methods here and listen to the signals; the model works in a `JobRunner`. This is the
-only place where an error becomes a notification.
+Widgets call methods here and listen to the signals; the model works in a `JobRunner`. Errors become
+notifications here.
 """
 
 from __future__ import annotations
