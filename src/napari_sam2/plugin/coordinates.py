@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.components import Dims
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -111,10 +111,14 @@ class StackGeometry:
         return self.key.fixed if axis is None else (*self.key.fixed, (axis, frame))
 
 
+def full_resolution(layer: Image | Labels) -> Any:
+    """The pixels of a layer; of a pyramid, those of its base."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def image_shape(image: Image) -> tuple[int, ...]:
     """Shape of an image layer at full resolution, without its RGB axis."""
-    data = image.data[0] if image.multiscale else image.data
-    return tuple(int(length) for length in data.shape[: image.ndim])
+    return tuple(int(length) for length in full_resolution(image).shape[: image.ndim])
 
 
 def plane_axes(dims: Dims, layer: Layer) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.inference.channels import Channel, ChannelBlend
+from napari_sam2.plugin.coordinates import full_resolution
 from napari_sam2.session.engine import StackSource
 
 if TYPE_CHECKING:
@@ -56,11 +57,6 @@ def stack_source(
         for layer, data in zip(layers, pixels, strict=True)
     ]
     return StackSource(stack, ChannelBlend(channels, pixels), True, (0.0, 1.0))
-
-
-def full_resolution(image: Image) -> Any:
-    """The pixels of an image layer; of a pyramid, those of its base."""
-    return image.data[0] if image.multiscale else image.data
 
 
 def colour_table(colormap: Colormap) -> tuple[tuple[float, float, float], ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_sam2.inference.prompts import MaskPrompt
+from napari_sam2.plugin.coordinates import full_resolution
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -42,7 +43,7 @@ def read_label(layer: Layer | None, geometry: StackGeometry, frame: int) -> Mask
             "No Labels layer is selected. Select one in the layer list, pick a label with its "
             "picker (key: L), and try again."
         )
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = full_resolution(layer)
     if tuple(data.shape) != geometry.shape:
         raise ValueError(
             f"The layer “{layer.name}” has shape {tuple(data.shape)}, the image "

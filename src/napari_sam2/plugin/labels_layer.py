@@ -13,8 +13,10 @@ from napari_sam2.plugin.coordinates import StackGeometry, is_shown, placement
 from napari_sam2.session.labels import MaskOverlay
 
 if TYPE_CHECKING:
-    from napari.components import Dims
-    from napari.layers import Image
+    from collections.abc import Iterable
+
+    from napari.components import Dims, LayerList
+    from napari.layers import Image, Layer
 
     from napari_sam2.session.labels import Pixels
     from napari_sam2.session.values import FrameChange
@@ -41,6 +43,16 @@ def make_labels_layer(image: Image, shape: tuple[int, ...]) -> Labels:
         opacity=0.5,
         **placement(image),
     )
+
+
+def insert_above(layers: LayerList, below: Iterable[Layer], layer: Labels) -> None:
+    """Add a layer above others and below the prompts, which it would hide.
+
+    The active layer stays the active one, so that no click goes elsewhere.
+    """
+    selected = layers.selection.active
+    layers.insert(max(map(layers.index, below)) + 1, layer)
+    layers.selection.active = selected
 
 
 def is_possible_target(layer: Labels, shape: tuple[int, ...]) -> bool:

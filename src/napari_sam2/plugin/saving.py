@@ -12,7 +12,7 @@ from napari.utils.notifications import show_info, show_warning
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_sam2.plugin.image_source import full_resolution
+from napari_sam2.plugin.coordinates import full_resolution
 from napari_sam2.plugin.job_runner import Failure, JobRunner
 from napari_sam2.plugin.session_folders import delete, earlier_sessions, new_folder
 from napari_sam2.session.folder import JSON_NAME, SessionError, SessionFolder, read_session

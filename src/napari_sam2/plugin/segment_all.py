@@ -17,6 +17,7 @@ from napari_sam2.plugin.coordinates import (
 )
 from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.job_runner import Failure, JobRunner
+from napari_sam2.plugin.labels_layer import insert_above
 from napari_sam2.session.values import ModelChoice
 
 if TYPE_CHECKING:
@@ -228,7 +229,5 @@ class SegmentAll:
             metadata={LABELS_NAME: str(found.image.unique_id)},
             **placement(found.image),
         )
-        selected = layers.selection.active
-        layers.insert(layers.index(found.image) + 1, layer)
-        layers.selection.active = selected  # as the user has it
+        insert_above(layers, (found.image,), layer)
         return layer

@@ -8,7 +8,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam2.plugin.coordinates import image_shape
-from napari_sam2.plugin.labels_layer import is_possible_target, make_labels_layer
+from napari_sam2.plugin.labels_layer import insert_above, is_possible_target, make_labels_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,11 +81,7 @@ class Targets:
         layer = self.of(image_id)
         if layer is None or not is_possible_target(layer, shape):
             layer = self._layers[image_id] = make_labels_layer(image, shape)
-            # Below the prompts, which it would hide, and without taking the clicks from them.
-            layers = self._viewer.layers
-            selected = layers.selection.active
-            layers.insert(max(map(layers.index, (image, *channels))) + 1, layer)
-            layers.selection.active = selected
+            insert_above(self._viewer.layers, (image, *channels), layer)
             self.changed.emit()
         return layer
 
