@@ -57,12 +57,19 @@ class Muon(Optimizer):
         Learning rate, of the same size as AdamW's.
     weight_decay : float
         As AdamW's.
+    dtype : torch.dtype
+        What updates are made orthogonal in; bfloat16 will do where the processor is fast at it.
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float = 1e-3, weight_decay: float = 0.0
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -82,7 +89,8 @@ class Muon(Optimizer):
                     pair = (parameter.mT, update.mT)
                 alike.setdefault((pair[0].shape[0], pair[0].shape[1]), []).append(pair)
             for (_, longest), pairs in alike.items():
-                updates = orthogonalised(torch.stack([update for _, update in pairs]))
+                stacked = torch.stack([update for _, update in pairs])
+                updates = orthogonalised(stacked.to(self.dtype)).to(stacked.dtype)
                 # n orthonormal rows have entries of 1 / sqrt(longest)
                 length = group["lr"] * UPDATE_RMS * longest**0.5
                 for (parameter, _), update in zip(pairs, updates, strict=True):

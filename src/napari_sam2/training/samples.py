@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_sam2.training.config import Stage
     from napari_sam2.training.data import LabelledStack
 
+SMALLEST = 64  # pixels of an object that is asked for: four cells of the decoder's mask
 ATTEMPTS = 200  # at a window with an object that can be asked for
 
 
@@ -181,6 +182,6 @@ class Samples(Dataset[Batch]):
 def _choose_objects(ids: Tensor, count: int, size: int, random: Generator) -> list[int]:
     # too small for the decoder's mask, a quarter of the size, or nearly everything
     values, areas = torch.unique(ids[0], return_counts=True)
-    usable = (values > 0) & (areas >= 120) & (areas <= 0.8 * size * size)
+    usable = (values > 0) & (areas >= SMALLEST) & (areas <= 0.8 * size * size)
     found = values[usable].numpy()
     return [int(value) for value in random.permutation(found)[:count]]

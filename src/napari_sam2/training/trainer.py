@@ -156,7 +156,7 @@ class Trainer:
         ]
         optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=(0.9, 0.98))]
         if hidden:
-            optimizers.append(Muon(hidden, weight_decay=WEIGHT_DECAY))
+            optimizers.append(Muon(hidden, weight_decay=WEIGHT_DECAY, dtype=self.dtype))
         return optimizers
 
     def _set_size(self, size: int) -> None:
