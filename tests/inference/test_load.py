@@ -16,7 +16,7 @@ from napari_sam2.model.config import NANO
 def test_the_bundled_model_loads(nano):
     assert nano.config == NANO
     assert nano.device.type == "cpu"
-    assert nano.dtype == torch.float32
+    assert nano.dtype == choose_dtype("auto", nano.device)
     assert not nano.network.training
 
 
@@ -75,6 +75,25 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
         choose_device("xpu9")
     with pytest.raises(ValueError, match="'int8'"):
         choose_dtype("int8", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_a_processor_that_is_fast_at_bfloat16_computes_in_it(flags, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+    assert choose_dtype("auto", torch.device("cpu")) == dtype
+    assert choose_dtype("float32", torch.device("cpu")) == torch.float32
+
+
+def test_a_torch_that_does_not_know_the_processor_computes_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam2.model.layers import LayerNorm2d, from_windows, to_windows
+from napari_sam2.model.layers import (
+    LayerNorm2d,
+    attention,
+    from_windows,
+    narrow_attention,
+    to_windows,
+)
 from napari_sam2.model.mask_decoder import Decoded
 from napari_sam2.model.position import rotary_table, rotate, sine_grid, sine_time
 from napari_sam2.model.prompt_encoder import PADDING, POSITIVE
@@ -18,6 +24,32 @@ def test_windows_are_put_together_again(height, width, size):
     windows = to_windows(x, size)
     assert windows.shape[1:] == (size, size, 5)
     torch.testing.assert_close(from_windows(windows, height, width), x)
+
+
+# all scores at once, and, as there are too many, some rows of them at a time
+@pytest.mark.parametrize(("queries", "keys"), [(300, 70), (700, 600)])
+def test_attention_in_bfloat16_is_that_in_float32(queries, keys):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, n, 16) for n in (queries, keys, keys))
+    expected = attention(query, key, value)
+    halves = [x.bfloat16() for x in (query, key, value)]
+    mixed = attention(*halves)
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), expected, atol=0.01, rtol=0.02)
+    halves[0].requires_grad_()
+    torch.testing.assert_close(attention(*halves), mixed, atol=0.01, rtol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_may_be_narrower_than_keys(dtype):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 700, 32), torch.randn(2, 600, 32), torch.randn(2, 600, 8)
+    expected = (query @ key.mT / 32**0.5).softmax(-1) @ value
+    mixed = narrow_attention(query.to(dtype), key.to(dtype), value.to(dtype))
+    assert mixed.shape == (2, 700, 8)
+    torch.testing.assert_close(
+        mixed.float(), expected, atol=1e-5 if dtype == torch.float32 else 0.01, rtol=0.02
+    )
 
 
 def test_channel_norm_is_the_norm_of_each_place():

@@ -53,8 +53,8 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     Parameters
     ----------
     dtype : str
-        ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Auto is bfloat16 on a CUDA
-        device that has it and float32 elsewhere.
+        ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Auto is bfloat16 where the GPU
+        or the processor multiplies it faster, and float32 elsewhere.
     device : torch.device
         Where the model runs.
 
@@ -64,11 +64,20 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
         When the name is unknown.
     """
     if dtype == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if _has_bfloat16(device) else torch.float32
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}, but must be 'auto' or one of {', '.join(DTYPES)}.")
     return DTYPES[dtype]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type != "cpu":
+        return False
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases of torch do not tell
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def memory_share(device: torch.device) -> int:

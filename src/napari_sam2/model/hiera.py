@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import from_windows, to_windows
+from napari_sam2.model.layers import attention, from_windows, to_windows
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import HieraConfig
@@ -57,7 +57,7 @@ class Block(nn.Module):
         if self.pool:
             query = _pool(query)
         height, width = query.shape[1:3]
-        mixed = F.scaled_dot_product_attention(
+        mixed = attention(
             *(
                 t.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
                 for t in (query, key, value)

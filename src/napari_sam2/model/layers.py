@@ -60,14 +60,39 @@ class Attention(nn.Module):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of projected queries, keys and values, and the output projection."""
-        mixed = F.scaled_dot_product_attention(
+        mixed = attention(
             *(x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
         )
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return output
 
 
-# Queries and keys of a block: their scores stay in the processor's cache.
+# A head with more scores takes so many rows of them at a time, which stay in the cache.
+MANY_SCORES = 2**18
+ROWS = 256
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention, the way that is fastest where the tensors are.
+
+    torch's fused kernel gains nothing from bfloat16 on a CPU; plain products do, several times.
+    """
+    # (B, heads, Nq, C), (B, heads, Nk, C), (B, heads, Nk, M) -> (B, heads, Nq, M)
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(query, key, value)
+    query = query * query.shape[-1] ** -0.5
+    learning = query.requires_grad or key.requires_grad
+    if learning or query.shape[-2] * key.shape[-2] <= MANY_SCORES:
+        return (query @ key.mT).softmax(dim=-1) @ value
+    mixed = value.new_empty(*query.shape[:-1], value.shape[-1])
+    heads = (x.flatten(0, 1) for x in (query, key.mT, value, mixed))
+    for queries, keys, values, out in zip(*heads, strict=True):
+        for rows, into in zip(queries.split(ROWS), out.split(ROWS), strict=True):
+            torch.mm((rows @ keys).softmax(dim=-1), values, out=into)
+    return mixed
+
+
+# Queries and keys of a block in float32: their scores stay in the processor's cache.
 BLOCK = 512
 
 
@@ -79,6 +104,8 @@ def narrow_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     less time than the fused kernel's full width.
     """
     # (B, Nq, C), (B, Nk, C), (B, Nk, M) -> (B, Nq, M)
+    if query.dtype == torch.bfloat16:
+        return attention(query[:, None], key[:, None], value[:, None])[:, 0]
     mixed = value.new_empty(*query.shape[:2], value.shape[-1])
     scale = query.shape[-1] ** -0.5
     for queries, keys, values, out in zip(query, key.mT.contiguous(), value, mixed, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,12 +42,11 @@ class MemoryAttentionLayer(nn.Module):
         projected = attention.key(key)
         spatial = projected.shape[1] - pointers  # pointer tokens have no place on the grid
         projected[:, :spatial] = rotate(projected[:, :spatial], table)
-        exact = query.device.type == "cpu" and query.dtype == torch.float32
         # its steps in place have no gradient
         learning = any(each.requires_grad for each in (query, projected, value))
-        if exact and not learning:
+        if query.device.type == "cpu" and not learning:
             # weights sum to one, so that values can be projected after they are mixed
-            mixed = narrow_attention(query, projected, value)
+            mixed = narrow_attention(query, projected, value.to(query.dtype))
             x = x + attention.output(attention.value(mixed))
         else:
             x = x + attention.attend(query, projected, attention.value(value))

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
 from napari_sam2.checkpoints.read import write_checkpoint
 from napari_sam2.checkpoints.replacing import replacing
-from napari_sam2.inference.device import DTYPES, choose_device, choose_dtype, precision
+from napari_sam2.inference.device import choose_device, choose_dtype, precision
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.transforms import normalise
 from napari_sam2.training.adapt import merged, start_network
@@ -36,7 +34,6 @@ from napari_sam2.training.steps import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from napari_sam2.model.neck import ImageFeatures
@@ -75,7 +72,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.folder, self.save_every = config, folder, save_every
         self.device = choose_device(config.device)
-        self.dtype = _training_dtype(config.precision, self.device)
+        self.dtype = choose_dtype(config.precision, self.device)
         self.model = start_network(config.model).to(self.device)
         self.head = DenseHead(self.model.config.width).to(self.device)
         self.image_size = self.model.config.image_size
@@ -233,7 +230,7 @@ class Trainer:
             optimizer.zero_grad()
         figures: dict[str, list[float]] = {}
         for batch in batches:
-            with precision(self.device, self.dtype), _attention(self.device, self.dtype):
+            with precision(self.device, self.dtype):
                 step = run_step(self.model, self.head, batch.to(self.device), stage, generator)
             (step.loss / len(batches)).backward()
             for name, value in {"loss": step.loss.item(), **step.figures}.items():
@@ -302,20 +299,6 @@ class Trainer:
         self.head.load_state_dict(state["head"])
         for optimizer, found in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(found)
-
-
-def _training_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto" and device.type == "cpu":
-        # halves the time of a step where the processor has it; masks are made in float32
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
-    return choose_dtype(name, device) if name == "auto" else DTYPES[name]
-
-
-def _attention(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
-    # plain attention in bfloat16 on a CPU: the fused kernel's backward pass is slower there
-    plain = device.type == "cpu" and dtype == torch.bfloat16
-    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 def _one_thread(_: int) -> None:

@@ -70,7 +70,8 @@ class ModelSection(Section):
         self._caption = self.add_row("", self.download, self.progress, self.cancel)
         self.device.setToolTip("Where the model runs; auto takes a GPU where there is one.")
         self.precision.setToolTip(
-            "What the model computes in; auto is bfloat16 on a GPU that has it, else float32."
+            "What the model computes in; auto is bfloat16 where the GPU or the processor is faster "
+            "with it, else float32."
         )
         self.add_row("runs on", self.device, self.precision, even=True)
         self.add_row(
