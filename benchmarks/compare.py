@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, nargs="*", default=[1, 4, 16])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--packages", nargs="*", default=["sam2", "transformers"])
-    parser.add_argument("--bfloat16", action="store_true", help="sam2 in bfloat16, too")
+    parser.add_argument("--precisions", nargs="*", default=["float32", "bfloat16"])
     parser.add_argument("--output", type=Path, help="write the table here, too")
     arguments = parser.parse_args()
     lines = [
@@ -85,7 +85,7 @@ def main() -> None:
     ]
     print("\n".join(lines), flush=True)
     compared = pairs(
-        arguments.variant, arguments.image_size, arguments.bfloat16, arguments.packages
+        arguments.variant, arguments.image_size, arguments.packages, arguments.precisions
     )
     for ours, theirs in compared:
         lines.append(encoding(ours, theirs, arguments.repeats))

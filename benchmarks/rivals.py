@@ -9,7 +9,9 @@ from __future__ import annotations
 import tempfile
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +19,9 @@ from tests.parity import hugging_face, published
 
 from napari_sam2 import PointPrompt, VideoPredictor
 from napari_sam2.inference.load import Model, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FULL = 16  # frames after which every memory and pointer is taken
 FRAMES = FULL + 8
@@ -39,9 +44,10 @@ class Rival(ABC):
     """One package in one precision."""
 
     name: str
+    half: bool
 
     def precision(self) -> AbstractContextManager[object]:
-        return nullcontext()
+        return torch.autocast(DEVICE.type, torch.bfloat16) if self.half else nullcontext()
 
     @abstractmethod
     def encode(self) -> None:
@@ -59,8 +65,10 @@ class Rival(ABC):
 class Ours(Rival):
     """This project."""
 
-    def __init__(self, model: Model, stack: np.ndarray, against: str) -> None:
-        self.name, self.model, self.stack = f"ours, weights of {against}", model, stack
+    def __init__(self, model: Model, stack: np.ndarray, half: bool) -> None:
+        self.name, self.half = _named("ours", half), half
+        self.model = replace(model, dtype=torch.bfloat16 if half else torch.float32)
+        self.stack = stack
         image = published.model_image(stack[0], model.config.image_size)
         self.image = image.to(DEVICE)
 
@@ -87,13 +95,10 @@ class Sam2Package(Rival):
     """The sam2 package's video predictor."""
 
     def __init__(self, model: torch.nn.Module, stack: np.ndarray, half: bool) -> None:
-        self.name = "sam2, bfloat16" if half else "sam2, float32"
-        self.model, self.half = model.to(DEVICE), half
+        self.name, self.half = _named("sam2", half), half
+        self.model = model.to(DEVICE)
         size = model.image_size
         self.images = torch.cat([published.model_image(plane, size) for plane in stack])
-
-    def precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(DEVICE.type, torch.bfloat16) if self.half else nullcontext()
 
     def encode(self) -> None:
         with torch.inference_mode(), self.precision():
@@ -128,12 +133,13 @@ class Sam2Package(Rival):
 class Transformers(Rival):
     """The video model of the transformers package."""
 
-    def __init__(self, model: torch.nn.Module, stack: np.ndarray) -> None:
-        self.name, self.model = "transformers, float32", model.to(DEVICE)
+    def __init__(self, model: torch.nn.Module, stack: np.ndarray, half: bool) -> None:
+        self.name, self.half = _named("transformers", half), half
+        self.model = model.to(DEVICE)
         self.video = torch.cat([published.model_image(plane, model.image_size) for plane in stack])
 
     def encode(self) -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision():
             self.model.get_image_features(self.video[:1].to(DEVICE))
 
     def prepare(self, objects: int) -> None:
@@ -147,7 +153,7 @@ class Transformers(Rival):
             inputs = {"point_coords": scaled, "point_labels": torch.ones(1, 1, 1, dtype=torch.long)}
             self.session.add_point_inputs(self.session.obj_id_to_idx(object_id), 0, inputs)
             self.session.obj_with_new_inputs.append(object_id)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision():
             for frame in (0, 1):
                 self.model(self.session, frame_idx=frame)
         for outputs in self.session.output_dict_per_obj.values():
@@ -156,27 +162,29 @@ class Transformers(Rival):
 
     def track(self, frame: int) -> np.ndarray:
         self.session.cache.clear_all()
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision():
             output = self.model(self.session, frame_idx=frame)
         return output.pred_masks[:, 0].float().cpu().numpy()
 
 
-def pairs(variant: str, size: int, half: bool, packages: list[str]) -> list[tuple[Ours, Rival]]:
-    """Ours beside each package, with that package's weights."""
+def pairs(
+    variant: str, size: int, packages: list[str], precisions: list[str]
+) -> Iterator[tuple[Ours, Rival]]:
+    """Ours beside each package in each precision, with that package's weights."""
     stack = published.discs(FRAMES, SHAPE)
-    made: list[tuple[Ours, Rival]] = []
-    if "sam2" in packages:
-        theirs = published.sam2(variant, size)
+    for package in packages:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "weights.pt"
-            torch.save({"model": theirs.state_dict()}, path)
-            ours = load_model(path, str(DEVICE), image_size=size)
-        made.append((Ours(ours, stack, "sam2"), Sam2Package(theirs, stack, half=False)))
-        if half:
-            made.append((made[0][0], Sam2Package(theirs, stack, half=True)))
-    if "transformers" in packages:
-        model = hugging_face.sam2_video(variant, size)
-        with tempfile.TemporaryDirectory() as folder:
-            ours = hugging_face.read_by_ours(model, Path(folder), size)
-        made.append((Ours(ours, stack, "transformers"), Transformers(model, stack)))
-    return made
+            if package == "sam2":
+                theirs, kind = published.sam2(variant, size), Sam2Package
+                path = Path(folder) / "weights.pt"
+                torch.save({"model": theirs.state_dict()}, path)
+                model = load_model(path, str(DEVICE), image_size=size)
+            else:
+                theirs, kind = hugging_face.sam2_video(variant, size), Transformers
+                model = hugging_face.read_by_ours(theirs, Path(folder), size)
+        for half in (precision == "bfloat16" for precision in precisions):
+            yield Ours(model, stack, half), kind(theirs, stack, half)
+
+
+def _named(package: str, half: bool) -> str:
+    return f"{package}, {'bfloat16' if half else 'float32'}"
