@@ -76,6 +76,16 @@ def test_work_is_saved_by_itself_and_with_the_dock(open_dock, stack, qtbot, sess
     assert len(read_session(path).log) == 4
 
 
+def test_the_size_of_a_pixel_is_saved(open_dock, stack, qtbot, sessions):
+    opened = open_dock(
+        stack, scale=(2, 0.5, 0.5), units=("um", "um", "um"), axis_labels=("z", "y", "x")
+    )
+    opened.points.add([0, 10, 9])
+    opened.wait_idle()
+    image = read_session(saved(sessions, qtbot)).image
+    assert (image.axes, image.scale, image.units) == ("zyx", (2, 0.5, 0.5), ("micrometer",) * 3)
+
+
 def test_what_was_all_undone_is_not_kept(open_dock, stack, qtbot, sessions):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.session.test_history import CLICK, OTHER, SQUARE, STACK, do_run, result
@@ -22,6 +23,7 @@ from napari_sam2.inference.prompts import (
     PolygonPrompt,
     ScribblePrompt,
 )
+from napari_sam2.session.export import write_ome_zarr
 from napari_sam2.session.folder import SessionError, SessionFolder, read_session
 from napari_sam2.session.identity import identify_image
 from napari_sam2.session.log import MergeObjects, Paint, RemoveObject, Reopen, Run
@@ -164,6 +166,35 @@ def edit(folder, change, honest=True):
     if honest:
         whole["sha256"] = module._digest(whole["session"])
     (folder / "session.json").write_text(json.dumps(whole))
+
+
+def test_what_the_axes_mean_is_kept_and_exported(tmp_path):
+    image = replace(
+        IMAGE, axes="tyx", scale=(30.0, 0.25, 0.25), units=("second", "micrometer", "micrometer")
+    )
+    SessionFolder(tmp_path / "session").write(replace(saved(Session()), image=image))
+    found = read_session(tmp_path / "session")
+    assert found.image == image
+    assert not IMAGE.differences(image)
+    write_ome_zarr(tmp_path / "labels.ome.zarr", found)
+    described = zarr.open_group(str(tmp_path / "labels.ome.zarr"), mode="r").attrs["ome"]
+    (levels,) = described["multiscales"]
+    assert levels["axes"][0] == {"name": "t", "type": "time", "unit": "second"}
+    assert levels["axes"][2] == {"name": "x", "type": "space", "unit": "micrometer"}
+    (transformation,) = levels["datasets"][0]["coordinateTransformations"]
+    assert transformation == {"type": "scale", "scale": [30.0, 0.25, 0.25]}
+
+
+def test_a_session_saved_before_axes_were_named_is_read(folder):
+    def forget(session):
+        for name in ("axes", "scale", "units"):
+            del session["image"][name]
+
+    edit(folder, forget)
+    assert read_session(folder).image == IMAGE
+    edit(folder, lambda session: session["image"].update(axes="zy", scale=[], units=[]))
+    with pytest.raises(SessionError, match="does not fit the shape"):
+        read_session(folder)
 
 
 def first_array(folder):

@@ -106,7 +106,7 @@ def run_export(session: Path, format: Format, output: Path) -> list[str]:
     if format == "tiff":
         check_output(output)
         labels = export.labels_of(saved)
-        write_labels(output, labels, export.axes_of(labels.shape).upper())
+        write_labels(output, labels, export.axes_of(saved.image).upper())
     elif format == "ome-zarr":
         if output.exists():
             raise InputError(f"{output} exists already. Remove it, or write elsewhere.")
@@ -128,7 +128,7 @@ def _write_tracks(output: Path, saved: SavedSession) -> None:
         rows = export.tracks(saved)
     except ValueError as error:
         raise InputError(str(error)) from error
-    axes = export.axes_of(export.image_shape(saved.image))[1:]
+    axes = export.axes_of(saved.image)[1:]
     with replacing(output) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("id", "t", *axes))

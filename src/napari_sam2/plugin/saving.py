@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -274,7 +275,12 @@ class Saving:
 def _identify(image: Image) -> Callable[[], ImageIdentity]:
     """What identifies an image, to be found in another thread."""
     name, rgb, data = image.name, bool(image.rgb), full_resolution(image)
-    return lambda: identify_image(name, data, rgb)
+    axes = "".join(label.lower() for label in image.axis_labels)
+    known = len(axes) == image.ndim == len(set(axes) & set("tczyx"))
+    scale, units = tuple(map(float, image.scale)), tuple(map(str, image.units))
+    return lambda: replace(
+        identify_image(name, data, rgb), axes=axes if known else "", scale=scale, units=units
+    )
 
 
 def _time(path: Path) -> str:

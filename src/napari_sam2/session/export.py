@@ -28,9 +28,10 @@ def image_shape(image: ImageIdentity) -> tuple[int, ...]:
     return image.shape[:-1] if image.rgb else image.shape
 
 
-def axes_of(shape: tuple[int, ...]) -> str:
-    """The usual names of the axes of an image, one letter each."""
-    return "tczyx"[-len(shape) :] if len(shape) != 4 else "tzyx"
+def axes_of(image: ImageIdentity) -> str:
+    """The names of the axes of an image but its colours, one letter each."""
+    count = len(image_shape(image))
+    return image.axes or ("tczyx"[-count:] if count != 4 else "tzyx")
 
 
 def labels_of(saved: SavedSession) -> NDArray[np.uint16]:
@@ -51,13 +52,18 @@ def write_ome_zarr(path: Path, saved: SavedSession) -> None:
     import zarr
 
     labels = labels_of(saved)
-    axes = axes_of(labels.shape)
+    axes = axes_of(saved.image)
     kinds = {"t": "time", "c": "channel"}
-    scale = {"type": "scale", "scale": [1.0] * labels.ndim}
+    named = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
+    for axis, unit in zip(named, saved.image.units, strict=False):
+        if unit not in ("", "pixel"):
+            axis["unit"] = unit
+    scale = list(saved.image.scale) or [1.0] * labels.ndim
+    transformation = {"type": "scale", "scale": scale}
     multiscale = {
         "name": saved.image.name,
-        "axes": [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes],
-        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+        "axes": named,
+        "datasets": [{"path": "0", "coordinateTransformations": [transformation]}],
     }
     numbers = [int(number) for number in np.unique(labels) if number]
     label = {

@@ -35,6 +35,12 @@ class ImageIdentity:
         Whether its last axis holds colours.
     sha256 : str
         Of its first, middle and last plane; empty where they are not known.
+    axes : str
+        A letter of "tczyx" for each axis but the colours; empty where they have no such names.
+    scale : tuple of float
+        Size of a pixel along each axis but the colours; empty where it is not known.
+    units : tuple of str
+        What ``scale`` is in, for each axis, such as "micrometer" or "second".
     """
 
     name: str
@@ -42,6 +48,9 @@ class ImageIdentity:
     dtype: str
     rgb: bool
     sha256: str
+    axes: str = ""
+    scale: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -50,9 +59,10 @@ class ImageIdentity:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def differences(self, other: ImageIdentity) -> list[str]:
-        """Say in what another image differs from this one; the name does not count.
+        """Say in what another image differs from this one, were it told apart by its pixels.
 
-        Nor do the pixels, where they are not known of this one.
+        Its name and what its axes mean do not count; nor do the pixels, where they are not known
+        of this one.
         """
         told = {
             f"its shape is {other.shape}, not {self.shape}": other.shape != self.shape,

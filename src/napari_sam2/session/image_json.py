@@ -20,19 +20,31 @@ def write_image(image: ImageIdentity) -> dict[str, Any]:
         "dtype": image.dtype,
         "rgb": image.rgb,
         "sha256": image.sha256,
+        "axes": image.axes,
+        "scale": list(image.scale),
+        "units": list(image.units),
     }
 
 
 def read_image(value: Any) -> ImageIdentity:
     """What identifies an image, of JSON; a FormatError says what is wrong."""
-    found = strict.record(value, "name", "shape", "dtype", "rgb", "sha256")
-    return ImageIdentity(
+    named = isinstance(value, dict) and "axes" in value  # earlier files do not name the axes
+    names = ("axes", "scale", "units") if named else ()
+    found = strict.record(value, "name", "shape", "dtype", "rgb", "sha256", *names)
+    image = ImageIdentity(
         strict.text(found["name"]),
         strict.listing(found["shape"], lambda n: strict.integer(n, 1)),
         strict.text(found["dtype"]),
         strict.flag(found["rgb"]),
         strict.text(found["sha256"]),
+        strict.text(found.get("axes", "")),
+        strict.listing(found.get("scale", []), strict.number),
+        strict.listing(found.get("units", []), strict.text),
     )
+    for each in (image.axes, image.scale, image.units):
+        if len(each) not in (0, len(image.shape) - image.rgb):
+            raise strict.FormatError("what is said of the axes does not fit the shape")
+    return image
 
 
 def write_channel(channel: Channel, images: Mapping[str, ImageIdentity]) -> dict[str, Any]:
