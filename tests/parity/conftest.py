@@ -63,7 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], tup
             theirs = sam2(variant, image_size, absences)
             path = tmp_path_factory.mktemp("weights") / "weights.pt"
             torch.save({"model": theirs.state_dict()}, path)
-            ours = load_model(path, "cpu", image_size=image_size)
+            ours = load_model(path, "cpu", "float32", image_size)
             path.unlink()  # up to 900 MB
             assert ours.config.name == variant
             if "large" in variant or "base" in variant:

@@ -148,4 +148,4 @@ def propagated(
 def read_by_ours(model: nn.Module, folder: Path, image_size: int) -> Model:
     """What our loader makes of the file that transformers writes."""
     model.save_pretrained(folder)
-    return load_model(folder / "model.safetensors", "cpu", image_size=image_size)
+    return load_model(folder / "model.safetensors", "cpu", "float32", image_size=image_size)

@@ -34,7 +34,7 @@ def test_networks(variant, size, tmp_path, table):
         wanted = published_parts(theirs, size)
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     del theirs  # up to 2.5 GB
-    ours = load_model(tmp_path / "weights.pth", "cpu")
+    ours = load_model(tmp_path / "weights.pth", "cpu", "float32")
     (tmp_path / "weights.pth").unlink()
     assert (ours.config.name, ours.config.image_size) == (variant, size)
     with torch.inference_mode():
@@ -96,6 +96,6 @@ def small(tmp_path_factory):
     theirs = segment_anything("sam_vit_b", 256)
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
     torch.save(theirs.state_dict(), path)
-    model = load_model(path, "cpu")
+    model = load_model(path, "cpu", "float32")
     path.unlink()
     return model, theirs
