@@ -85,10 +85,12 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if learning or query.shape[-2] * key.shape[-2] <= MANY_SCORES:
         return (query @ key.mT).softmax(dim=-1) @ value
     mixed = value.new_empty(*query.shape[:-1], value.shape[-1])
+    scores = query.new_empty(ROWS, key.shape[-2])
     heads = (x.flatten(0, 1) for x in (query, key.mT, value, mixed))
     for queries, keys, values, out in zip(*heads, strict=True):
         for rows, into in zip(queries.split(ROWS), out.split(ROWS), strict=True):
-            torch.mm((rows @ keys).softmax(dim=-1), values, out=into)
+            some = torch.mm(rows, keys, out=scores[: len(rows)])
+            torch.mm(torch.softmax(some, -1, out=some), values, out=into)
     return mixed
 
 

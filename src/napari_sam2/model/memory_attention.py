@@ -40,18 +40,21 @@ class MemoryAttentionLayer(nn.Module):
         attention = self.cross_attention
         query = rotate(attention.query(self.norm2(x)), table).expand(len(key), -1, -1)
         projected = attention.key(key)
-        spatial = projected.shape[1] - pointers  # pointer tokens have no place on the grid
-        projected[:, :spatial] = rotate(projected[:, :spatial], table)
+        # pointer tokens have no place on the grid
+        spatial = projected[:, : projected.shape[1] - pointers]
         # its steps in place have no gradient
         learning = any(each.requires_grad for each in (query, projected, value))
         if query.device.type == "cpu" and not learning:
+            for grid in (g for each in spatial for g in each.split(len(table))):
+                grid.copy_(rotate(grid[None], table)[0])  # one stays in the processor's cache
             # weights sum to one, so that values can be projected after they are mixed
             mixed = narrow_attention(query, projected, value.to(query.dtype))
             x = x + attention.output(attention.value(mixed))
         else:
+            spatial.copy_(rotate(spatial, table))
             x = x + attention.attend(query, projected, attention.value(value))
 
-        return x + self.contract(F.relu(self.expand(self.norm3(x))))
+        return x + self.contract(F.relu(self.expand(self.norm3(x)), inplace=True))
 
 
 class MemoryAttention(nn.Module):

@@ -120,7 +120,7 @@ def _example(stack: LabelledStack) -> Example | None:
 
 
 def _foreground(model: Model, head: DenseHead, plane: NDArray[np.float32]) -> NDArray[np.bool_]:
-    with torch.inference_mode():
+    with torch.inference_mode(), model.precision():
         logits = head(encode_plane(model, plane, (0.0, 1.0)))[:, :1]
         shape = plane.shape[0], plane.shape[1]
         mask: NDArray[np.bool_] = (
