@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,16 @@ def test_the_run_of_nano():
     assert config.stages[0].name == "dense"
     assert config.calibrate_presence == "bbbc050"
     assert [source.name for source in load_data(NANO_TOML)] == [s.name for s in config.data]
+
+
+def test_the_run_that_nano_was_continued_by_has_the_same_data():
+    first, then = load_config(NANO_TOML), load_config(NANO_TOML.with_name("nano_continued.toml"))
+    assert (then.model.start, then.optimizer, then.stages[-1].size) == ("nano", "muon", 512)
+
+    def split(config):
+        return [replace(each, weight=1) for each in config.data if each.name != "generated"]
+
+    assert split(then) == split(first)
 
 
 @pytest.mark.parametrize(
