@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from napari_sam2.inference.image_files import InputError as InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class InputError(Exception):
-    """Something that the user gave cannot be used; the message is for the user, on one line."""
 
 
 @contextmanager
