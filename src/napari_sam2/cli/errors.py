@@ -22,7 +22,8 @@ def errors_on_one_line() -> Iterator[None]:
     try:
         yield
     except (InputError, OSError) as error:
-        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        told = str(error) or type(error).__name__  # a timeout says nothing
+        typer.echo(f"Error: {' '.join(told.split())}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
 
 
