@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MEMORY = 2 * 10**9  # bytes for each worker on a CPU; what sam2.1_large takes for an image
-_PATIENCE = 60  # seconds until a cluster without workers is given up
+_PATIENCE = 60  # seconds until a scheduler that does not answer, or has no workers, is given up
 # A file is given up when the third worker has died of it, and only what a worker is busy with lies
 # there, as dask cannot tell which of several it died of.
 _DASK = {
@@ -63,7 +63,7 @@ def open_client(
 
     if scheduler is not None:
         try:
-            client = Client(scheduler, set_as_default=False)
+            client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"No Dask scheduler answers at {scheduler}. Check the address and its port."

@@ -82,12 +82,13 @@ class OutputFolder:
             folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.path / ".batch.lock", timeout=0):
-                torn = [path for path in self._entries() if _PARTIAL.fullmatch(path.name)]
-                for path in (*torn, *(job.output for job in todo)):
-                    remove(path)
+                self._remove_partial()
+                for job in todo:
+                    remove(job.output)
                 with replacing(self.path / "batch.json") as partial:
                     partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 yield
+                self._remove_partial()
         except Timeout as error:
             raise InputError(
                 f"Another run writes to {self.path}. Wait for it, or choose another --output."
@@ -101,6 +102,11 @@ class OutputFolder:
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
             csv.writer(file).writerows([names, *map(astuple, reports)])
+
+    def _remove_partial(self) -> None:
+        for path in list(self._entries()):
+            if _PARTIAL.fullmatch(path.name):
+                remove(path)
 
     def _entries(self) -> Iterator[Path]:
         for folder in self._folders:

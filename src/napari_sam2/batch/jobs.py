@@ -82,11 +82,6 @@ def find_jobs(inputs: Iterable[str | Path], output: Path) -> list[Job]:
                 f"{other.name} and {job.name} would both have the labels "
                 f"{job.output.relative_to(output)}. Rename one, or give them another --output each."
             )
-        if job.output in found:
-            raise InputError(
-                f"The labels of {job.name} would overwrite the image {job.output}. "
-                "Choose another --output."
-            )
     return list(jobs.values())
 
 
