@@ -39,7 +39,7 @@ def run(
             if kill and not killed and len(reported) >= len(batch.jobs) // 3:
                 busy = [address for address, keys in client.processing().items() if keys]
                 [killed] = client.run(os.getpid, workers=busy[:1]).values()
-                os.kill(killed, signal.SIGKILL)
+                os.kill(killed, getattr(signal, "SIGKILL", signal.SIGTERM))
     labels = [job.output for job in batch.jobs]
     return {
         "workers": workers,

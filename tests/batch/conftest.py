@@ -19,7 +19,7 @@ def _threads_as_before():
 @pytest.fixture(scope="session")
 def quick():
     """Settings with which an image takes a fraction of a second, and some objects are found."""
-    return BatchSettings(device="cpu", image_size=256, points_per_side=6, min_score=0.1)
+    return BatchSettings(device="cpu", image_size=256, points_per_side=4, min_score=0.1)
 
 
 @pytest.fixture(scope="session")

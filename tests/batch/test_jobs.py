@@ -21,7 +21,7 @@ def plates(tmp_path, monkeypatch):
 
 def outputs(inputs, output="labels"):
     jobs = find_jobs(inputs, output)
-    return {job.name: str(job.output.relative_to(output.absolute())) for job in jobs}
+    return {job.name: job.output.relative_to(output.absolute()).as_posix() for job in jobs}
 
 
 @pytest.mark.parametrize("inputs", [["plates"], ["plates/one", "plates/two"], ["plates/*"]])
@@ -35,7 +35,7 @@ def test_folders_keep_their_structure(plates, inputs):
 
 
 def test_files_and_patterns_are_found(plates):
-    assert outputs(["plates/one/a.tif"], plates / "new") == {"a.tif": "a_labels.tif"}
+    assert outputs("plates/one/a.tif", plates / "new") == {"a.tif": "a_labels.tif"}
     # as a pattern names them, whatever it finds
     assert outputs(["plates/**/b*"], plates / "new") == {"one/b.PNG": "one/b_labels.tif"}
     assert outputs(["plates/two/c.ome.zarr"], plates) == {"c.ome.zarr": "c_labels.ome.zarr"}

@@ -24,9 +24,9 @@ def test_labels_are_those_of_the_command_for_one_image(images, quick, tmp_path):
     report = do_job(job, quick)
     assert (report.file, report.status, report.message) == ("im0.tif", "done", "")
     labels = whole_labels(job.output)
-    assert report.objects == len(np.unique(labels)) - 1 > 3
+    assert report.objects == len(np.unique(labels)) - 1 > 0
     alone = tmp_path / "alone.tif"
-    arguments = "--everything --device cpu --image-size 256 --points-per-side 6 --min-score 0.1 -o"
+    arguments = "--everything --device cpu --image-size 256 --points-per-side 4 --min-score 0.1 -o"
     result = CliRunner().invoke(app, ["segment", str(job.source), *arguments.split(), str(alone)])
     assert result.exit_code == 0, result.output
     assert alone.read_bytes() == job.output.read_bytes()

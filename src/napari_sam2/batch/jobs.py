@@ -37,12 +37,12 @@ class Job:
     output: Path
 
 
-def find_jobs(inputs: Iterable[str | Path], output: Path) -> list[Job]:
+def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[Job]:
     """Find images, and lay out their labels as they lie.
 
     Parameters
     ----------
-    inputs : iterable of str or Path
+    inputs : str, Path or iterable of these
         Files, zarr folders, folders to be searched with all below them, and patterns such as
         ``"plates/*/nuclei_*.tif"``. In folders and patterns TIFF, PNG and zarr are taken, hidden
         files are not, nor are labels in the output folder.
@@ -60,6 +60,7 @@ def find_jobs(inputs: Iterable[str | Path], output: Path) -> list[Job]:
         When one of the inputs finds nothing, or two images would have the same labels.
     """
     output = _absolute(output)
+    inputs = [inputs] if isinstance(inputs, str | Path) else inputs
     found: set[Path] = set()
     roots = []
     for each in inputs:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run_batch(
-    inputs: Iterable[str | Path],
+    inputs: str | Path | Iterable[str | Path],
     output: str | Path,
     settings: BatchSettings | None = None,
     *,
@@ -66,7 +66,7 @@ class Batch:
 
     Parameters
     ----------
-    inputs : iterable of str or Path
+    inputs : str, Path or iterable of these
         As `find_jobs` takes them.
     output : str or Path
         The folder for labels, ``report.csv``, and ``batch.json`` with the settings; made when it
@@ -90,7 +90,7 @@ class Batch:
 
     def __init__(
         self,
-        inputs: Iterable[str | Path],
+        inputs: str | Path | Iterable[str | Path],
         output: str | Path,
         settings: BatchSettings,
         overwrite: bool = False,
