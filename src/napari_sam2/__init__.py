@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_sam2.batch.run import run_batch as run_batch
+    from napari_sam2.batch.segment import BatchSettings as BatchSettings
     from napari_sam2.inference.image_predictor import ImagePredictor as ImagePredictor
     from napari_sam2.inference.load import load_model as load_model
     from napari_sam2.inference.mask_generator import MaskGenerator as MaskGenerator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "BatchSettings": "napari_sam2.batch.segment",
     "BoxPrompt": "napari_sam2.inference.prompts",
     "ImagePredictor": "napari_sam2.inference.image_predictor",
     "MaskGenerator": "napari_sam2.inference.mask_generator",
@@ -32,9 +35,11 @@ _HOME = {
     "ScribblePrompt": "napari_sam2.inference.prompts",
     "VideoPredictor": "napari_sam2.inference.video_predictor",
     "load_model": "napari_sam2.inference.load",
+    "run_batch": "napari_sam2.batch.run",
 }
 
 __all__ = [
+    "BatchSettings",
     "BoxPrompt",
     "ImagePredictor",
     "MaskGenerator",
@@ -45,6 +50,7 @@ __all__ = [
     "VideoPredictor",
     "__version__",
     "load_model",
+    "run_batch",
 ]
 
 

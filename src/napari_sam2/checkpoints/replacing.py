@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write in the same folder, which becomes ``path`` when all went well.
+    """Give a file or folder to write beside ``path``, which becomes it when all went well.
 
     Whatever goes wrong, ``path`` stays as it was and nothing else is left behind.
     """
@@ -22,6 +23,16 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{writer}.part{path.suffix}")
     try:
         yield partial
+        if path.is_dir() and partial.is_dir():
+            shutil.rmtree(path)
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

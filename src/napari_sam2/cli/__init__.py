@@ -1,4 +1,4 @@
-"""The commands: ``napari-sam2 segment``, ``replay``, ``export``, ``train`` and the others.
+"""The commands: ``napari-sam2 segment``, ``batch``, ``replay``, ``train`` and the others.
 
 What needs torch, numpy or napari is imported when a command runs, so that ``--help`` is quick.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from napari_sam2.cli.batch import batch
 from napari_sam2.cli.errors import InputError, errors_on_one_line
 from napari_sam2.cli.models import models_app
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.command("batch")(batch)
 
 
 _EVERYTHING = "Everything on a plane"

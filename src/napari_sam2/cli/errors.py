@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from napari_sam2.inference.image_files import InputError as InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class InputError(Exception):
-    """Something that the user gave cannot be used; the message is for the user, on one line."""
 
 
 @contextmanager
@@ -24,7 +22,8 @@ def errors_on_one_line() -> Iterator[None]:
     try:
         yield
     except (InputError, OSError) as error:
-        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        told = str(error) or type(error).__name__  # a timeout says nothing
+        typer.echo(f"Error: {' '.join(told.split())}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.cli.errors import InputError, explained
-from napari_sam2.cli.images import check_output, open_image, write_labels
 from napari_sam2.cli.progress import progress_bar
+from napari_sam2.inference.image_files import check_output, open_image, write_labels
 
 if TYPE_CHECKING:
     from pathlib import Path

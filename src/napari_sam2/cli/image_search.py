@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.cli.errors import InputError
-from napari_sam2.cli.images import open_image, split_channels
+from napari_sam2.inference.image_files import open_image, split_channels
 from napari_sam2.session.identity import identify_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_sam2.cli.images import OpenImage
+    from napari_sam2.inference.image_files import OpenImage
     from napari_sam2.session.identity import ImageIdentity
     from napari_sam2.session.saved import SavedSession
 

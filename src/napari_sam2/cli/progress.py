@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def progress_bar(
     count: int, doing: str = "Propagating", what: str = "planes"
 ) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal's error stream, and nothing elsewhere.
+    """Show a bar with the time left on a terminal's error stream, and nothing elsewhere.
 
     Parameters
     ----------
@@ -28,11 +28,23 @@ def progress_bar(
         Takes the number of those done.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(what))
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    counted = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
+    with Progress(
+        TextColumn(doing),
+        *counted,
+        console=console,
+        disable=not console.is_terminal,
+        speed_estimate_period=600,  # seconds; an image may take minutes
+    ) as bar:
         task = bar.add_task("", total=count)
         yield lambda done: bar.update(task, completed=done)
 

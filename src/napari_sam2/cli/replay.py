@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,8 +11,8 @@ import numpy as np
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError
 from napari_sam2.cli.image_search import find_images
-from napari_sam2.cli.images import check_output, write_labels
 from napari_sam2.cli.progress import progress_bar
+from napari_sam2.inference.image_files import check_output, write_labels
 from napari_sam2.session import export
 from napari_sam2.session.folder import SessionError, read_session
 from napari_sam2.session.identity import identify_model
@@ -110,11 +109,7 @@ def run_export(session: Path, format: Format, output: Path) -> list[str]:
     elif format == "ome-zarr":
         if output.exists():
             raise InputError(f"{output} exists already. Remove it, or write elsewhere.")
-        try:
-            export.write_ome_zarr(output, saved)
-        except OSError:
-            shutil.rmtree(output, ignore_errors=True)
-            raise
+        export.write_ome_zarr(output, saved)
     elif format == "coco":
         with replacing(output) as partial:
             partial.write_text(json.dumps(export.coco(saved)), encoding="utf-8")

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_sam2.cli.errors import InputError, explained
-from napari_sam2.cli.images import check_output, open_image, write_labels
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.cli.prompts import parse_box, parse_point, place
+from napari_sam2.inference.image_files import check_output, open_image, write_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_sam2.cli.images import OpenImage
     from napari_sam2.cli.prompts import Placement
+    from napari_sam2.inference.image_files import OpenImage
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam2.inference import image_files
 from napari_sam2.session.labels import label_image, plane_index
 from napari_sam2.session.masks import plane_mask
 from napari_sam2.session.prompt_json import run_lengths
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from napari_sam2.session.identity import ImageIdentity
     from napari_sam2.session.saved import SavedSession
     from napari_sam2.session.values import ObjectMask, StackKey
-
-_CHUNK = 512  # pixels of a side of a plane
 
 
 def image_shape(image: ImageIdentity) -> tuple[int, ...]:
@@ -45,38 +44,14 @@ def write_ome_zarr(path: Path, saved: SavedSession) -> None:
     Parameters
     ----------
     path : Path
-        The folder to make.
+        The folder; replaced when it exists.
     saved : SavedSession
         The session.
     """
-    import zarr
-
-    labels = labels_of(saved)
-    axes = axes_of(saved.image)
-    kinds = {"t": "time", "c": "channel"}
-    named = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
-    for axis, unit in zip(named, saved.image.units, strict=False):
-        if unit not in ("", "pixel"):
-            axis["unit"] = unit
-    scale = list(saved.image.scale) or [1.0] * labels.ndim
-    transformation = {"type": "scale", "scale": scale}
-    multiscale = {
-        "name": saved.image.name,
-        "axes": named,
-        "datasets": [{"path": "0", "coordinateTransformations": [transformation]}],
-    }
-    numbers = [int(number) for number in np.unique(labels) if number]
-    label = {
-        "properties": [{"label-value": number} for number in numbers],
-        "source": {"image": "../../"},
-    }
-    group = zarr.create_group(str(path), zarr_format=3)
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "image-label": label}
-    chunks = (*(1 for _ in labels.shape[:-2]), *(min(n, _CHUNK) for n in labels.shape[-2:]))
-    array = group.create_array(
-        "0", shape=labels.shape, chunks=chunks, dtype=labels.dtype, dimension_names=list(axes)
+    image = saved.image
+    image_files.write_ome_zarr(
+        path, labels_of(saved), axes_of(image), image.name, image.scale, image.units
     )
-    array[...] = labels
 
 
 def coco(saved: SavedSession) -> dict[str, Any]:

@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.checkpoints.replacing import replacing
-from napari_sam2.cli.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+_CHUNK = 512  # pixels of a side of a plane of OME-Zarr labels
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used; the message is for the user, on one line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,8 @@ def open_image(path: Path) -> OpenImage:
     """
     if not path.exists():
         raise InputError(f"There is no file {path}. Check the path.")
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(f"{path} is empty. Copy or save the image again.")
     try:
         data, axes = _read(path)
     except InputError:
@@ -149,6 +158,61 @@ def write_labels(path: Path, labels: NDArray[np.unsignedinteger], axes: str) -> 
             compression="zlib",
             metadata={"axes": axes},
         )
+
+
+def write_ome_zarr(
+    path: Path,
+    labels: NDArray[np.unsignedinteger],
+    axes: str,
+    name: str,
+    scale: Sequence[float] = (),
+    units: Sequence[str] = (),
+) -> None:
+    """Write labels as an OME-Zarr label image, version 0.5, all or nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; replaced when it exists.
+    labels : array of uint8, uint16 or uint32
+        The labels.
+    axes : str
+        One letter for each axis.
+    name : str
+        What the image is called.
+    scale : sequence of float
+        Size of a pixel along each axis; 1 where it is not known.
+    units : sequence of str
+        What ``scale`` is in, for each axis, such as "micrometer".
+    """
+    import numpy as np
+    import zarr
+
+    axes = axes.lower()
+    kinds = {"t": "time", "c": "channel"}
+    named = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
+    for axis, unit in zip(named, units, strict=False):
+        if unit != "pixel":  # which is what no unit means
+            axis["unit"] = unit
+    scaled = {"type": "scale", "scale": list(scale) or [1.0] * labels.ndim}
+    multiscale = {
+        "name": name,
+        "axes": named,
+        "datasets": [{"path": "0", "coordinateTransformations": [scaled]}],
+    }
+    numbers = [int(number) for number in np.unique(labels) if number]
+    label = {
+        "properties": [{"label-value": number} for number in numbers],
+        "source": {"image": "../../"},
+    }
+    chunks = (*(1 for _ in labels.shape[:-2]), *(min(n, _CHUNK) for n in labels.shape[-2:]))
+    with replacing(path) as partial:
+        group = zarr.create_group(str(partial), zarr_format=3)
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "image-label": label}
+        array = group.create_array(
+            "0", shape=labels.shape, chunks=chunks, dtype=labels.dtype, dimension_names=list(axes)
+        )
+        array[...] = labels
 
 
 def _read(path: Path) -> tuple[Any, str]:

@@ -1,0 +1,1 @@
+"""Many images at once, on the workers of a Dask cluster."""

@@ -1,0 +1,125 @@
+"""The folder for labels: what is in it, and how it was made."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.batch.jobs import is_labels
+from napari_sam2.batch.segment import FileReport, count_objects, whole_labels
+from napari_sam2.checkpoints.replacing import remove, replacing
+from napari_sam2.inference.image_files import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from napari_sam2.batch.jobs import Job
+
+_PARTIAL = re.compile(r"\..+_labels(\.ome)?\.\d+-\d+\.part(\.tif|\.zarr)")  # of `replacing`
+
+
+class OutputFolder:
+    """A folder with labels, ``report.csv``, and ``batch.json``, which says how they were made.
+
+    Parameters
+    ----------
+    path : Path
+        Made when something is written.
+    jobs : iterable of Job
+        Those whose labels lie in it, in folders of it perhaps.
+    """
+
+    def __init__(self, path: Path, jobs: Iterable[Job]) -> None:
+        self.path = path
+        self._folders = {path, *(job.output.parent for job in jobs)}
+
+    def check(self, record: dict[str, Any], made_again: set[Path]) -> None:
+        """Refuse to leave labels of other settings beside new ones.
+
+        Parameters
+        ----------
+        record : dict
+            The settings, and ``"sha256"`` of the model; what it is called does not count.
+        made_again : set of Path
+            Labels that will not be left.
+
+        Raises
+        ------
+        InputError
+            When labels were made otherwise.
+        """
+        try:
+            made = json.loads((self.path / "batch.json").read_text(encoding="utf-8"))
+            other = [key for key in record if key != "model" and made.get(key) != record[key]]
+        except (OSError, ValueError, AttributeError):
+            other = ["not known"]
+        kept = (path for path in self._entries() if is_labels(path) and path not in made_again)
+        if other and (found := next(kept, None)):
+            raise InputError(
+                f"{found} was made with other settings ({', '.join(other)}). Choose another "
+                "--output, or --overwrite with all of its images."
+            )
+
+    @contextmanager
+    def begin(self, record: dict[str, Any], todo: Iterable[Job]) -> Iterator[None]:
+        """Keep other runs away, and remove what is made again or was left by killed workers.
+
+        Raises
+        ------
+        InputError
+            When another run is at it.
+        OSError
+            When it cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        for folder in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / ".batch.lock", timeout=0):
+                self._remove_partial()
+                for job in todo:
+                    remove(job.output)
+                with replacing(self.path / "batch.json") as partial:
+                    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                yield
+                self._remove_partial()
+        except Timeout as error:
+            raise InputError(
+                f"Another run writes to {self.path}. Wait for it, or choose another --output."
+            ) from error
+
+    def write_report(self, reports: Iterable[FileReport]) -> None:
+        """Write ``report.csv``."""
+        names = [field.name for field in fields(FileReport)]
+        with (
+            replacing(self.path / "report.csv") as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([names, *map(astuple, reports)])
+
+    def _remove_partial(self) -> None:
+        for path in list(self._entries()):
+            if _PARTIAL.fullmatch(path.name):
+                remove(path)
+
+    def _entries(self) -> Iterator[Path]:
+        for folder in self._folders:
+            if folder.is_dir():
+                yield from folder.iterdir()
+
+
+def done_before(job: Job) -> FileReport | None:
+    """What became of an image in an earlier run, if its labels are whole and younger than it."""
+    try:
+        if job.output.stat().st_mtime < job.source.stat().st_mtime:
+            return None
+    except OSError:
+        return None
+    labels = whole_labels(job.output)
+    return None if labels is None else FileReport(job.name, "skipped", count_objects(labels))

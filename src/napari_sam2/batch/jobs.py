@@ -1,0 +1,139 @@
+"""Which images there are, and where the labels of each go."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam2.inference.image_files import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+KINDS = {".tif", ".tiff", ".png"}  # besides zarr folders
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+_LABELS = re.compile(r"[^.].*_labels(\.tif|\.ome\.zarr)")
+
+
+@dataclass(frozen=True)
+class Job:
+    """An image and the place of its labels.
+
+    Attributes
+    ----------
+    name : str
+        The image's path below the folder that all images have in common.
+    source, output : Path
+        The image, and its labels: OME-Zarr for a zarr folder, TIFF for others.
+    """
+
+    name: str
+    source: Path
+    output: Path
+
+
+def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[Job]:
+    """Find images, and lay out their labels as they lie.
+
+    Parameters
+    ----------
+    inputs : str, Path or iterable of these
+        Files, zarr folders, folders to be searched with all below them, and patterns such as
+        ``"plates/*/nuclei_*.tif"``. In folders and patterns TIFF, PNG and zarr are taken, hidden
+        files are not, nor are labels in the output folder.
+    output : Path
+        The folder for labels.
+
+    Returns
+    -------
+    list of Job
+        In the order of their names.
+
+    Raises
+    ------
+    InputError
+        When one of the inputs finds nothing, or two images would have the same labels.
+    """
+    output = _absolute(output)
+    inputs = [inputs] if isinstance(inputs, str | Path) else inputs
+    found: set[Path] = set()
+    roots = []
+    for each in inputs:
+        root, paths = _search(each)
+        images = [path for path in map(_absolute, paths) if not _is_ours(path, output)]
+        if not images:
+            raise InputError(f"There is no TIFF, PNG or zarr image in {each}. Check the path.")
+        found.update(images)
+        roots.append(_absolute(root))
+    try:
+        root = Path(os.path.commonpath(roots))
+    except ValueError as error:  # other drives of Windows, or none at all
+        raise InputError("Give images that lie on one drive.") from error
+    jobs: dict[str, Job] = {}
+    for source in sorted(found):
+        job = _job(source, root, output)
+        other = jobs.setdefault(os.path.normcase(job.output), job)
+        if other is not job:
+            raise InputError(
+                f"{other.name} and {job.name} would both have the labels "
+                f"{job.output.relative_to(output)}. Rename one, or give them another --output each."
+            )
+    return list(jobs.values())
+
+
+def is_labels(path: Path) -> bool:
+    """Whether a file or folder is named as labels are."""
+    return _LABELS.fullmatch(path.name) is not None
+
+
+def _job(source: Path, root: Path, output: Path) -> Job:
+    name = source.relative_to(root)
+    ending = ".ome.zarr" if source.is_dir() else ".tif"
+    stem = name.stem.removesuffix(".ome")
+    return Job(name.as_posix(), source, output / name.with_name(f"{stem}_labels{ending}"))
+
+
+def _search(given: str | Path) -> tuple[Path, list[Path]]:
+    """The folder that names are relative to, and the images."""
+    path = Path(given)
+    if _is_zarr(path) or path.is_file():
+        return path.parent, [path]
+    if path.is_dir():
+        return path, list(_images_below(path))
+    if not glob.has_magic(str(given)):
+        raise InputError(f"There is no file {given}. Check the path.")
+    plain = takewhile(lambda part: not glob.has_magic(part), path.parts)
+    matches = sorted(map(Path, glob.glob(str(given), recursive=True)))
+    return Path(*plain), [image for match in matches for image in _images_at(match)]
+
+
+def _images_at(path: Path) -> Iterator[Path]:
+    if _is_zarr(path) or (path.is_file() and path.suffix.lower() in KINDS):
+        yield path
+    elif path.is_dir():
+        yield from _images_below(path)
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith("."):
+            yield from _images_at(path)
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.is_dir() and (
+        path.suffix == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES)
+    )
+
+
+def _is_ours(path: Path, output: Path) -> bool:
+    return path.is_relative_to(output) and is_labels(path)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # links stay as the user named them

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_sam2.batch.jobs import find_jobs
+from napari_sam2.inference.image_files import InputError
+
+
+@pytest.fixture
+def plates(tmp_path, monkeypatch):
+    """Two folders of images, with some other things in them; the current folder holds both."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one/a.tif", "one/b.PNG", "one/notes.txt", "one/.hidden.tif", "two/a.ome.tiff"):
+        (tmp_path / "plates" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "plates" / name).touch()
+    zarr.save_array(tmp_path / "plates" / "two" / "c.ome.zarr", np.zeros((4, 4), np.uint8))
+    return tmp_path / "plates"
+
+
+def outputs(inputs, output="labels"):
+    jobs = find_jobs(inputs, output)
+    return {job.name: job.output.relative_to(output.absolute()).as_posix() for job in jobs}
+
+
+@pytest.mark.parametrize("inputs", [["plates"], ["plates/one", "plates/two"], ["plates/*"]])
+def test_folders_keep_their_structure(plates, inputs):
+    assert outputs(inputs, plates.parent / "labels") == {
+        "one/a.tif": "one/a_labels.tif",
+        "one/b.PNG": "one/b_labels.tif",
+        "two/a.ome.tiff": "two/a_labels.tif",
+        "two/c.ome.zarr": "two/c_labels.ome.zarr",
+    }
+
+
+def test_files_and_patterns_are_found(plates):
+    assert outputs("plates/one/a.tif", plates / "new") == {"a.tif": "a_labels.tif"}
+    # as a pattern names them, whatever it finds
+    assert outputs(["plates/**/b*"], plates / "new") == {"one/b.PNG": "one/b_labels.tif"}
+    assert outputs(["plates/two/c.ome.zarr"], plates) == {"c.ome.zarr": "c_labels.ome.zarr"}
+    (plates / "one" / "c[1].tif").touch()
+    assert outputs(["plates/one/c[1].tif"], plates) == {"c[1].tif": "c[1]_labels.tif"}
+
+
+def test_labels_beside_the_images_are_no_images(plates):
+    (plates / "one" / "a_labels.tif").touch()
+    assert set(outputs(["plates/one"], plates / "one")) == {"a.tif", "b.PNG"}
+    assert set(outputs(["plates/one"], plates)) == {"a.tif", "b.PNG"}
+    assert "a_labels.tif" in outputs(["plates/one"], plates.parent / "labels")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["plates/nothing.tif"], "There is no file plates/nothing.tif"),
+        (["plates/*.tif"], "There is no TIFF, PNG or zarr image in plates/"),
+        (["plates", "empty"], "There is no TIFF, PNG or zarr image in empty"),
+        (["plates/one"], "a.png and a.tif would both have the labels a_labels.tif"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_work_starts(plates, inputs, message):
+    (plates.parent / "empty").mkdir()
+    (plates / "one" / "a.png").touch()
+    with pytest.raises(InputError, match=message):
+        find_jobs(inputs, plates / "labels")

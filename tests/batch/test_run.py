@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tifffile
+from filelock import FileLock
+
+from napari_sam2 import run_batch
+from napari_sam2.batch import cluster, run
+from napari_sam2.batch.run import Batch
+from napari_sam2.inference.image_files import InputError
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # as abrupt, in Windows
+
+
+def written(folder):
+    """Everything but the report, which has times, by name."""
+    ours = {"report.csv", ".batch.lock"}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in ours}
+
+
+def rows(folder):
+    with (folder / "report.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_killed_worker_costs_nothing_but_time(images, quick, tmp_path, monkeypatch, client):
+    """One dies of the same image again and again, one with labels half written; others go on."""
+    real, marker = run.do_job, tmp_path / "died"
+
+    def dying(job, settings):
+        def half(path, *_, **__):
+            Path(path).write_bytes(b"half")
+            os.kill(os.getpid(), KILL)
+
+        if job.name == "im1.tif":
+            os.kill(os.getpid(), KILL)
+        if job.name == "im2.tif" and not marker.exists():
+            marker.touch()
+            tifffile.imwrite = half
+        return real(job, settings)
+
+    monkeypatch.setattr(run, "do_job", dying)
+    two, one = tmp_path / "two", tmp_path / "one"
+    reports = run_batch([images], two, quick, workers=2)
+    assert marker.exists()
+    assert [report.file for report in reports] == [f"im{number}.tif" for number in range(4)]
+    assert [report.status for report in reports] == ["done", "failed", "done", "done"]
+    assert "3 worker processes were ended" in reports[1].message
+    monkeypatch.undo()
+
+    batch = Batch([images], two, quick)
+    assert [report.file for report in batch.run(client)] == ["im1.tif"]
+    assert [report.status for report in batch.reports] == ["skipped", "done", "skipped", "skipped"]
+    run_batch([images], one, quick, workers=1)
+    assert written(one) == written(two)
+    assert tifffile.imread(one / "im2_labels.tif").any()
+    assert set(written(one)) == {"batch.json", *(f"im{number}_labels.tif" for number in range(4))}
+
+
+def test_a_run_goes_on_where_it_stopped(images, quick, tmp_path, client):
+    output = tmp_path / "labels"
+    batch = Batch([images], output, quick)
+    assert len(batch.todo) == 4
+    first = next(running := batch.run(client))
+    running.close()
+    assert [row["file"] for row in rows(output)] == [first.file]
+    torn = output / ".im3_labels.1-2.part.tif"
+    torn.touch()
+    (images / "im9.tif").touch()
+
+    batch = Batch([images], output, quick)
+    others = {report.file: report for report in batch.run(client)}
+    assert first.file not in others
+    assert not torn.exists()
+    assert [row["status"] for row in rows(output)].count("skipped") == len(batch.jobs) - len(others)
+    assert others["im9.tif"].status == "failed"
+    assert len(rows(output)) == 5
+
+    (output / "im1_labels.tif").write_bytes(b"torn")
+    later = time.time() + 10
+    os.utime(images / "im2.tif", (later, later))
+    names = [job.name for job in Batch([images], output, quick).todo]
+    assert names == ["im1.tif", "im2.tif", "im9.tif"]
+
+
+def test_labels_of_other_settings_are_not_mixed(images, quick, tmp_path, client):
+    output = tmp_path / "labels"
+    list(Batch([images / "im0.tif"], output, quick).run(client))
+    other = replace(quick, smallest=5, threads=2)
+    with pytest.raises(InputError, match=r"other settings \(smallest, threads\).*--overwrite"):
+        Batch([images], output, other)
+    with pytest.raises(InputError, match="with all of its images"):
+        Batch([images / "im1.tif"], output, other, overwrite=True)
+    batch = Batch([images / "im0.tif"], output, other, overwrite=True)
+    assert [report.status for report in batch.run(client)] == ["done"]
+    assert json.loads((output / "batch.json").read_text())["smallest"] == 5
+    (output / "batch.json").unlink()
+    with pytest.raises(InputError, match="not known"):
+        Batch([images], output, other)
+
+
+def test_settings_that_no_image_could_do_with_leave_the_folder_alone(
+    images, quick, tmp_path, client
+):
+    list(Batch([images], tmp_path / "labels", quick).run(client))
+    before = written(tmp_path / "labels")
+    for odd in (replace(quick, image_size=100), replace(quick, device="tpu")):
+        batch = Batch([images], tmp_path / "labels", odd, overwrite=True)
+        with pytest.raises(InputError, match="The workers cannot begin"):
+            next(batch.run(client))
+    with pytest.raises(InputError, match="model nowhere is not here"):
+        Batch([images], tmp_path / "new", replace(quick, model="nowhere"))
+    with pytest.raises(InputError, match="is a file"):
+        Batch([images], images / "im0.tif", quick)
+    assert written(tmp_path / "labels") == before
+
+
+def test_two_runs_do_not_share_a_folder(images, quick, tmp_path, client):
+    batch = Batch([images], tmp_path, quick)
+    with FileLock(tmp_path / ".batch.lock"), pytest.raises(InputError, match="Another run"):
+        next(batch.run(client))
+
+
+def test_a_scheduler_that_is_there_is_used(images, quick, tmp_path, client, monkeypatch):
+    address = client.scheduler.address
+    reports = run_batch([images], tmp_path / "labels", quick, scheduler=address)
+    assert {report.status for report in reports} == {"done"}
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.2)
+    with pytest.raises(InputError, match=r"No Dask scheduler answers at tcp://127.0.0.1:1"):
+        run_batch([images], tmp_path / "new", quick, scheduler="tcp://127.0.0.1:1")
+
+
+def test_each_gpu_has_a_worker(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert cluster._gpus("auto") == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert cluster._gpus("cuda") == ["4", "7"]
+    assert cluster._gpus("cpu") == cluster._gpus("cuda:1") == []

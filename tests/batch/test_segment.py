@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from typer.testing import CliRunner
+
+from napari_sam2.batch.jobs import Job
+from napari_sam2.batch.segment import do_job, segment_file, whole_labels
+from napari_sam2.cli import app
+
+
+def job_for(path, output=None):
+    return Job(path.name, path, output or path.with_name(f"{path.stem}_labels.tif"))
+
+
+def test_labels_are_those_of_the_command_for_one_image(images, quick, tmp_path):
+    job = job_for(images / "im0.tif")
+    report = do_job(job, quick)
+    assert (report.file, report.status, report.message) == ("im0.tif", "done", "")
+    labels = whole_labels(job.output)
+    assert report.objects == len(np.unique(labels)) - 1 > 0
+    alone = tmp_path / "alone.tif"
+    arguments = "--everything --device cpu --image-size 256 --points-per-side 4 --min-score 0.1 -o"
+    result = CliRunner().invoke(app, ["segment", str(job.source), *arguments.split(), str(alone)])
+    assert result.exit_code == 0, result.output
+    assert alone.read_bytes() == job.output.read_bytes()
+
+
+def test_zarr_images_become_ome_zarr_labels(images, quick, tmp_path):
+    plane = tifffile.imread(images / "im0.tif")
+    group = zarr.open_group(tmp_path / "z.ome.zarr", mode="w")
+    group.create_array("0", data=plane, dimension_names=("y", "x"))
+    job = job_for(tmp_path / "z.ome.zarr", tmp_path / "z_labels.ome.zarr")
+    assert do_job(job, quick).status == "done"
+    labels, _ = segment_file(quick, images / "im0.tif")
+    written = zarr.open_group(job.output, mode="r")
+    np.testing.assert_array_equal(written["0"], labels)
+    axes = written.attrs["ome"]["multiscales"][0]["axes"]
+    assert [axis["name"] for axis in axes] == ["y", "x"]
+
+
+def test_an_image_without_objects_is_done(quick, tmp_path):
+    tifffile.imwrite(tmp_path / "flat.tif", np.zeros((64, 64), np.uint16))
+    report = do_job(job_for(tmp_path / "flat.tif"), replace(quick, min_score=1))
+    assert (report.status, report.objects) == ("done", 0)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_bytes(b"II*\0 torn"), "cannot be read as an image"),
+        (lambda path: path.touch(), "is empty. Copy or save"),
+        (lambda path: None, "There is no file"),
+        (lambda path: tifffile.imwrite(path, np.zeros((4, 32, 32), np.uint8)), "takes planes"),
+        (lambda path: tifffile.imwrite(path, np.zeros((9, 9), np.complex64)), "holds complex64"),
+    ],
+)
+def test_what_is_no_plane_is_reported_on_one_line(quick, tmp_path, write, message):
+    job = job_for(tmp_path / "odd.tif")
+    write(job.source)
+    report = do_job(job, quick)
+    assert (report.status, report.objects) == ("failed", None)
+    assert message in report.message
+    assert "\n" not in report.message
+    assert not job.output.exists()
+
+
+@pytest.mark.parametrize("ending", [".tif", ".ome.zarr"])
+def test_a_full_disk_is_reported_and_leaves_nothing_torn(
+    images, quick, monkeypatch, tmp_path, ending
+):
+    def half(path, *_, **__):
+        (Path(path, "half") if Path(path).is_dir() else path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tifffile.imwrite", half)
+    monkeypatch.setattr(zarr.Group, "create_array", lambda group, *_, **__: half(group.store.root))
+    (tmp_path / "out").mkdir()
+    report = do_job(job_for(images / "im0.tif", tmp_path / "out" / f"im0_labels{ending}"), quick)
+    assert report.status == "failed"
+    assert report.message.startswith("No space is left")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_torn_labels_are_known(tmp_path):
+    path = tmp_path / "labels.tif"
+    assert whole_labels(path) is None
+    tifffile.imwrite(path, np.arange(10_000, dtype=np.uint16).reshape(100, 100), compression="zlib")
+    assert whole_labels(path).shape == (100, 100)
+    whole = path.read_bytes()
+    for length in (0, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert whole_labels(path) is None, length

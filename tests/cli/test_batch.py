@@ -1,0 +1,70 @@
+"""``napari-sam2 batch``."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import tifffile
+from distributed import Client
+from typer.testing import CliRunner
+
+from napari_sam2.cli import app
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Work in this process; gives what workers were asked for."""
+    asked = []
+
+    @contextmanager
+    def open_client(*arguments):
+        asked.append(arguments)
+        with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
+            yield client
+
+    monkeypatch.setattr("napari_sam2.batch.run.open_client", open_client)
+    return asked
+
+
+def batch(*arguments):
+    return CliRunner().invoke(app, ["batch", *map(str, arguments)])
+
+
+def test_images_become_labels_and_the_exit_code_says_whether_all_did(here, tmp_path):
+    output, quick = tmp_path / "labels", ("--image-size", 64, "--points-per-side", 2)
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(64, dtype=np.uint8))
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((4, 64, 64), np.uint8))
+    options = (*quick, "--device", "cpu", "-o", output)
+    result = batch(tmp_path, *options, "--workers", 3)
+    assert result.exit_code == 1, result.output
+    assert here == [("cpu", 1, 2, 3, None)]
+    assert "1 segmented, 0 skipped as done before, 1 failed" in result.output
+    assert "b.tif: The image has shape (4, 64, 64)" in result.stderr
+    assert sorted(path.name for path in output.glob("*.*")) == [
+        ".batch.lock",
+        "a_labels.tif",
+        "batch.json",
+        "report.csv",
+    ]
+    (tmp_path / "b.tif").unlink()
+    result = batch(tmp_path, *options)
+    assert (result.exit_code, len(here)) == (0, 1), result.output
+    assert "0 segmented, 1 skipped" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.tif"], "There is no file missing.tif"),
+        ([".", "--model", "missing"], "The model missing is not here"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tif").touch()
+    result = batch(*arguments, "-o", tmp_path / "labels")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert message in result.stderr
+    assert not (tmp_path / "labels").exists()
