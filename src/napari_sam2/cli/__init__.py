@@ -179,6 +179,7 @@ def _segment(
                     min_score=min_score,
                     min_stability=min_stability,
                     smallest=smallest or 0,
+                    tiles=tiles,
                 )
             )
             _say(lines)

@@ -102,6 +102,11 @@ def run(request: Request) -> list[str]:
     return [*lines, f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}"]
 
 
+def is_large(shape: tuple[int, ...], model: Model) -> bool:
+    """Whether a plane is looked at in parts, unless the user says otherwise."""
+    return max(shape) > TILED * model.config.image_size
+
+
 def _segmented(
     request: Request, image: OpenImage, placement: Placement, planes: int
 ) -> tuple[NDArray[np.unsignedinteger], str]:
@@ -110,10 +115,8 @@ def _segmented(
 
     with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)
-    if len(image.shape) == 2 and request.tiles == "auto":
-        size = model.config.image_size
-        if max(image.shape) > TILED * size:
-            return _tiled(image, placement, model)
+    if len(image.shape) == 2 and request.tiles == "auto" and is_large(image.shape, model):
+        return _tiled(image, placement, model)
     labels = _propagated(request, image, placement, planes, model)
     return labels, model.note if planes > 1 else ""
 

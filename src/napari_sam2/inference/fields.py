@@ -149,6 +149,15 @@ class Grid:
                 height, width = min(side, self.shape[0] - row), min(side, self.shape[1] - column)
                 yield Field(row, column, height, width, 1 << level)
 
+    def own(self, axis: int, tile: Field) -> tuple[float, float]:
+        """Where along an axis no other tile of the level has its middle nearer; low included."""
+        side, length = self.size << tile.level, self.shape[axis]
+        starts = self._starts(axis, tile.level)
+        middles = starts + (np.minimum(side, length) - 1) / 2
+        edges = np.concatenate([[-0.5], (middles[:-1] + middles[1:]) / 2, [length - 0.5]])
+        index = int(np.searchsorted(starts, tile.box[axis]))
+        return float(edges[index]), float(edges[index + 1])
+
     def is_too_large(self, extent: Bounds, field: Field) -> bool:
         """Whether what extends so far is to be seen at a coarser level than that of a tile."""
         limit = LARGEST * self.size * field.step

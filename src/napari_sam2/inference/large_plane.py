@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.frames import ArrayLike
 
 BLOCK = 2048  # pixels a side that are read at once; files are mostly stored in parts that divide it
+SHOWN = (0.0, 1.0)  # contrast limits of what was read
 SAMPLES, SAMPLE = 6, 256  # so many parts a side, of so many pixels a side, tell the contrast limits
 
 

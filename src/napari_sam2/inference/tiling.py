@@ -10,7 +10,7 @@ from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
 from napari_sam2.inference.fields import Grid
 from napari_sam2.inference.image_predictor import decode_prompts
-from napari_sam2.inference.large_plane import LargePlane
+from napari_sam2.inference.large_plane import SHOWN, LargePlane
 from napari_sam2.inference.large_prediction import LargePrediction
 from napari_sam2.inference.placed import PlacedPrompts
 from napari_sam2.inference.planes import content_key
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.model.neck import ImageFeatures
 
-SHOWN = (0.0, 1.0)  # contrast limits of what `LargePlane` has read
 SETTLED = 2  # times that a mask is asked for again from its own middle and box
 MOST_TILES = 3  # of a level that are tried for one object
 
@@ -151,17 +150,19 @@ class LargeImagePredictor:
         level = previous.field.level if previous else 0
         near = (previous.extent if previous else None) or bounds
         field = self.grid.tile(level, _middle(near), bounds)
-        seen: dict[Field, LargePrediction] = {}  # of this level
+        seen: set[Field] = set()  # of this level
         while True:
-            found = seen[field] = self._ask(field, placed, False, previous)
+            found = self._ask(field, placed, False, previous)
+            seen.add(field)
             extent = found.extent
             if extent is None or field == self.grid.whole:
                 return found
             wanted = self.grid.tile(field.level, _middle(extent), bounds)
-            cut = self.grid.is_cut(extent, field) and (wanted in seen or len(seen) == MOST_TILES)
+            last = wanted in seen or len(seen) == MOST_TILES
+            cut = last and self.grid.is_cut(extent, field)
             if cut or self.grid.is_too_large(extent, field):
-                field, seen = self.grid.tile(field.level + 1, _middle(extent), bounds), {}
-            elif wanted in seen or len(seen) == MOST_TILES:
+                field, seen = self.grid.tile(field.level + 1, _middle(extent), bounds), set()
+            elif last:
                 return found
             else:
                 field = wanted
