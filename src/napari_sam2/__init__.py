@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import PointPrompt as PointPrompt
     from napari_sam2.inference.prompts import PolygonPrompt as PolygonPrompt
     from napari_sam2.inference.prompts import ScribblePrompt as ScribblePrompt
+    from napari_sam2.inference.tiling import LargeImagePredictor as LargeImagePredictor
     from napari_sam2.inference.video_predictor import VideoPredictor as VideoPredictor
 
     __version__: str
@@ -28,6 +29,7 @@ _HOME = {
     "BatchSettings": "napari_sam2.batch.segment",
     "BoxPrompt": "napari_sam2.inference.prompts",
     "ImagePredictor": "napari_sam2.inference.image_predictor",
+    "LargeImagePredictor": "napari_sam2.inference.tiling",
     "MaskGenerator": "napari_sam2.inference.mask_generator",
     "MaskPrompt": "napari_sam2.inference.prompts",
     "PointPrompt": "napari_sam2.inference.prompts",
@@ -42,6 +44,7 @@ __all__ = [
     "BatchSettings",
     "BoxPrompt",
     "ImagePredictor",
+    "LargeImagePredictor",
     "MaskGenerator",
     "MaskPrompt",
     "PointPrompt",

@@ -62,7 +62,11 @@ def loaded(monkeypatch):
         asked.append((name, device))
         if name == "missing":
             raise ValueError("There is no model 'missing'. Use nano, or the path of a checkpoint.")
-        return SimpleNamespace(note="")
+        return SimpleNamespace(
+            note="",
+            config=SimpleNamespace(image_size=512),
+            device=SimpleNamespace(type="cpu"),
+        )
 
     monkeypatch.setattr("napari_sam2.inference.load.load_model", load_model)
     monkeypatch.setattr("napari_sam2.inference.video_predictor.VideoPredictor", BlobPredictor)

@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from napari_sam2 import MaskGenerator
 from napari_sam2.cli import app
+from napari_sam2.inference.found_masks import Candidates, FoundMask, Thresholds
+from napari_sam2.inference.runs import RunMask
 from napari_sam2.sample_data import generated_zstack
 
 
@@ -40,6 +42,29 @@ def test_a_plane_becomes_labels(plane, nano, tmp_path):
     result = segment(plane, "--everything", *grid, "--min-stability", 1, "-o", output)
     assert "0 objects" in result.output
     assert not tifffile.imread(output).any()
+
+
+def test_a_large_plane_is_searched_in_parts(loaded, monkeypatch, tmp_path):
+    asked = []
+
+    def generate(self, plane, contrast_limits, points_yx):
+        asked.append(len(points_yx))
+        mask = RunMask.of(np.ones((30, 40), bool), plane.shape, (200, 300))
+        found = FoundMask(mask, 0.9, 0.9, (210, 310), (0, 0, 511, 511))
+        none = Thresholds(0, 0)
+        return Candidates(plane.shape, (found,), 1, 1, none, none)
+
+    monkeypatch.setattr(MaskGenerator, "generate", generate)
+    tifffile.imwrite(tmp_path / "large.tif", np.zeros((512, 1300), np.uint8))
+    output = tmp_path / "labels.tif"
+    result = segment(tmp_path / "large.tif", "--everything", "--points-per-side", 8, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert "looked at in 5 parts" in result.output
+    assert sum(asked) == 8 * 20
+    labels = tifffile.imread(output)
+    assert (labels.shape, labels.dtype, labels.max()) == ((512, 1300), np.uint32, 4)
+    assert (labels[200:230, 300 + 256 : 340 + 256] == 2).all()  # the last two parts hardly differ
+    assert len(list(tmp_path.iterdir())) == 2  # nothing else is left there
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """``napari-sam2 segment``, with a predictor that needs no weights."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,6 +9,7 @@ from skimage.io import imsave
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
+from napari_sam2.inference.crops import MaskCrop
 
 
 @pytest.fixture
@@ -74,6 +77,36 @@ def test_a_flat_image_needs_no_z(loaded, tmp_path, stack, colours):
     result = segment(tmp_path / "plane.png", "--point", "5,6", "-o", output)
     np.testing.assert_array_equal(tifffile.imread(output), stack[2] == 200)
     assert "Object 1: 20 pixels" in result.output
+
+
+def test_a_plane_much_larger_than_the_model_is_looked_at_in_parts(monkeypatch, loaded, tmp_path):
+    seen = []
+
+    class Tiles:
+        def __init__(self, model, data):
+            self.shape, self.features = data.shape, SimpleNamespace(encoded=3)
+
+        def predict(self, prompts):
+            seen.append(prompts)
+            mask = np.full((4, 5), 2.0 / len(seen), np.float16)
+            return SimpleNamespace(best=MaskCrop(mask, (900 + 2 * len(seen), 30)))
+
+    monkeypatch.setattr("napari_sam2.inference.tiling.LargeImagePredictor", Tiles)
+    image = np.zeros((60, 1030), np.uint8).T
+    tifffile.imwrite(tmp_path / "large.tif", image)
+    output = tmp_path / "labels.tif"
+    where = (tmp_path / "large.tif", "--point", "903,32", "--point", "300:906,31", "-o", output)
+    result = segment(*where)
+    assert result.exit_code == 0, result.output
+    labels = tifffile.imread(output)
+    assert (labels.shape, labels.dtype) == (image.shape, np.uint16)
+    assert (labels[902:906, 30:35] == 1).all()  # the larger logits
+    assert (labels[906:908, 30:35] == 300).all()
+    assert np.count_nonzero(labels) == 30
+    assert "looked at in parts, around each object (3 encoded)" in result.output
+    result = segment(*where, "--tiles", "off")
+    assert "in parts" not in result.output
+    assert len(seen) == 2
 
 
 def test_an_object_that_is_nowhere_is_said_to_be(loaded, image, tmp_path):

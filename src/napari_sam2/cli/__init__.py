@@ -97,6 +97,13 @@ def _segment(
             min=1, help="Leave an object after so many planes without it.", show_default="never"
         ),
     ] = None,
+    tiles: Annotated[
+        Literal["auto", "off"],
+        typer.Option(
+            help="Look at a 2D image that is more than twice as long as the model's input in "
+            "parts, or at the whole of it."
+        ),
+    ] = "auto",
     everything: Annotated[
         bool,
         typer.Option(
@@ -174,6 +181,7 @@ def _segment(
                     min_score=min_score,
                     min_stability=min_stability,
                     smallest=smallest or 0,
+                    tiles=tiles,
                 )
             )
             _say(lines)
@@ -200,6 +208,7 @@ def _segment(
                 start=start,
                 stop=stop,
                 stop_when_absent=stop_when_absent,
+                tiles=tiles,
             )
         )
     _say(lines)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
+from napari_sam2.cli.segment import is_large
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_sam2.inference.image_files import OpenImage
+    from napari_sam2.inference.mask_generator import MaskGenerator
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class EverythingRequest:
         What a mask must reach; None for what is usual of the model.
     smallest : int
         In pixels; smaller objects are left out.
+    tiles : {"auto", "off"}
+        Whether a plane much larger than the model's input is looked at in parts.
     """
 
     image: Path
@@ -45,6 +52,7 @@ class EverythingRequest:
     min_score: float | None = None
     min_stability: float | None = None
     smallest: int = 0
+    tiles: Literal["auto", "off"] = "auto"
 
 
 def run_everything(request: EverythingRequest) -> list[str]:
@@ -87,6 +95,8 @@ def run_everything(request: EverythingRequest) -> list[str]:
             score_floor=request.min_score or 0.0,
             stability_floor=request.min_stability or 0.0,
         )
+        if request.tiles == "auto" and is_large(image.shape, model):
+            return _tiled(request, image, generator)
         steps = generator.steps(np.asarray(image.data))
     candidates = next(steps)
     with progress_bar(candidates.points, "Segmenting", "points") as show:
@@ -99,5 +109,33 @@ def run_everything(request: EverythingRequest) -> list[str]:
     write_labels(request.output, labels, image.axes)
     return [
         f"{objects} objects",
+        f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
+    ]
+
+
+def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerator) -> list[str]:
+    """Segment tile by tile; the labels wait on disk, beside where they go to."""
+    from napari_sam2.inference.everything_tiled import label_everything
+
+    with TemporaryFile(dir=request.output.parent) as file:
+        labels = np.memmap(file, np.uint32, "w+", shape=image.shape)
+        steps = label_everything(
+            generator,
+            image.data,
+            labels,
+            score_threshold=request.min_score,
+            stability_threshold=request.min_stability,
+            smallest=request.smallest,
+        )
+        progress = next(steps)
+        with progress_bar(progress.tiles, "Segmenting", "parts") as show:
+            for progress in steps:
+                show(progress.done)
+        write_labels(request.output, labels, image.axes)
+    size = generator.model.config.image_size
+    return [
+        f"{progress.objects} objects",
+        f"The plane is larger than the model's input of {size} x {size}, so it was looked at in "
+        f"{progress.tiles} parts that overlap. --tiles off shows it whole.",
         f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
     ]

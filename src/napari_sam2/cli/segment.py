@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from napari_sam2.cli.prompts import Placement
     from napari_sam2.inference.image_files import OpenImage
+    from napari_sam2.inference.load import Model
+
+TILED = 2  # times as long as the model's input: from there on a plane is looked at in parts
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Request:
         The first plane and the last, included.
     stop_when_absent : int or None
         Leave an object after so many planes without it.
+    tiles : {"auto", "off"}
+        Whether a single plane much larger than the model's input is looked at in parts.
     """
 
     image: Path
@@ -57,6 +62,7 @@ class Request:
     start: int | None = None
     stop: int | None = None
     stop_when_absent: int | None = None
+    tiles: Literal["auto", "off"] = "auto"
 
 
 def run(request: Request) -> list[str]:
@@ -88,27 +94,67 @@ def run(request: Request) -> list[str]:
     for name, frame in (("start", request.start), ("stop", request.stop)):
         if frame is not None and not 0 <= frame < planes:
             raise InputError(f"--{name} is {frame}, but the image has planes 0 to {planes - 1}.")
-    labels, note = _propagated(request, image, placement, planes)
+    labels, note = _segmented(request, image, placement, planes)
     write_labels(request.output, labels, image.axes)
     lines = [_summary(labels, object_id, request.frame_axis) for object_id in placement.object_ids]
-    if note and planes > 1:
+    if note:
         lines.append(note)
     return [*lines, f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}"]
 
 
-def _propagated(
+def is_large(shape: tuple[int, ...], model: Model) -> bool:
+    """Whether a plane is looked at in parts, unless the user says otherwise."""
+    return max(shape) > TILED * model.config.image_size
+
+
+def _segmented(
     request: Request, image: OpenImage, placement: Placement, planes: int
 ) -> tuple[NDArray[np.unsignedinteger], str]:
-    """The labels, and what the user should know of the model."""
-    from napari_sam2.inference.frames import FrameSource
+    """The labels, and what the user should know of how they came about."""
     from napari_sam2.inference.load import load_model
+
+    with explained():
+        model = load_model(request.model, request.device, image_size=request.image_size)
+    if len(image.shape) == 2 and request.tiles == "auto" and is_large(image.shape, model):
+        return _tiled(image, placement, model)
+    labels = _propagated(request, image, placement, planes, model)
+    return labels, model.note if planes > 1 else ""
+
+
+def _tiled(
+    image: OpenImage, placement: Placement, model: Model
+) -> tuple[NDArray[np.unsignedinteger], str]:
+    from napari_sam2.inference.masks import labels_from_crops
+    from napari_sam2.inference.tiling import LargeImagePredictor
+
+    crops = []
+    with explained(), progress_bar(len(placement.prompts), "Segmenting", "objects") as show:
+        predictor = LargeImagePredictor(model, image.data)
+        for prompts in placement.prompts.values():
+            crops.append(predictor.predict(prompts).best)
+            show(len(crops))
+    ids = [object_id for object_id, _ in placement.prompts]
+    labels = labels_from_crops(crops, ids, predictor.shape)
+    height, width = predictor.shape
+    size = model.config.image_size
+    note = (
+        f"The plane of {height} x {width} is larger than the model's input of {size} x {size}, so "
+        f"it was looked at in parts, around each object ({predictor.features.encoded} encoded). "
+        "--tiles off shows it whole."
+    )
+    return labels.astype(np.min_scalar_type(max(ids))), note
+
+
+def _propagated(
+    request: Request, image: OpenImage, placement: Placement, planes: int, model: Model
+) -> NDArray[np.unsignedinteger]:
+    from napari_sam2.inference.frames import FrameSource
     from napari_sam2.inference.video_predictor import VideoPredictor
 
     flat = len(image.shape) == 2
     frame_axis = 0 if flat else request.frame_axis
     labels = np.zeros(image.shape, np.min_scalar_type(max(placement.object_ids)))
     with explained():
-        model = load_model(request.model, request.device, image_size=request.image_size)
         data = np.asarray(image.data)[None] if flat else image.data
         frames = FrameSource(data, frame_axis=frame_axis, fixed=placement.fixed, rgb=image.rgb)
         video = VideoPredictor(model, frames)
@@ -125,7 +171,7 @@ def _propagated(
             labels[() if flat else where] = result.labels()
             done.add(result.frame)
             show(len(done))
-    return labels, model.note
+    return labels
 
 
 def _summary(labels: NDArray[np.unsignedinteger], object_id: int, frame_axis: int) -> str:

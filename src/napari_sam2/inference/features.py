@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from napari_sam2.inference.feature_store import FeatureStore
     from napari_sam2.model.neck import ImageFeatures
@@ -18,7 +18,7 @@ class FeatureCache:
     Parameters
     ----------
     encode : callable
-        From a frame's index to its features.
+        From a frame's index, or whatever names a part of a plane, to its features.
     budget : int
         Bytes; the least recently used frames leave memory beyond it. One frame is always kept.
     store : FeatureStore, optional
@@ -29,20 +29,20 @@ class FeatureCache:
 
     def __init__(
         self,
-        encode: Callable[[int], ImageFeatures],
+        encode: Callable[[Any], ImageFeatures],
         budget: int,
         store: FeatureStore | None = None,
-        key: Callable[[int], str] = str,
+        key: Callable[[Any], str] = str,
     ) -> None:
         self.encode, self.budget, self.store = encode, budget, store
         self.encoded = 0  # encoder calls so far
         self._key = key
-        self._kept: OrderedDict[int, tuple[str, ImageFeatures]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[str, ImageFeatures]] = OrderedDict()
 
-    def __contains__(self, frame: int) -> bool:
+    def __contains__(self, frame: Hashable) -> bool:
         return frame in self._kept
 
-    def __getitem__(self, frame: int) -> ImageFeatures:
+    def __getitem__(self, frame: Hashable) -> ImageFeatures:
         if frame in self._kept:
             self._kept.move_to_end(frame)
             return self._kept[frame][1]

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_sam2.inference.load import Model
-    from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.inference.prompts import ModelPrompt, Prompt
+    from napari_sam2.model.mask_decoder import Decoded
     from napari_sam2.model.neck import ImageFeatures
 
 
@@ -100,24 +102,63 @@ class ImagePredictor:
         if self._features is None:
             raise RuntimeError("There is no image yet. Call set_image first.")
         expanded = expand_prompts(check_prompts(prompts, self._shape), self._shape)
-        points, labels = point_tensors(self.model, expanded, self._shape)
-        network = self.model.network
-        with torch.inference_mode(), self.model.precision():
-            mask = mask_tensor(self.model, expanded, self._shape)
-            if mask is not None:
-                fed_back = network.mask_logits(mask)
-            elif previous is not None:
-                best = previous.logits[int(np.argmax(previous.scores))]
-                fed_back = previous_logits(self.model, torch.from_numpy(best)[None, None])
-            else:
-                fed_back = None
-            embedding = network.without_memory(self._features)
-            decoded = network.decode(embedding, self._features, points, labels, fed_back)
-            newer = self.model.config.family == "sam2"  # SAM 1 knows no fallback
-            chosen = decoded.candidates() if multimask else decoded.single(newer)
-            plane_logits = to_plane_logits(chosen.logits, self.model.fit(self._shape))
+        found = decode_prompts(
+            self.model, self._features, expanded, self._shape, multimask, best_logits(previous)
+        )
+        plane_logits = to_plane_logits(found.logits, self.model.fit(self._shape))
         return Prediction(
             masks=(plane_logits[0] > 0).cpu().numpy(),
-            scores=chosen.scores[0].float().cpu().numpy(),
-            logits=chosen.logits[0].float().cpu().numpy(),
+            scores=found.scores[0].float().cpu().numpy(),
+            logits=found.logits[0].float().cpu().numpy(),
         )
+
+
+def best_logits(previous: Prediction | None) -> Tensor | None:
+    """Logits of the candidate with the highest score, (1, 1, h, w), to be fed back."""
+    if previous is None:
+        return None
+    return torch.from_numpy(previous.logits[int(np.argmax(previous.scores))])[None, None]
+
+
+def decode_prompts(
+    model: Model,
+    features: ImageFeatures,
+    prompts: Sequence[ModelPrompt],
+    shape: tuple[int, int],
+    multimask: bool,
+    previous: Tensor | None,
+) -> Decoded:
+    """Ask about one object on what was encoded.
+
+    Parameters
+    ----------
+    model : Model
+        That the features are of.
+    features : ImageFeatures
+        Of a plane, or a part of one.
+    prompts : sequence of ModelPrompt
+        Checked, in pixels of the plane.
+    shape : tuple of int
+        (Y, X) of the plane.
+    multimask : bool
+        Three candidates, or one mask.
+    previous : Tensor or None
+        Logits that are fed back, (1, 1, h, w), unless there is a mask among the prompts.
+
+    Returns
+    -------
+    Decoded
+        Of a batch of 1.
+    """
+    network = model.network
+    points, labels = point_tensors(model, prompts, shape)
+    with torch.inference_mode(), model.precision():
+        mask = mask_tensor(model, prompts, shape)
+        if mask is not None:
+            previous = network.mask_logits(mask)
+        elif previous is not None:
+            previous = previous_logits(model, previous)
+        embedding = network.without_memory(features)
+        decoded = network.decode(embedding, features, points, labels, previous)
+        newer = model.config.family == "sam2"  # SAM 1 knows no fallback
+        return decoded.candidates() if multimask else decoded.single(newer)

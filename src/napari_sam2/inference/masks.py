@@ -65,7 +65,12 @@ def crop_of(logits: NDArray[np.float32]) -> MaskCrop:
     box = bounding_box(mask)
     if box is None:
         return MaskCrop(np.zeros((0, 0), dtype=np.float16), (0, 0))
-    half = logits[box].clip(-MOST, MOST).astype(np.float16)
+    return MaskCrop(half_precision(logits[box]), (box[0].start, box[1].start))
+
+
+def half_precision(logits: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Mask logits as float16, the same ones above 0."""
+    half = logits.clip(-MOST, MOST).astype(np.float16)
     # a logit just above 0 must not be rounded to 0
-    half[mask[box] & (half <= 0)] = np.finfo(np.float16).smallest_subnormal
-    return MaskCrop(half, (box[0].start, box[1].start))
+    half[(logits > 0) & (half <= 0)] = np.finfo(np.float16).smallest_subnormal
+    return half

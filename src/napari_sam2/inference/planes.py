@@ -53,15 +53,19 @@ class ShownPlanes:
 
     def key(self, frame: int) -> str:
         """What identifies the features of a plane, wherever it comes from."""
-        plane, limits = self._shown(frame)
-        digest = hashlib.blake2b(self.model.encoder_digest.encode(), digest_size=16)
-        how = ENCODING, self.model.device.type, torch.get_num_threads(), limits
-        digest.update(f"{how} {plane.shape} {plane.dtype}".encode())
-        digest.update(np.ascontiguousarray(plane).tobytes())
-        return digest.hexdigest()
+        return content_key(self.model, *self._shown(frame))
 
     def _shown(self, frame: int) -> tuple[NDArray[Any], tuple[float, float]]:
         plane = self.reader.plane(frame)
         if self.contrast_limits is None:
             self.contrast_limits = contrast_limits_of(plane)
         return plane, self.contrast_limits
+
+
+def content_key(model: Model, plane: NDArray[Any], contrast_limits: tuple[float, float]) -> str:
+    """What identifies the features of a plane by what they are made from."""
+    digest = hashlib.blake2b(model.encoder_digest.encode(), digest_size=16)
+    how = ENCODING, model.device.type, torch.get_num_threads(), contrast_limits
+    digest.update(f"{how} {plane.shape} {plane.dtype}".encode())
+    digest.update(np.ascontiguousarray(plane).tobytes())
+    return digest.hexdigest()

@@ -32,13 +32,33 @@ def polygon_mask(vertices: Sequence[Position], shape: tuple[int, int]) -> NDArra
     array of bool, shape (Y, X)
         Pixels whose centre lies inside; where the outline crosses itself, by the even-odd rule.
     """
-    mask: NDArray[np.bool_] = np.logical_xor.accumulate(_crossings(vertices, shape), axis=1)
+    inside, (row, column) = polygon_crop(vertices, shape)
+    mask = np.zeros(shape, dtype=bool)
+    mask[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
     return mask
 
 
+def polygon_crop(
+    vertices: Sequence[Position], shape: tuple[int, int]
+) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    """Fill a polygon as `polygon_mask` does, in the box around it alone.
+
+    Returns
+    -------
+    array of bool, and (row, column) of its first pixel
+        Without a pixel where the polygon lies outside the plane.
+    """
+    corners = np.asarray(vertices, dtype=float)
+    first = np.clip(np.floor(corners.min(axis=0)), 0, shape).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)) + 1, first, shape).astype(int)
+    crossed = _crossings(corners - first, (int(last[0] - first[0]), int(last[1] - first[1])))
+    mask: NDArray[np.bool_] = np.logical_xor.accumulate(crossed, axis=1)
+    return mask, (int(first[0]), int(first[1]))
+
+
 def covers_a_pixel(vertices: Sequence[Position], shape: tuple[int, int]) -> bool:
-    """Whether `polygon_mask` fills anything, found without filling."""
-    return bool(_crossings(vertices, shape).any())
+    """Whether `polygon_mask` fills anything."""
+    return bool(polygon_crop(vertices, shape)[0].any())
 
 
 def points_along(path: Sequence[Position], shape: tuple[int, int]) -> tuple[Position, ...]:
@@ -72,10 +92,9 @@ def points_along(path: Sequence[Position], shape: tuple[int, int]) -> tuple[Posi
     )
 
 
-def _crossings(vertices: Sequence[Position], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _crossings(corners: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Mark where the outline is crossed, going along each row: the first pixel beyond it."""
     height, width = shape
-    corners = np.asarray(vertices, dtype=float)
     crossed = np.zeros((height, width + 1), dtype=bool)  # one more for what lies to the right
     for (row, column), (next_row, next_column) in zip(
         corners, np.roll(corners, -1, axis=0), strict=True
