@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_sam2.inference.depth import ThroughDepth as ThroughDepth
     from napari_sam2.inference.image_predictor import ImagePredictor as ImagePredictor
     from napari_sam2.inference.load import load_model as load_model
     from napari_sam2.inference.mask_generator import MaskGenerator as MaskGenerator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import PointPrompt as PointPrompt
     from napari_sam2.inference.prompts import PolygonPrompt as PolygonPrompt
     from napari_sam2.inference.prompts import ScribblePrompt as ScribblePrompt
+    from napari_sam2.inference.stack_segmenter import StackSegmenter as StackSegmenter
     from napari_sam2.inference.video_predictor import VideoPredictor as VideoPredictor
 
     __version__: str
@@ -30,6 +32,8 @@ _HOME = {
     "PointPrompt": "napari_sam2.inference.prompts",
     "PolygonPrompt": "napari_sam2.inference.prompts",
     "ScribblePrompt": "napari_sam2.inference.prompts",
+    "StackSegmenter": "napari_sam2.inference.stack_segmenter",
+    "ThroughDepth": "napari_sam2.inference.depth",
     "VideoPredictor": "napari_sam2.inference.video_predictor",
     "load_model": "napari_sam2.inference.load",
 }
@@ -42,6 +46,8 @@ __all__ = [
     "PointPrompt",
     "PolygonPrompt",
     "ScribblePrompt",
+    "StackSegmenter",
+    "ThroughDepth",
     "VideoPredictor",
     "__version__",
     "load_model",
