@@ -22,7 +22,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 
 
-_EVERYTHING = "Everything on a plane"
+_EVERYTHING = "Everything, without a prompt"
 
 
 def _say(lines: list[str]) -> None:
@@ -99,7 +99,7 @@ def _segment(
         bool,
         typer.Option(
             "--everything",
-            help="Segment all that is found on a single plane, without a prompt.",
+            help="Segment all that is found on a plane, or through a stack, without a prompt.",
             rich_help_panel=_EVERYTHING,
         ),
     ] = False,
@@ -145,8 +145,16 @@ def _segment(
         int | None,
         typer.Option(
             min=0,
-            help="Leave out objects of fewer pixels, and fill smaller holes.",
+            help="Leave out objects of fewer pixels on a plane, and fill smaller holes.",
             show_default="0",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    axis: Annotated[
+        Literal["z", "t"] | None,
+        typer.Option(
+            help="What the planes of a stack lie along.",
+            show_default="what the file says",
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
@@ -172,17 +180,18 @@ def _segment(
                     min_score=min_score,
                     min_stability=min_stability,
                     smallest=smallest or 0,
+                    axis=axis,
                 )
             )
             _say(lines)
             return
         from napari_sam2.cli.segment import Request, run
 
-        alone = (points_per_side, crop_layers, min_score, min_stability, smallest)
+        alone = (points_per_side, crop_layers, min_score, min_stability, smallest, axis)
         if any(value is not None for value in alone):
             raise InputError(
-                "--points-per-side, --crop-layers, --min-score, --min-stability and --smallest "
-                "belong to --everything. Add it, or leave them out."
+                "--points-per-side, --crop-layers, --min-score, --min-stability, --smallest and "
+                "--axis belong to --everything. Add it, or leave them out."
             )
         lines = run(
             Request(

@@ -1,9 +1,9 @@
-"""``napari-sam2 segment --everything``: every object of a plane, without a prompt."""
+"""``napari-sam2 segment --everything``: every object of a plane or a stack, without a prompt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from napari_sam2.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_sam2.cli.images import OpenImage
+    from napari_sam2.inference.mask_generator import MaskGenerator
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class EverythingRequest:
     min_score, min_stability : float or None
         What a mask must reach; None for what is usual of the model.
     smallest : int
-        In pixels; smaller objects are left out.
+        In pixels; smaller objects on a plane are left out.
+    axis : {"z", "t"} or None
+        What a stack's planes lie along; None for what its file says.
     """
 
     image: Path
@@ -45,6 +52,7 @@ class EverythingRequest:
     min_score: float | None = None
     min_stability: float | None = None
     smallest: int = 0
+    axis: Literal["z", "t"] | None = None
 
 
 def run_everything(request: EverythingRequest) -> list[str]:
@@ -69,11 +77,10 @@ def run_everything(request: EverythingRequest) -> list[str]:
     """
     check_output(request.output, request.image)
     image = open_image(request.image)
-    if len(image.shape) > 2:
-        raise InputError(
-            f"{request.image} has shape {image.shape}, but --everything takes one plane. Save the "
-            "plane as an image of its own, or carry objects through the stack from a --point."
-        )
+    flat = len(image.shape) == 2
+    if flat and request.axis:
+        raise InputError(f"{request.image} is one plane. Leave --axis out.")
+    axis, _ = (0, "") if flat else stack_axis(image, request)
     from napari_sam2.inference.load import load_model
     from napari_sam2.inference.mask_generator import MaskGenerator
 
@@ -87,17 +94,71 @@ def run_everything(request: EverythingRequest) -> list[str]:
             score_floor=request.min_score or 0.0,
             stability_floor=request.min_stability or 0.0,
         )
+    if flat:
+        labels = _plane(request, image, generator)
+    else:
+        labels = _stack(request, image, generator, axis)
+    objects = np.count_nonzero(np.bincount(labels.ravel())[1:])
+    labels = labels.astype(np.min_scalar_type(int(labels.max())))
+    write_labels(request.output, labels, image.axes)
+    return [
+        f"{objects} objects",
+        f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
+    ]
+
+
+def stack_axis(image: OpenImage, request: EverythingRequest) -> tuple[int, str]:
+    """The axis that the planes of a stack lie along, and whether it is z or t.
+
+    Raises
+    ------
+    InputError
+        When there are more axes, or none of them is named.
+    """
+    if len(image.shape) > 3:
+        raise InputError(
+            f"{request.image} has shape {image.shape}, but --everything takes a plane or one "
+            "stack of planes. Save the stack as an image of its own."
+        )
+    axis = next((axis for axis, name in enumerate(image.axes) if name in "ZT"), 0)
+    kind = request.axis or image.axes[axis].lower()
+    if kind not in ("z", "t"):
+        raise InputError(
+            f"The axes of {request.image} are called {image.axes}. Say with --axis z or --axis t "
+            "what its planes lie along."
+        )
+    return axis, kind
+
+
+def _plane(
+    request: EverythingRequest, image: OpenImage, generator: MaskGenerator
+) -> NDArray[np.uint32]:
+    with explained():
         steps = generator.steps(np.asarray(image.data))
     candidates = next(steps)
     with progress_bar(candidates.points, "Segmenting", "points") as show:
         for candidates in steps:
             show(candidates.decoded)
     found = candidates.choose(request.min_score, request.min_stability, smallest=request.smallest)
-    labels = found.labels()
-    objects = np.count_nonzero(np.bincount(labels.ravel())[1:])
-    labels = labels.astype(np.min_scalar_type(len(found)))
-    write_labels(request.output, labels, image.axes)
-    return [
-        f"{objects} objects",
-        f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
-    ]
+    return found.labels()
+
+
+def _stack(
+    request: EverythingRequest, image: OpenImage, generator: MaskGenerator, axis: int
+) -> NDArray[np.uint32]:
+    from napari_sam2.inference.frames import FrameSource
+    from napari_sam2.inference.stack_segmenter import StackSegmenter
+
+    def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
+        candidates = generator.generate(plane, limits)
+        found = candidates.choose(
+            request.min_score, request.min_stability, smallest=request.smallest
+        )
+        return found.labels()
+
+    labels = np.zeros(image.shape, np.uint32)
+    frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
+    with explained(), progress_bar(len(frames), "Segmenting") as show:
+        for objects in StackSegmenter(find).steps(frames, np.moveaxis(labels, axis, 0)):
+            show(objects.done)
+    return labels
