@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.image_predictor import ImagePredictor as ImagePredictor
     from napari_sam2.inference.load import load_model as load_model
     from napari_sam2.inference.mask_generator import MaskGenerator as MaskGenerator
+    from napari_sam2.inference.over_time import OverTime as OverTime
     from napari_sam2.inference.prompts import BoxPrompt as BoxPrompt
     from napari_sam2.inference.prompts import MaskPrompt as MaskPrompt
     from napari_sam2.inference.prompts import PointPrompt as PointPrompt
@@ -29,6 +30,7 @@ _HOME = {
     "ImagePredictor": "napari_sam2.inference.image_predictor",
     "MaskGenerator": "napari_sam2.inference.mask_generator",
     "MaskPrompt": "napari_sam2.inference.prompts",
+    "OverTime": "napari_sam2.inference.over_time",
     "PointPrompt": "napari_sam2.inference.prompts",
     "PolygonPrompt": "napari_sam2.inference.prompts",
     "ScribblePrompt": "napari_sam2.inference.prompts",
@@ -43,6 +45,7 @@ __all__ = [
     "ImagePredictor",
     "MaskGenerator",
     "MaskPrompt",
+    "OverTime",
     "PointPrompt",
     "PolygonPrompt",
     "ScribblePrompt",
