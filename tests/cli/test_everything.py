@@ -9,11 +9,12 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from napari_sam2 import MaskGenerator, StackSegmenter
+from napari_sam2 import MaskGenerator, OverTime, StackSegmenter
 from napari_sam2.cli import app
 from napari_sam2.cli.everything import EverythingRequest, stack_axis
 from napari_sam2.cli.images import OpenImage
 from napari_sam2.sample_data import generated_zstack
+from napari_sam2.sample_data.nuclei import dividing_nuclei
 
 
 @pytest.fixture
@@ -74,6 +75,28 @@ def test_a_stack_becomes_labels_that_go_through_it(nano, tmp_path):
     assert f"{wanted.max()} objects" in result.output
 
 
+def test_a_time_lapse_becomes_tracks(nano, tmp_path):
+    film = dividing_nuclei((3, 1, 96, 96), count=3, divisions=0, seed=0)[0][:, 0]
+    image, output = tmp_path / "film.tif", tmp_path / "labels.tif"
+    segmenter = StackSegmenter(MaskGenerator(nano, 4), OverTime(), smallest=30)
+    wanted = segmenter.segment(film)
+    assert wanted.labels.any()
+    tifffile.imwrite(image, film, metadata={"axes": "TYX"})
+    options = ("--points-per-side", 4, "--smallest", 30, "--device", "cpu")
+    outputs = ("--tracks", tmp_path / "tracks.csv", "--ctc", tmp_path / "ctc")
+    result = segment(image, "--everything", *options, *outputs, "-o", output)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(tifffile.imread(output), wanted.labels)
+    assert f"{wanted.labels.max()} tracks, 0 divisions" in result.output
+    header, *rows = (tmp_path / "tracks.csv").read_text().splitlines()
+    assert header == "id,t,y,x,parent"
+    numbers = [[float(cell) for cell in row.split(",")[:4]] for row in rows]
+    np.testing.assert_allclose(numbers, wanted.tracks)
+    assert len(list(tmp_path.glob("ctc/mask*.tif"))) == 3
+    table = (tmp_path / "ctc" / "res_track.txt").read_text().splitlines()
+    assert len(table) == wanted.labels.max()
+
+
 @pytest.mark.parametrize(
     ("axes", "said", "wanted"),
     [
@@ -96,6 +119,8 @@ def test_the_file_says_what_the_axis_is(axes, said, wanted):
         ((3, 2, 16, 16), "TZYX", [], "one stack of planes"),
         ((3, 16, 16), "CYX", [], "--axis z or --axis t"),
         ((16, 16), "YX", ["--axis", "z"], "Leave --axis out"),
+        ((3, 16, 16), "ZYX", ["--tracks", "tracks.csv"], "is for time-lapses"),
+        ((3, 16, 16), "TYX", ["--ctc", "missing/ctc"], "There is no folder missing"),
     ],
 )
 def test_what_is_no_stack_is_refused_before_the_model_is_loaded(

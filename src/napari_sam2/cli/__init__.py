@@ -158,6 +158,21 @@ def _segment(
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
+    tracks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a time-lapse, where the centres over time go; a CSV, overwritten.",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    ctc: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a time-lapse, the folder for masks and tracks as the Cell Tracking Challenge "
+            "takes them.",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
 ) -> None:
     """Segment objects in IMAGE from clicks and boxes, through every plane of a stack."""
     with errors_on_one_line():
@@ -181,17 +196,19 @@ def _segment(
                     min_stability=min_stability,
                     smallest=smallest or 0,
                     axis=axis,
+                    tracks=tracks,
+                    ctc=ctc,
                 )
             )
             _say(lines)
             return
         from napari_sam2.cli.segment import Request, run
 
-        alone = (points_per_side, crop_layers, min_score, min_stability, smallest, axis)
-        if any(value is not None for value in alone):
+        alone = (points_per_side, crop_layers, min_score, min_stability, smallest)
+        if any(value is not None for value in (*alone, axis, tracks, ctc)):
             raise InputError(
-                "--points-per-side, --crop-layers, --min-score, --min-stability, --smallest and "
-                "--axis belong to --everything. Add it, or leave them out."
+                "--points-per-side, --crop-layers, --min-score, --min-stability, --smallest, "
+                "--axis, --tracks and --ctc belong to --everything. Add it, or leave them out."
             )
         lines = run(
             Request(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.images import check_output, open_image, write_labels
 from napari_sam2.cli.progress import progress_bar
+from napari_sam2.session.ctc import write_ctc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.cli.images import OpenImage
+    from napari_sam2.inference.depth import ThroughDepth
     from napari_sam2.inference.mask_generator import MaskGenerator
+    from napari_sam2.inference.over_time import OverTime
+    from napari_sam2.inference.stack_segmenter import StackObjects
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,9 @@ class EverythingRequest:
         In pixels; smaller objects on a plane are left out.
     axis : {"z", "t"} or None
         What a stack's planes lie along; None for what its file says.
+    tracks, ctc : Path or None
+        For a time-lapse, further outputs: a CSV of the tracks, and a folder in the format of the
+        Cell Tracking Challenge.
     """
 
     image: Path
@@ -53,6 +62,8 @@ class EverythingRequest:
     min_stability: float | None = None
     smallest: int = 0
     axis: Literal["z", "t"] | None = None
+    tracks: Path | None = None
+    ctc: Path | None = None
 
 
 def run_everything(request: EverythingRequest) -> list[str]:
@@ -66,7 +77,7 @@ def run_everything(request: EverythingRequest) -> list[str]:
     Returns
     -------
     list of str
-        A line that says how many objects there are, and one that says where the labels are.
+        A line that says how many objects there are, and one for each output, where it is.
 
     Raises
     ------
@@ -80,7 +91,10 @@ def run_everything(request: EverythingRequest) -> list[str]:
     flat = len(image.shape) == 2
     if flat and request.axis:
         raise InputError(f"{request.image} is one plane. Leave --axis out.")
-    axis, _ = (0, "") if flat else stack_axis(image, request)
+    axis, kind = (0, "") if flat else stack_axis(image, request)
+    _check_tracks(request, kind)
+    with explained():
+        link = _linker(kind)
     from napari_sam2.inference.load import load_model
     from napari_sam2.inference.mask_generator import MaskGenerator
 
@@ -95,16 +109,19 @@ def run_everything(request: EverythingRequest) -> list[str]:
             stability_floor=request.min_stability or 0.0,
         )
     if flat:
-        labels = _plane(request, image, generator)
+        labels, objects = _plane(request, image, generator), None
     else:
-        labels = _stack(request, image, generator, axis)
-    objects = np.count_nonzero(np.bincount(labels.ravel())[1:])
+        labels, objects = _stack(request, image, generator, axis, link)
+    count = np.count_nonzero(np.bincount(labels.ravel())[1:])
     labels = labels.astype(np.min_scalar_type(int(labels.max())))
     write_labels(request.output, labels, image.axes)
-    return [
-        f"{objects} objects",
+    lines = [
+        f"{count} objects",
         f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
     ]
+    if objects and kind == "t":
+        lines[0] = f"{count} tracks, {len(set(objects.parents.values()))} divisions"
+    return [*lines, *(_write_tracks(request, objects) if objects else [])]
 
 
 def stack_axis(image: OpenImage, request: EverythingRequest) -> tuple[int, str]:
@@ -144,14 +161,17 @@ def _plane(
 
 
 def _stack(
-    request: EverythingRequest, image: OpenImage, generator: MaskGenerator, axis: int
-) -> NDArray[np.uint32]:
+    request: EverythingRequest,
+    image: OpenImage,
+    generator: MaskGenerator,
+    axis: int,
+    link: ThroughDepth | OverTime,
+) -> tuple[NDArray[np.uint32], StackObjects]:
     from napari_sam2.inference.frames import FrameSource
     from napari_sam2.inference.stack_segmenter import StackSegmenter
 
     def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
-        candidates = generator.generate(plane, limits)
-        found = candidates.choose(
+        found = generator.generate(plane, limits).choose(
             request.min_score, request.min_stability, smallest=request.smallest
         )
         return found.labels()
@@ -159,6 +179,48 @@ def _stack(
     labels = np.zeros(image.shape, np.uint32)
     frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
     with explained(), progress_bar(len(frames), "Segmenting") as show:
-        for objects in StackSegmenter(find).steps(frames, np.moveaxis(labels, axis, 0)):
+        for objects in StackSegmenter(find, link).steps(frames, np.moveaxis(labels, axis, 0)):
             show(objects.done)
-    return labels
+    return labels, objects
+
+
+def _linker(kind: str) -> ThroughDepth | OverTime:
+    from napari_sam2.inference.depth import ThroughDepth
+    from napari_sam2.inference.over_time import OverTime
+
+    return OverTime() if kind == "t" else ThroughDepth()
+
+
+def _check_tracks(request: EverythingRequest, kind: str) -> None:
+    """Refuse outputs of tracks that cannot be written, before any work is done."""
+    for name, path in (("tracks", request.tracks), ("ctc", request.ctc)):
+        if path is None:
+            continue
+        if kind != "t":
+            raise InputError(f"--{name} is for time-lapses. Say --axis t, or leave it out.")
+        if not path.parent.is_dir():
+            raise InputError(f"There is no folder {path.parent}. Create it, or choose another.")
+    if request.tracks and request.tracks.is_dir():
+        raise InputError(f"{request.tracks} is a folder. Give --tracks the name of a file.")
+    if request.ctc and request.ctc.exists() and not request.ctc.is_dir():
+        raise InputError(f"{request.ctc} is a file. Give --ctc the name of a folder.")
+
+
+def _write_tracks(request: EverythingRequest, objects: StackObjects) -> list[str]:
+    lines = []
+    if request.tracks:
+        with (
+            replacing(request.tracks) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(("id", "t", "y", "x", "parent"))
+            for number, frame, *centre in objects.tracks.tolist():
+                parent = objects.parents.get(int(number), "")
+                writer.writerow((int(number), int(frame), *centre, parent))
+        lines.append(f"Tracks: {request.tracks}")
+    if request.ctc:
+        with explained():
+            write_ctc(request.ctc, objects.labels, objects.parents)
+        lines.append(f"Cell Tracking Challenge: {request.ctc}")
+    return lines
