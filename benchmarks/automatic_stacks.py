@@ -1,6 +1,6 @@
 """Whole mouse embryos without a click, beside a classical pipeline.
 
-    python benchmarks/automatic_stacks.py [--ways classical linked memory] [VOLUME ...]
+    python benchmarks/automatic_stacks.py [VOLUME ...] [--ways classical linked memory]
 
 by default over the eight volumes of the embryos kept for validation. Average precision is that of
 objects in 3D: found ones with an IoU above 0.5, of all that are true or found.

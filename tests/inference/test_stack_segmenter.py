@@ -143,6 +143,11 @@ def test_more_objects_than_numbers_are_refused():
         StackSegmenter(dots).segment(planes(), np.zeros((10, *SHAPE), np.uint8))
 
 
+def test_labels_of_another_shape_than_the_plane_are_refused():
+    with pytest.raises(ValueError, match="must be alike"):
+        StackSegmenter(lambda plane, limits: plane[:5]).segment(planes((0, 6, 20, 20)))
+
+
 @pytest.mark.parametrize("settings", [{"overlap": 0}, {"gap": -1}, {"smallest": -1}])
 def test_settings_without_a_meaning_are_refused(settings):
     with pytest.raises(ValueError, match=f"{next(iter(settings))} is"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_sam2.session import ctc
 from napari_sam2.session.ctc import write_ctc
 
 
@@ -41,7 +42,7 @@ def test_a_truth_has_other_names(tmp_path):
     assert (tmp_path / "man_track.txt").read_text() == "1 0 1 0\n"
 
 
-def test_more_tracks_than_the_format_has_numbers_are_refused(tmp_path):
-    labels = np.arange(1, 65537, dtype=np.uint32).reshape(1, 256, 256)
-    with pytest.raises(ValueError, match="ends at 65535"):
-        write_ctc(tmp_path, labels, {})
+def test_more_tracks_than_the_format_has_numbers_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(ctc, "MOST", 2)
+    with pytest.raises(ValueError, match="3 tracks, but the format ends at 2"):
+        ctc.write_ctc(tmp_path, np.array([[[1, 2, 3]]]), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ from scipy.spatial.distance import cdist
 from napari_sam2.inference.detections import Links
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from laptrack import LapTrack
     from numpy.typing import NDArray
 
     from napari_sam2.inference.detections import Detections
@@ -83,27 +86,40 @@ class OverTime:
         """
         if not any(map(len, detections.areas)):
             return Links([np.zeros(0, np.int64) for _ in detections.areas], {})
-        from laptrack import LapTrack
-
         typical = 2 * np.sqrt(np.median(np.concatenate(detections.areas)) / np.pi)
         reach = float(typical) if self.max_distance is None else self.max_distance
 
-        @cache
+        # laptrack asks for one link at a time, mostly of the same frames as before
+        @lru_cache(maxsize=16)
         def costs(before: int, frame: int) -> NDArray[np.float64]:
             return _costs(detections, before, frame, reach)
 
-        def cost(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-            (before, one), (frame, other) = sorted(
-                ((int(first[0]), int(first[1])), (int(second[0]), int(second[1])))
-            )
-            return float(costs(before, frame)[one, other])
+        def cost(first: Sequence[float], second: Sequence[float]) -> float:
+            (before, one), (frame, other) = sorted((tuple(first), tuple(second)))
+            return float(costs(int(before), int(frame))[int(one), int(other)])
+
+        places = [
+            np.stack([np.full(len(areas), float(frame)), np.arange(len(areas))], axis=1)
+            for frame, areas in enumerate(detections.areas)
+        ]
+        tree = self._tracker(cost).predict(places)
+        following: dict[Node, list[Node]] = {
+            node: sorted(tree.successors(node), key=partial(cost, node)) for node in tree.nodes
+        }
+        for mother, daughters in following.items():
+            if len(daughters) > 1 and not _is_division(detections, mother, daughters):
+                del daughters[1:]
+        return _numbered(detections, following, self.least_frames)
+
+    def _tracker(self, cost: Callable[[Sequence[float], Sequence[float]], float]) -> LapTrack:
+        from laptrack import LapTrack
 
         # every link below the limit is better than none: nothing is estimated from the data
         limits = (
             "cutoff track_start_cost track_end_cost segment_start_cost segment_end_cost "
             "no_splitting_cost no_merging_cost"
         )
-        tracker = LapTrack(
+        return LapTrack(
             metric=cost,
             gap_closing_metric=cost,
             splitting_metric=cost,
@@ -112,53 +128,37 @@ class OverTime:
             splitting_cutoff=FARTHEST if self.divisions else False,
             **dict.fromkeys(limits.split(), FARTHEST),
         )
-        places = [
-            np.stack([np.full(len(areas), float(frame)), np.arange(len(areas))], axis=1)
-            for frame, areas in enumerate(detections.areas)
-        ]
-        tree = tracker.predict(places)
-        following: dict[Node, list[Node]] = {
-            (int(frame), int(place)): sorted((int(f), int(p)) for f, p in tree.successors(node))
-            for node in tree.nodes
-            for frame, place in [node]
-        }
-        for mother, daughters in following.items():
-            if len(daughters) > 1 and not _is_division(detections, mother, daughters):
-                del daughters[1:]
-        return self._links(detections, following)
 
-    def _links(self, detections: Detections, following: dict[Node, list[Node]]) -> Links:
-        """Number the tracks: a new one begins where nothing led to, and after a division."""
-        ids = [np.zeros(len(areas), np.int64) for areas in detections.areas]
-        parents: dict[int, int] = {}
-        tracks: list[list[Node]] = []
-        for node in sorted(following):
-            frame, place = node
-            if not ids[frame][place]:
-                tracks.append([])
-                ids[frame][place] = len(tracks)
-            number = int(ids[frame][place])
-            tracks[number - 1].append(node)
-            after = following[node]
-            for later, where in after:
-                if len(after) == 1:
-                    ids[later][where] = number
-                else:
-                    tracks.append([])
-                    ids[later][where] = len(tracks)
-                    parents[len(tracks)] = number
-        related = {*parents, *parents.values()}
-        kept = [
-            number
-            for number, track in enumerate(tracks, start=1)
-            if len(track) >= self.least_frames or number in related
-        ]
-        numbers = np.zeros(len(tracks) + 1, np.int64)
-        numbers[kept] = np.arange(1, len(kept) + 1)
-        return Links(
-            [numbers[own] for own in ids],
-            {int(numbers[one]): int(numbers[other]) for one, other in parents.items()},
-        )
+
+def _numbered(
+    detections: Detections, following: dict[Node, list[Node]], least_frames: int
+) -> Links:
+    """Number the tracks: a new one begins where nothing led to, and after a division."""
+    ids = [np.zeros(len(areas), np.int64) for areas in detections.areas]
+    frames = [0]  # of each track
+    parents: dict[int, int] = {}
+    for node in sorted(following):
+        frame, place = node
+        if not ids[frame][place]:
+            ids[frame][place] = len(frames)
+            frames.append(0)
+        number = int(ids[frame][place])
+        frames[number] += 1
+        after = following[node]
+        for later, where in after:
+            ids[later][where] = number
+            if len(after) > 1:
+                ids[later][where] = len(frames)
+                parents[len(frames)] = number
+                frames.append(0)
+    related = [*parents, *parents.values()]
+    kept = np.array(frames) >= max(least_frames, 1)
+    kept[related] = True
+    numbers = np.where(kept, np.cumsum(kept), 0)
+    return Links(
+        [numbers[own] for own in ids],
+        {int(numbers[one]): int(numbers[other]) for one, other in parents.items()},
+    )
 
 
 def _costs(detections: Detections, before: int, frame: int, reach: float) -> NDArray[np.float64]:

@@ -168,9 +168,15 @@ class StackSegmenter:
         frames, most = len(source), np.iinfo(np.dtype(labels.dtype)).max
         detections = Detections(self._link.gap + 1)
         for frame in range(frames):
-            found = detections.add(self._find(source.plane(frame), limits))
+            found = np.asarray(self._find(source.plane(frame), limits))
+            if found.shape != source.plane_shape:
+                raise ValueError(
+                    f"What searches a plane gave labels of shape {found.shape} for one of "
+                    f"{source.plane_shape}. They must be alike."
+                )
+            numbered = detections.add(found)
             _check_room(len(detections.areas[frame]), most)
-            labels[frame] = found
+            labels[frame] = numbered
             yield StackObjects(labels, frame + 1, frames)
         links = self._link(detections)
         _check_room(max((int(own.max(initial=0)) for own in links.ids), default=0), most)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MOST = 65535  # tracks, as masks have 16 bits
+
+
 def write_ctc(
     folder: Path, labels: Any, parents: Mapping[int, int], *, truth: bool = False
 ) -> None:
@@ -58,9 +61,9 @@ def write_ctc(
             for frame in piece:
                 names[frame][label] = number
             parent = last[label] = number
-    if len(rows) > np.iinfo(np.uint16).max:
+    if len(rows) > MOST:
         raise ValueError(
-            f"There are {len(rows)} tracks, but the format ends at 65535. Write fewer frames."
+            f"There are {len(rows)} tracks, but the format ends at {MOST}. Write fewer frames."
         )
     digits = max(3, len(str(frames - 1)))
     for frame, numbers in enumerate(names):
