@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from napari_sam2 import MaskGenerator
+from napari_sam2 import MaskGenerator, OverTime, StackSegmenter
 from napari_sam2.cli import app
+from napari_sam2.cli.everything import EverythingRequest, stack_axis
 from napari_sam2.inference.found_masks import Candidates, FoundMask, Thresholds
+from napari_sam2.inference.image_files import OpenImage
 from napari_sam2.inference.runs import RunMask
 from napari_sam2.sample_data import generated_zstack
+from napari_sam2.sample_data.nuclei import dividing_nuclei
 
 
 @pytest.fixture
@@ -82,9 +87,73 @@ def test_contradictions_end_with_one_line(plane, tmp_path, arguments, message):
     assert not (tmp_path / "labels.tif").exists()
 
 
-def test_stacks_are_refused_before_the_model_is_loaded(loaded, tmp_path, stack):
-    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "ZYX"})
-    result = segment(tmp_path / "stack.tif", "--everything", "-o", tmp_path / "labels.tif")
+def test_a_stack_becomes_labels_that_go_through_it(nano, tmp_path):
+    stack = generated_zstack((4, 96, 96), count=3)[0][0]
+    image, output = tmp_path / "stack.tif", tmp_path / "labels.tif"
+    wanted = StackSegmenter(MaskGenerator(nano, 4), smallest=30).segment(stack).labels
+    assert wanted.any()
+    tifffile.imwrite(image, stack, metadata={"axes": "ZYX"})
+    options = ("--points-per-side", 4, "--smallest", 30, "--device", "cpu")
+    result = segment(image, "--everything", *options, "-o", output)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(tifffile.imread(output), wanted)
+    assert f"{wanted.max()} objects" in result.output
+
+
+def test_a_time_lapse_becomes_tracks(nano, tmp_path):
+    film = dividing_nuclei((3, 1, 96, 96), count=3, divisions=0, seed=0)[0][:, 0]
+    image, output = tmp_path / "film.tif", tmp_path / "labels.tif"
+    segmenter = StackSegmenter(MaskGenerator(nano, 4), OverTime(), smallest=30)
+    wanted = segmenter.segment(film)
+    assert wanted.labels.any()
+    tifffile.imwrite(image, film, metadata={"axes": "TYX"})
+    options = ("--points-per-side", 4, "--smallest", 30, "--device", "cpu")
+    outputs = ("--tracks", tmp_path / "tracks.csv", "--ctc", tmp_path / "ctc")
+    result = segment(image, "--everything", *options, *outputs, "-o", output)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(tifffile.imread(output), wanted.labels)
+    assert f"{wanted.labels.max()} tracks, 0 divisions" in result.output
+    header, *rows = (tmp_path / "tracks.csv").read_text().splitlines()
+    assert header == "id,t,y,x,parent"
+    numbers = [[float(cell) for cell in row.split(",")[:4]] for row in rows]
+    np.testing.assert_allclose(numbers, wanted.tracks)
+    assert len(list(tmp_path.glob("ctc/mask*.tif"))) == 3
+    table = (tmp_path / "ctc" / "res_track.txt").read_text().splitlines()
+    assert len(table) == wanted.labels.max()
+
+
+@pytest.mark.parametrize(
+    ("axes", "said", "wanted"),
+    [
+        ("ZYX", None, (0, "z")),
+        ("TYX", None, (0, "t")),
+        ("TYX", "z", (0, "z")),
+        ("CYX", "t", (0, "t")),
+        ("YXZ", None, (2, "z")),
+    ],
+)
+def test_the_file_says_what_the_axis_is(axes, said, wanted):
+    image = OpenImage(np.zeros((3, 4, 5), np.uint8), axes, rgb=False)
+    request = EverythingRequest(Path("image.tif"), Path("labels.tif"), axis=said)
+    assert stack_axis(image, request) == wanted
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "options", "message"),
+    [
+        ((3, 2, 16, 16), "TZYX", [], "one stack of planes"),
+        ((3, 16, 16), "CYX", [], "--axis z or --axis t"),
+        ((16, 16), "YX", ["--axis", "z"], "Leave --axis out"),
+        ((3, 16, 16), "ZYX", ["--tracks", "tracks.csv"], "is for time-lapses"),
+        ((3, 16, 16), "TYX", ["--ctc", "missing/ctc"], "There is no folder missing"),
+    ],
+)
+def test_what_is_no_stack_is_refused_before_the_model_is_loaded(
+    loaded, tmp_path, shape, axes, options, message
+):
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, np.zeros(shape, np.uint8), metadata={"axes": axes})
+    result = segment(image, "--everything", *options, "-o", tmp_path / "labels.tif")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "takes one plane" in result.stderr
+    assert message in result.stderr
     assert loaded == []

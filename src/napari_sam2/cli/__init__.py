@@ -24,7 +24,7 @@ app.add_typer(models_app, name="models")
 app.command("batch")(batch)
 
 
-_EVERYTHING = "Everything on a plane"
+_EVERYTHING = "Everything, without a prompt"
 
 
 def _say(lines: list[str]) -> None:
@@ -108,7 +108,7 @@ def _segment(
         bool,
         typer.Option(
             "--everything",
-            help="Segment all that is found on a single plane, without a prompt.",
+            help="Segment all that is found on a plane, or through a stack, without a prompt.",
             rich_help_panel=_EVERYTHING,
         ),
     ] = False,
@@ -154,8 +154,31 @@ def _segment(
         int | None,
         typer.Option(
             min=0,
-            help="Leave out objects of fewer pixels, and fill smaller holes.",
+            help="Leave out objects of fewer pixels on a plane, and fill smaller holes.",
             show_default="0",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    axis: Annotated[
+        Literal["z", "t"] | None,
+        typer.Option(
+            help="What the planes of a stack lie along.",
+            show_default="what the file says",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    tracks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a time-lapse, where the centres over time go; a CSV, overwritten.",
+            rich_help_panel=_EVERYTHING,
+        ),
+    ] = None,
+    ctc: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a time-lapse, the folder for masks and tracks as the Cell Tracking Challenge "
+            "takes them.",
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
@@ -182,6 +205,9 @@ def _segment(
                     min_stability=min_stability,
                     smallest=smallest or 0,
                     tiles=tiles,
+                    axis=axis,
+                    tracks=tracks,
+                    ctc=ctc,
                 )
             )
             _say(lines)
@@ -189,10 +215,10 @@ def _segment(
         from napari_sam2.cli.segment import Request, run
 
         alone = (points_per_side, crop_layers, min_score, min_stability, smallest)
-        if any(value is not None for value in alone):
+        if any(value is not None for value in (*alone, axis, tracks, ctc)):
             raise InputError(
-                "--points-per-side, --crop-layers, --min-score, --min-stability and --smallest "
-                "belong to --everything. Add it, or leave them out."
+                "--points-per-side, --crop-layers, --min-score, --min-stability, --smallest, "
+                "--axis, --tracks and --ctc belong to --everything. Add it, or leave them out."
             )
         lines = run(
             Request(

@@ -32,5 +32,5 @@ def explained() -> Iterator[None]:
     """Turn what models and predictors refuse into one line for the user."""
     try:
         yield
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         raise InputError(str(error)) from error

@@ -1,23 +1,31 @@
-"""``napari-sam2 segment --everything``: every object of a plane, without a prompt."""
+"""``napari-sam2 segment --everything``: every object of a plane or a stack, without a prompt."""
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.cli.segment import is_large
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
+from napari_sam2.session.ctc import write_ctc
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.depth import ThroughDepth
     from napari_sam2.inference.image_files import OpenImage
     from napari_sam2.inference.mask_generator import MaskGenerator
+    from napari_sam2.inference.over_time import OverTime
+    from napari_sam2.inference.stack_segmenter import StackObjects
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,14 @@ class EverythingRequest:
     min_score, min_stability : float or None
         What a mask must reach; None for what is usual of the model.
     smallest : int
-        In pixels; smaller objects are left out.
+        In pixels; smaller objects on a plane are left out.
     tiles : {"auto", "off"}
         Whether a plane much larger than the model's input is looked at in parts.
+    axis : {"z", "t"} or None
+        What a stack's planes lie along; None for what its file says.
+    tracks, ctc : Path or None
+        For a time-lapse, further outputs: a CSV of the tracks, and a folder in the format of the
+        Cell Tracking Challenge.
     """
 
     image: Path
@@ -53,6 +66,9 @@ class EverythingRequest:
     min_stability: float | None = None
     smallest: int = 0
     tiles: Literal["auto", "off"] = "auto"
+    axis: Literal["z", "t"] | None = None
+    tracks: Path | None = None
+    ctc: Path | None = None
 
 
 def run_everything(request: EverythingRequest) -> list[str]:
@@ -66,7 +82,7 @@ def run_everything(request: EverythingRequest) -> list[str]:
     Returns
     -------
     list of str
-        A line that says how many objects there are, and one that says where the labels are.
+        A line that says how many objects there are, and one for each output, where it is.
 
     Raises
     ------
@@ -77,11 +93,13 @@ def run_everything(request: EverythingRequest) -> list[str]:
     """
     check_output(request.output, request.image)
     image = open_image(request.image)
-    if len(image.shape) > 2:
-        raise InputError(
-            f"{request.image} has shape {image.shape}, but --everything takes one plane. Save the "
-            "plane as an image of its own, or carry objects through the stack from a --point."
-        )
+    flat = len(image.shape) == 2
+    if flat and request.axis:
+        raise InputError(f"{request.image} is one plane. Leave --axis out.")
+    axis, kind = (0, "") if flat else stack_axis(image, request)
+    _check_tracks(request, kind)
+    with explained():
+        link = _linker(kind)
     from napari_sam2.inference.load import load_model
     from napari_sam2.inference.mask_generator import MaskGenerator
 
@@ -95,22 +113,58 @@ def run_everything(request: EverythingRequest) -> list[str]:
             score_floor=request.min_score or 0.0,
             stability_floor=request.min_stability or 0.0,
         )
-        if request.tiles == "auto" and is_large(image.shape, model):
-            return _tiled(request, image, generator)
+    if flat and request.tiles == "auto" and is_large(image.shape, model):
+        return _tiled(request, image, generator)
+    if flat:
+        labels, objects = _plane(request, image, generator), None
+    else:
+        labels, objects = _stack(request, image, generator, axis, link)
+    count = np.count_nonzero(np.bincount(labels.ravel())[1:])
+    labels = labels.astype(np.min_scalar_type(int(labels.max())))
+    write_labels(request.output, labels, image.axes)
+    lines = [
+        f"{count} objects",
+        f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
+    ]
+    if objects and kind == "t":
+        lines[0] = f"{count} tracks, {len(set(objects.parents.values()))} divisions"
+    return [*lines, *(_write_tracks(request, objects) if objects else [])]
+
+
+def stack_axis(image: OpenImage, request: EverythingRequest) -> tuple[int, str]:
+    """The axis that the planes of a stack lie along, and whether it is z or t.
+
+    Raises
+    ------
+    InputError
+        When there are more axes, or none of them is named.
+    """
+    if len(image.shape) > 3:
+        raise InputError(
+            f"{request.image} has shape {image.shape}, but --everything takes a plane or one "
+            "stack of planes. Save the stack as an image of its own."
+        )
+    axis = next((axis for axis, name in enumerate(image.axes) if name in "ZT"), 0)
+    kind = request.axis or image.axes[axis].lower()
+    if kind not in ("z", "t"):
+        raise InputError(
+            f"The axes of {request.image} are called {image.axes}. Say with --axis z or --axis t "
+            "what its planes lie along."
+        )
+    return axis, kind
+
+
+def _plane(
+    request: EverythingRequest, image: OpenImage, generator: MaskGenerator
+) -> NDArray[np.uint32]:
+    with explained():
         steps = generator.steps(np.asarray(image.data))
     candidates = next(steps)
     with progress_bar(candidates.points, "Segmenting", "points") as show:
         for candidates in steps:
             show(candidates.decoded)
     found = candidates.choose(request.min_score, request.min_stability, smallest=request.smallest)
-    labels = found.labels()
-    objects = np.count_nonzero(np.bincount(labels.ravel())[1:])
-    labels = labels.astype(np.min_scalar_type(len(found)))
-    write_labels(request.output, labels, image.axes)
-    return [
-        f"{objects} objects",
-        f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
-    ]
+    return found.labels()
 
 
 def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerator) -> list[str]:
@@ -119,15 +173,16 @@ def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerato
 
     with TemporaryFile(dir=request.output.parent) as file:
         labels = np.memmap(file, np.uint32, "w+", shape=image.shape)
-        steps = label_everything(
-            generator,
-            image.data,
-            labels,
-            score_threshold=request.min_score,
-            stability_threshold=request.min_stability,
-            smallest=request.smallest,
-        )
-        progress = next(steps)
+        with explained():
+            steps = label_everything(
+                generator,
+                image.data,
+                labels,
+                score_threshold=request.min_score,
+                stability_threshold=request.min_stability,
+                smallest=request.smallest,
+            )
+            progress = next(steps)
         with progress_bar(progress.tiles, "Segmenting", "parts") as show:
             for progress in steps:
                 show(progress.done)
@@ -139,3 +194,69 @@ def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerato
         f"{progress.tiles} parts that overlap. --tiles off shows it whole.",
         f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
     ]
+
+
+def _stack(
+    request: EverythingRequest,
+    image: OpenImage,
+    generator: MaskGenerator,
+    axis: int,
+    link: ThroughDepth | OverTime,
+) -> tuple[NDArray[np.uint32], StackObjects]:
+    from napari_sam2.inference.frames import FrameSource
+    from napari_sam2.inference.stack_segmenter import StackSegmenter
+
+    def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
+        found = generator.generate(plane, limits).choose(
+            request.min_score, request.min_stability, smallest=request.smallest
+        )
+        return found.labels()
+
+    labels = np.zeros(image.shape, np.uint32)
+    frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
+    with explained(), progress_bar(len(frames), "Segmenting") as show:
+        for objects in StackSegmenter(find, link).steps(frames, np.moveaxis(labels, axis, 0)):
+            show(objects.done)
+    return labels, objects
+
+
+def _linker(kind: str) -> ThroughDepth | OverTime:
+    from napari_sam2.inference.depth import ThroughDepth
+    from napari_sam2.inference.over_time import OverTime
+
+    return OverTime() if kind == "t" else ThroughDepth()
+
+
+def _check_tracks(request: EverythingRequest, kind: str) -> None:
+    """Refuse outputs of tracks that cannot be written, before any work is done."""
+    for name, path in (("tracks", request.tracks), ("ctc", request.ctc)):
+        if path is None:
+            continue
+        if kind != "t":
+            raise InputError(f"--{name} is for time-lapses. Say --axis t, or leave it out.")
+        if not path.parent.is_dir():
+            raise InputError(f"There is no folder {path.parent}. Create it, or choose another.")
+    if request.tracks and request.tracks.is_dir():
+        raise InputError(f"{request.tracks} is a folder. Give --tracks the name of a file.")
+    if request.ctc and request.ctc.exists() and not request.ctc.is_dir():
+        raise InputError(f"{request.ctc} is a file. Give --ctc the name of a folder.")
+
+
+def _write_tracks(request: EverythingRequest, objects: StackObjects) -> list[str]:
+    lines = []
+    if request.tracks:
+        with (
+            replacing(request.tracks) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(("id", "t", "y", "x", "parent"))
+            for number, frame, *centre in objects.tracks.tolist():
+                parent = objects.parents.get(int(number), "")
+                writer.writerow((int(number), int(frame), *centre, parent))
+        lines.append(f"Tracks: {request.tracks}")
+    if request.ctc:
+        with explained():
+            write_ctc(request.ctc, objects.labels, objects.parents)
+        lines.append(f"Cell Tracking Challenge: {request.ctc}")
+    return lines

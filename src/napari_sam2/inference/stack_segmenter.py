@@ -1,0 +1,236 @@
+"""Find every object of a stack, without anyone clicking, and give each one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2.inference.depth import ThroughDepth
+from napari_sam2.inference.detections import Detections, Links
+from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.mask_generator import MaskGenerator
+from napari_sam2.inference.transforms import contrast_limits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Protocol
+
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.frames import ArrayLike
+
+    class Linker(Protocol):
+        """What joins detections: `ThroughDepth`, or `OverTime`."""
+
+        @property
+        def gap(self) -> int:
+            """How many frames in a row an object may be missed on."""
+            ...
+
+        def __call__(self, detections: Detections) -> Links:
+            """Link all detections."""
+            ...
+
+    class LabelArray(ArrayLike, Protocol):
+        """An array that can be written to."""
+
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+
+
+FindLabels = Callable[["NDArray[Any]", tuple[float, float]], "NDArray[np.integer[Any]]"]
+
+SAMPLED = 16  # planes that the contrast limits of a stack are taken from
+
+
+@dataclass(frozen=True, eq=False)
+class StackObjects:
+    """The objects of a stack, as far as they are found.
+
+    Attributes
+    ----------
+    labels : array-like of int, shape (T, Y, X)
+        0 is background. An object has the same number on every frame once all are done; until
+        then numbers are those of each frame by itself.
+    done, frames : int
+        How many frames were segmented, and how many there are.
+    tracks : array of float64, shape (N, 4)
+        (id, frame, row, column) of each object on each frame, as napari's Tracks layers take it.
+        Empty until all are done.
+    parents : dict of int to int
+        The mother's number for that of each daughter.
+    """
+
+    labels: LabelArray
+    done: int
+    frames: int
+    tracks: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    parents: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> dict[int, list[int]]:
+        """The mothers of each daughter, as napari's Tracks layers take them."""
+        return {daughter: [mother] for daughter, mother in self.parents.items()}
+
+
+class StackSegmenter:
+    """Finds every object of a stack, without anyone clicking, and gives each one number.
+
+    Each frame is searched by itself, and what was found is linked from frame to frame.
+
+    Parameters
+    ----------
+    find : MaskGenerator or callable
+        What searches a frame. A callable takes a plane, (Y, X) or (Y, X, 3), and its contrast
+        limits, and returns labels (Y, X) with 0 for background: a `MaskGenerator` with other
+        thresholds, say, or another program.
+    link : ThroughDepth or OverTime, optional
+        How the frames belong together: planes of a z-stack, as by default, or times.
+    smallest : int
+        For a `MaskGenerator`: masks of fewer pixels are left out, and smaller holes filled.
+    """
+
+    def __init__(
+        self, find: MaskGenerator | FindLabels, link: Linker | None = None, *, smallest: int = 0
+    ) -> None:
+        if isinstance(find, MaskGenerator):
+            generator = find
+
+            def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
+                return generator.generate(plane, limits).choose(smallest=smallest).labels()
+
+        self._find = find
+        self._link: Linker = link or ThroughDepth()
+
+    def segment(
+        self,
+        stack: ArrayLike | FrameSource,
+        labels: LabelArray | None = None,
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> StackObjects:
+        """Segment a stack.
+
+        Parameters
+        ----------
+        stack : array-like, shape (T, Y, X) or (T, Y, X, 3), or FrameSource
+            Anything with shape, dtype and indexing; read one plane at a time.
+        labels : array-like of int, shape (T, Y, X), optional
+            Where the labels go, such as a zarr array; by default a new array of uint32.
+        contrast_limits : tuple of float, optional
+            (low, high), mapped to black and white on every frame. By default 0 to 255 for uint8,
+            else the 0.1 and 99.9 percentiles of 16 planes.
+
+        Returns
+        -------
+        StackObjects
+            All objects, without overlaps.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When the stack or the labels have another shape or type, or there are more objects than
+            the labels' type has numbers.
+        """
+        for objects in self.steps(stack, labels, contrast_limits):  # noqa: B007
+            pass
+        return objects
+
+    def steps(
+        self,
+        stack: ArrayLike | FrameSource,
+        labels: LabelArray | None = None,
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> Iterator[StackObjects]:
+        """Segment frame by frame; takes and raises what `segment` does.
+
+        Stop iterating to cancel: what came stays, but is linked only at the end.
+
+        Returns
+        -------
+        iterator of StackObjects
+            After each frame, and at last with the objects linked.
+        """
+        source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
+        shape = (len(source), *source.plane_shape)
+        into: LabelArray = np.zeros(shape, np.uint32) if labels is None else labels
+        if tuple(into.shape) != shape or np.dtype(into.dtype).kind not in "ui":
+            raise ValueError(
+                f"The labels have shape {tuple(into.shape)} and dtype {into.dtype}. "
+                f"Give an array of integers of the stack's shape, {shape}."
+            )
+        return self._steps(source, into, contrast_limits or stack_limits(source))
+
+    def _steps(
+        self, source: FrameSource, labels: LabelArray, limits: tuple[float, float]
+    ) -> Iterator[StackObjects]:
+        frames, most = len(source), np.iinfo(np.dtype(labels.dtype)).max
+        detections = Detections(self._link.gap + 1)
+        for frame in range(frames):
+            found = np.asarray(self._find(source.plane(frame), limits))
+            if found.shape != source.plane_shape:
+                raise ValueError(
+                    f"What searches a plane gave labels of shape {found.shape} for one of "
+                    f"{source.plane_shape}. They must be alike."
+                )
+            numbered = detections.add(found)
+            _check_room(len(detections.areas[frame]), most)
+            labels[frame] = numbered
+            yield StackObjects(labels, frame + 1, frames)
+        links = self._link(detections)
+        _check_room(max((int(own.max(initial=0)) for own in links.ids), default=0), most)
+        tracks = _relabelled(labels, detections, links)
+        yield StackObjects(labels, frames, frames, tracks, links.parents)
+
+
+def stack_limits(source: FrameSource) -> tuple[float, float]:
+    """Contrast limits of a whole stack: one plane, such as the first, may be empty."""
+    count = min(len(source), SAMPLED)
+    frames = np.linspace(0, len(source) - 1, count).round().astype(int)
+    if source.dtype.kind == "b" or source.dtype == np.uint8:
+        frames = frames[:1]  # their limits do not depend on what is shown
+    return contrast_limits_of(np.stack([source.plane(int(frame)) for frame in frames]))
+
+
+def _check_room(count: int, most: int) -> None:
+    if count > most:
+        raise ValueError(
+            f"There are {count} objects, but the labels' type ends at {most}. Give uint32."
+        )
+
+
+def _relabelled(labels: LabelArray, detections: Detections, links: Links) -> NDArray[np.float64]:
+    """Number the objects of each frame as they are linked, and fill the gaps in them.
+
+    Where an object was missed, it is drawn as on the frame before the gap, moved along the line
+    between its centres, as far as nothing else is there.
+    """
+    seen: dict[int, tuple[int, NDArray[np.float64]]] = {}  # frame and centre
+    rows: list[tuple[float, ...]] = []
+    for frame, ids in enumerate(links.ids):
+        plane = np.asarray(labels[frame])
+        labels[frame] = np.concatenate([[0], ids])[plane].astype(plane.dtype)
+        for number, centre in zip(ids.tolist(), detections.centres[frame], strict=True):
+            if not number:
+                continue
+            last, start = seen.get(number, (frame, centre))
+            for missed in range(last + 1, frame):
+                step = (centre - start) * (missed - last) / (frame - last)
+                _draw_moved(labels, last, missed, number, step)
+                rows.append((number, missed, *(start + step)))
+            seen[number] = frame, centre
+            rows.append((number, frame, *centre))
+    return np.array(sorted(rows), dtype=float).reshape(-1, 4)
+
+
+def _draw_moved(
+    labels: LabelArray, last: int, missed: int, number: int, step: NDArray[np.float64]
+) -> None:
+    places = np.argwhere(np.asarray(labels[last]) == number) + step.round().astype(int)
+    plane = np.array(labels[missed])
+    inside = ((places >= 0) & (places < plane.shape)).all(axis=1)
+    rows, columns = places[inside].T
+    free = plane[rows, columns] == 0
+    plane[rows[free], columns[free]] = number
+    labels[missed] = plane

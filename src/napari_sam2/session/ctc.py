@@ -1,0 +1,81 @@
+"""Tracks in the format of the Cell Tracking Challenge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+MOST = 65535  # tracks, as masks have 16 bits
+
+
+def write_ctc(
+    folder: Path, labels: Any, parents: Mapping[int, int], *, truth: bool = False
+) -> None:
+    """Write tracks as the Cell Tracking Challenge takes them: a mask a frame, and a table.
+
+    In that format a track has no gaps: one that is absent for a while goes on as another one,
+    whose parent it is.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there. Files of the same names are replaced.
+    labels : array-like of int, shape (T, Y, X) or (T, Z, Y, X)
+        The tracks, read a frame at a time; 0 is background.
+    parents : mapping of int to int
+        The mother's label for that of each daughter.
+    truth : bool
+        Give files the names of a truth (``man_track``) rather than of results (``res_track``).
+
+    Raises
+    ------
+    ValueError
+        When there are more tracks than the format's 16 bits have numbers.
+    """
+    import tifffile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = len(labels)
+    present: dict[int, list[int]] = {}
+    for frame in range(frames):
+        for label in np.unique(np.asarray(labels[frame])).tolist():
+            if label:
+                present.setdefault(label, []).append(frame)
+    rows: list[tuple[int, int, int, int]] = []  # label, first frame, last frame, parent
+    names: list[dict[int, int]] = [{} for _ in range(frames)]
+    last: dict[int, int] = {}  # the number of each track's last piece
+    for label, seen in sorted(present.items(), key=lambda item: item[1]):
+        cuts = np.flatnonzero(np.diff(seen) > 1) + 1
+        parent = last.get(parents.get(label, 0), 0)
+        for piece in np.split(np.array(seen), cuts):
+            number = len(rows) + 1
+            rows.append((number, int(piece[0]), int(piece[-1]), parent))
+            for frame in piece:
+                names[frame][label] = number
+            parent = last[label] = number
+    if len(rows) > MOST:
+        raise ValueError(
+            f"There are {len(rows)} tracks, but the format ends at {MOST}. Write fewer frames."
+        )
+    digits = max(3, len(str(frames - 1)))
+    for frame, numbers in enumerate(names):
+        mask = _renamed(np.asarray(labels[frame]), numbers)
+        name = f"{'man_track' if truth else 'mask'}{frame:0{digits}d}.tif"
+        tifffile.imwrite(folder / name, mask, compression="zlib")
+    table = "".join(f"{' '.join(map(str, row))}\n" for row in rows)
+    (folder / f"{'man' if truth else 'res'}_track.txt").write_text(table, encoding="utf-8")
+
+
+def _renamed(plane: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[np.uint16]:
+    values, flat = np.unique(plane, return_inverse=True)
+    new = np.array([numbers.get(value, 0) for value in values.tolist()], np.uint16)
+    renamed: NDArray[np.uint16] = new[flat].reshape(plane.shape)
+    return renamed
