@@ -45,6 +45,17 @@ def test_zarr_images_become_ome_zarr_labels(images, quick, tmp_path):
     assert [axis["name"] for axis in axes] == ["y", "x"]
 
 
+@pytest.mark.parametrize("axis", ["z", "t"])
+def test_objects_of_a_stack_have_one_number(planes, quick, tmp_path, axis):
+    tifffile.imwrite(tmp_path / "stack.tif", planes)
+    report = do_job(job_for(tmp_path / "stack.tif"), replace(quick, axis=axis))
+    assert (report.status, report.message) == ("done", "")
+    labels = whole_labels(tmp_path / "stack_labels.tif")
+    assert labels.shape == planes.shape
+    assert set.intersection(*(set(np.unique(plane)) for plane in labels)) - {0}
+    assert report.objects < sum(len(np.unique(plane)) - 1 for plane in labels)
+
+
 def test_an_image_without_objects_is_done(quick, tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.zeros((64, 64), np.uint16))
     report = do_job(job_for(tmp_path / "flat.tif"), replace(quick, min_score=1))
@@ -57,11 +68,11 @@ def test_an_image_without_objects_is_done(quick, tmp_path):
         (lambda path: path.write_bytes(b"II*\0 torn"), "cannot be read as an image"),
         (lambda path: path.touch(), "is empty. Copy or save"),
         (lambda path: None, "There is no file"),
-        (lambda path: tifffile.imwrite(path, np.zeros((4, 32, 32), np.uint8)), "takes planes"),
+        (lambda path: tifffile.imwrite(path, np.zeros((2, 4, 32, 32), np.uint8)), "one stack of"),
         (lambda path: tifffile.imwrite(path, np.zeros((9, 9), np.complex64)), "holds complex64"),
     ],
 )
-def test_what_is_no_plane_is_reported_on_one_line(quick, tmp_path, write, message):
+def test_what_cannot_be_segmented_is_reported_on_one_line(quick, tmp_path, write, message):
     job = job_for(tmp_path / "odd.tif")
     write(job.source)
     report = do_job(job, quick)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tifffile
@@ -11,7 +9,6 @@ from typer.testing import CliRunner
 
 from napari_sam2 import MaskGenerator, OverTime, StackSegmenter
 from napari_sam2.cli import app
-from napari_sam2.cli.everything import EverythingRequest, stack_axis
 from napari_sam2.inference.found_masks import Candidates, FoundMask, Thresholds
 from napari_sam2.inference.image_files import OpenImage
 from napari_sam2.inference.runs import RunMask
@@ -134,8 +131,7 @@ def test_a_time_lapse_becomes_tracks(nano, tmp_path):
 )
 def test_the_file_says_what_the_axis_is(axes, said, wanted):
     image = OpenImage(np.zeros((3, 4, 5), np.uint8), axes, rgb=False)
-    request = EverythingRequest(Path("image.tif"), Path("labels.tif"), axis=said)
-    assert stack_axis(image, request) == wanted
+    assert image.stack_axis(said) == wanted
 
 
 @pytest.mark.parametrize(

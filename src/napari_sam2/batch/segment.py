@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_sam2.inference.image_files import (
-    InputError,
     open_image,
     write_labels,
     write_ome_zarr,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.batch.jobs import Job
+    from napari_sam2.inference.found_masks import Candidates
+    from napari_sam2.inference.image_files import OpenImage
     from napari_sam2.inference.mask_generator import MaskGenerator
 
 _MODEL = Lock()  # a cluster's workers may have several threads; the model is for one at a time
@@ -46,6 +47,8 @@ class BatchSettings:
         What a mask must reach; None for what is usual of the model.
     smallest : int
         In pixels; smaller objects are left out.
+    axis : {"z", "t"} or None
+        What the planes of stacks lie along; None for what each file says.
     threads : int
         Of the processor, for each worker. Another number rounds differently, so it does not follow
         from how many workers there are.
@@ -59,6 +62,7 @@ class BatchSettings:
     min_score: float | None = None
     min_stability: float | None = None
     smallest: int = 0
+    axis: Literal["z", "t"] | None = None
     threads: int = 1
 
 
@@ -112,18 +116,38 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.unsign
     import torch
 
     image = open_image(path)
-    if len(image.shape) > 2:
-        raise InputError(
-            f"The image has shape {image.shape}: batch takes planes. Save its planes as files of "
-            "their own, or carry objects through it with napari-sam2 segment --point."
-        )
     with _MODEL:
         torch.set_num_threads(settings.threads)
-        candidates = _generator(settings).generate(np.asarray(image.data))
+        generator = _generator(settings)
+        if len(image.shape) == 2:
+            labels = _chosen(generator.generate(np.asarray(image.data)), settings)
+        else:
+            labels = _stack(generator, image, settings)
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0)))), image.axes
+
+
+def _stack(
+    generator: MaskGenerator, image: OpenImage, settings: BatchSettings
+) -> NDArray[np.uint32]:
+    from napari_sam2.inference.depth import ThroughDepth
+    from napari_sam2.inference.frames import FrameSource
+    from napari_sam2.inference.over_time import OverTime
+    from napari_sam2.inference.stack_segmenter import StackSegmenter
+
+    axis, kind = image.stack_axis(settings.axis)
+    labels = np.zeros(image.shape, np.uint32)
+    StackSegmenter(
+        lambda plane, limits: _chosen(generator.generate(plane, limits), settings),
+        OverTime() if kind == "t" else ThroughDepth(),
+    ).segment(FrameSource(image.data, frame_axis=axis, rgb=image.rgb), np.moveaxis(labels, axis, 0))
+    return labels
+
+
+def _chosen(candidates: Candidates, settings: BatchSettings) -> NDArray[np.uint32]:
     found = candidates.choose(
         settings.min_score, settings.min_stability, smallest=settings.smallest
     )
-    return found.labels().astype(np.min_scalar_type(len(found))), image.axes
+    return found.labels()
 
 
 def do_job(job: Job, settings: BatchSettings) -> FileReport:

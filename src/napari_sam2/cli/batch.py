@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -70,6 +70,13 @@ def batch(
     smallest: Annotated[
         int, typer.Option(min=0, help="Leave out objects of fewer pixels, and fill smaller holes.")
     ] = 0,
+    axis: Annotated[
+        Literal["z", "t"] | None,
+        typer.Option(
+            help="What the planes of stacks lie along: depth or time.",
+            show_default="what each file says",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make labels again that are there.")
     ] = False,
@@ -112,6 +119,7 @@ def batch(
             min_score=min_score,
             min_stability=min_stability,
             smallest=smallest,
+            axis=axis,
             threads=threads,
         )
         work = Batch(inputs, output, settings, overwrite)

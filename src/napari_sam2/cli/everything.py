@@ -96,7 +96,7 @@ def run_everything(request: EverythingRequest) -> list[str]:
     flat = len(image.shape) == 2
     if flat and request.axis:
         raise InputError(f"{request.image} is one plane. Leave --axis out.")
-    axis, kind = (0, "") if flat else stack_axis(image, request)
+    axis, kind = (0, "") if flat else image.stack_axis(request.axis)
     _check_tracks(request, kind)
     with explained():
         link = _linker(kind)
@@ -129,29 +129,6 @@ def run_everything(request: EverythingRequest) -> list[str]:
     if objects and kind == "t":
         lines[0] = f"{count} tracks, {len(set(objects.parents.values()))} divisions"
     return [*lines, *(_write_tracks(request, objects) if objects else [])]
-
-
-def stack_axis(image: OpenImage, request: EverythingRequest) -> tuple[int, str]:
-    """The axis that the planes of a stack lie along, and whether it is z or t.
-
-    Raises
-    ------
-    InputError
-        When there are more axes, or none of them is named.
-    """
-    if len(image.shape) > 3:
-        raise InputError(
-            f"{request.image} has shape {image.shape}, but --everything takes a plane or one "
-            "stack of planes. Save the stack as an image of its own."
-        )
-    axis = next((axis for axis, name in enumerate(image.axes) if name in "ZT"), 0)
-    kind = request.axis or image.axes[axis].lower()
-    if kind not in ("z", "t"):
-        raise InputError(
-            f"The axes of {request.image} are called {image.axes}. Say with --axis z or --axis t "
-            "what its planes lie along."
-        )
-    return axis, kind
 
 
 def _plane(

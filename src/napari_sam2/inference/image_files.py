@@ -46,6 +46,38 @@ class OpenImage:
         """The shape without the colours."""
         return tuple(self.data.shape[: len(self.axes)])
 
+    def stack_axis(self, said: str | None = None) -> tuple[int, str]:
+        """The axis that the planes of a stack lie along, and what it is.
+
+        Parameters
+        ----------
+        said : {"z", "t"} or None
+            What it is; None for what the file says.
+
+        Returns
+        -------
+        int, {"z", "t"}
+            The axis, and what it is.
+
+        Raises
+        ------
+        InputError
+            When there are more axes, or none of them is named.
+        """
+        if len(self.shape) > 3:
+            raise InputError(
+                f"The image has shape {self.shape}, but a plane or one stack of planes is needed. "
+                "Save the stack as an image of its own."
+            )
+        axis = next((axis for axis, name in enumerate(self.axes) if name in "ZT"), 0)
+        kind = said or self.axes[axis].lower()
+        if kind not in ("z", "t"):
+            raise InputError(
+                f"The axes of the image are called {self.axes}. Say with --axis z or --axis t "
+                "what its planes lie along."
+            )
+        return axis, kind
+
 
 def open_image(path: Path) -> OpenImage:
     """Open an image, lazily where its format allows.
