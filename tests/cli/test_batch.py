@@ -35,13 +35,13 @@ def batch(*arguments):
 def test_images_become_labels_and_the_exit_code_says_whether_all_did(here, tmp_path):
     output, quick = tmp_path / "labels", ("--image-size", 64, "--points-per-side", 2)
     tifffile.imwrite(tmp_path / "a.tif", np.eye(64, dtype=np.uint8))
-    tifffile.imwrite(tmp_path / "b.tif", np.zeros((4, 64, 64), np.uint8))
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 4, 64, 64), np.uint8))
     options = (*quick, "--device", "cpu", "-o", output)
     result = batch(tmp_path, *options, "--workers", 3)
     assert result.exit_code == 1, result.output
     assert here == [("cpu", 1, 2, 3, None)]
     assert "1 segmented, 0 skipped as done before, 1 failed" in result.output
-    assert "b.tif: The image has shape (4, 64, 64)" in result.stderr
+    assert "b.tif: The image has shape (2, 4, 64, 64)" in result.stderr
     assert sorted(path.name for path in output.glob("*.*")) == [
         ".batch.lock",
         "a_labels.tif",
