@@ -91,6 +91,13 @@ def test_of_two_that_go_on_from_one_but_are_no_daughters_the_nearer_does():
     assert found.parents == {}
 
 
+def test_a_mask_that_falls_into_two_for_a_frame_is_no_division():
+    whole, parts = {1: (30, 40, 12)}, {2: (30, 33, 6), 3: (30, 48, 6)}
+    found = track(film(whole, whole, parts, whole, whole))
+    assert found.parents == {}
+    assert len(track(film(whole, whole, parts)).parents) == 2
+
+
 def test_without_divisions_a_daughter_is_another_object():
     mother, daughters = {1: (30, 40, 12)}, {2: (30, 31, 8), 3: (30, 49, 8)}
     truth = film(mother, mother, daughters, daughters)

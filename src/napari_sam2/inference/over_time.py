@@ -41,8 +41,8 @@ class OverTime:
     gap : int
         An object may be missed on so many frames in a row.
     divisions : bool
-        Whether objects divide. A track ends where its object divides, and two begin, both of them
-        smaller than it.
+        Whether objects divide. A track ends where its object divides, and two begin, both smaller
+        than it and found on more than one frame, unless the film ends.
     least_frames : int
         Tracks of fewer frames are left out, unless they come from a division or end in one.
 
@@ -106,8 +106,11 @@ class OverTime:
         following: dict[Node, list[Node]] = {
             node: sorted(tree.successors(node), key=partial(cost, node)) for node in tree.nodes
         }
+        last = len(places) - 1
         for mother, daughters in following.items():
-            if len(daughters) > 1 and not _is_division(detections, mother, daughters):
+            # a mask that falls into two on one frame is no division: daughters go on
+            lasting = all(following[each] or each[0] == last for each in daughters)
+            if len(daughters) > 1 and not (lasting and _is_smaller(detections, mother, daughters)):
                 del daughters[1:]
         return _numbered(detections, following, self.least_frames)
 
@@ -172,8 +175,8 @@ def _costs(detections: Detections, before: int, frame: int, reach: float) -> NDA
     return costs
 
 
-def _is_division(detections: Detections, mother: Node, daughters: list[Node]) -> bool:
-    """Whether sizes allow it: otherwise a neighbour came into view."""
+def _is_smaller(detections: Detections, mother: Node, daughters: list[Node]) -> bool:
+    """Whether daughters are smaller than their mother: otherwise a neighbour came into view."""
     whole = detections.areas[mother[0]][mother[1]]
     parts = [detections.areas[frame][place] for frame, place in daughters]
     return bool(max(parts) < 0.9 * whole)
