@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.model.neck import ImageFeatures
 
-SETTLED = 2  # times that a mask is asked for again from its own middle and box
 MOST_TILES = 3  # of a level that are tried for one object
 
 
@@ -139,7 +138,7 @@ class LargeImagePredictor:
         found = self._searched(placed, previous)
         if multimask:
             return self._ask(found.field, placed, True, previous)
-        return self._settled(found, placed) if previous is None else found
+        return found
 
     def _searched(self, placed: PlacedPrompts, previous: LargePrediction | None) -> LargePrediction:
         """The answer in the tile that suits the object.
@@ -152,7 +151,7 @@ class LargeImagePredictor:
         field = self.grid.tile(level, _middle(near), bounds)
         seen: set[Field] = set()  # of this level
         while True:
-            found = self._ask(field, placed, False, previous)
+            found = self._settled(field, placed, previous)
             seen.add(field)
             extent = found.extent
             if extent is None or field == self.grid.whole:
@@ -167,22 +166,21 @@ class LargeImagePredictor:
             else:
                 field = wanted
 
-    def _settled(self, found: LargePrediction, placed: PlacedPrompts) -> LargePrediction:
-        """The answer where it depends on the object, rather than on where that was clicked.
+    def _settled(
+        self, field: Field, placed: PlacedPrompts, previous: LargePrediction | None
+    ) -> LargePrediction:
+        """The answer in a field; to clicks on an object, one that depends less on where they are.
 
-        Clicks on an object alone are replaced by the middle and the box of the mask that they led
-        to. Other prompts say more than that, and stay.
+        They are replaced by the middle and the box of the mask that they led to. Other prompts say
+        more than that, and stay.
         """
+        found = self._ask(field, placed, False, previous)
         clicks = [each for each in placed.drawn if isinstance(each, PointPrompt) and each.positive]
-        if len(clicks) < len(placed.drawn) + len(placed.patches):
+        others = len(placed.drawn) - len(clicks) + len(placed.patches)
+        if found.extent is None or others or previous is not None:
             return found
-        settled = found
-        for _ in range(SETTLED):
-            extent = settled.extent
-            if extent is None:
-                return found
-            own = PlacedPrompts((PointPrompt(settled.middle), BoxPrompt(extent)), ())
-            settled = self._ask(found.field, own, False, None)
+        own = PlacedPrompts((PointPrompt(found.middle), BoxPrompt(found.extent)), ())
+        settled = self._ask(field, own, False, None)
         return settled if settled.covers(click.position for click in clicks) else found
 
     def _ask(
