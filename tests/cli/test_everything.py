@@ -87,10 +87,10 @@ def test_contradictions_end_with_one_line(plane, tmp_path, arguments, message):
 def test_a_stack_becomes_labels_that_go_through_it(nano, tmp_path):
     stack = generated_zstack((4, 96, 96), count=3)[0][0]
     image, output = tmp_path / "stack.tif", tmp_path / "labels.tif"
-    wanted = StackSegmenter(MaskGenerator(nano, 4), smallest=30).segment(stack).labels
+    wanted = StackSegmenter(MaskGenerator(nano, 8), smallest=30).segment(stack).labels
     assert wanted.any()
     tifffile.imwrite(image, stack, metadata={"axes": "ZYX"})
-    options = ("--points-per-side", 4, "--smallest", 30, "--device", "cpu")
+    options = ("--points-per-side", 8, "--smallest", 30, "--device", "cpu")
     result = segment(image, "--everything", *options, "-o", output)
     assert result.exit_code == 0, result.output
     np.testing.assert_array_equal(tifffile.imread(output), wanted)
@@ -100,11 +100,11 @@ def test_a_stack_becomes_labels_that_go_through_it(nano, tmp_path):
 def test_a_time_lapse_becomes_tracks(nano, tmp_path):
     film = dividing_nuclei((3, 1, 96, 96), count=3, divisions=0, seed=0)[0][:, 0]
     image, output = tmp_path / "film.tif", tmp_path / "labels.tif"
-    segmenter = StackSegmenter(MaskGenerator(nano, 4), OverTime(), smallest=30)
+    segmenter = StackSegmenter(MaskGenerator(nano, 8), OverTime(), smallest=30)
     wanted = segmenter.segment(film)
     assert wanted.labels.any()
     tifffile.imwrite(image, film, metadata={"axes": "TYX"})
-    options = ("--points-per-side", 4, "--smallest", 30, "--device", "cpu")
+    options = ("--points-per-side", 8, "--smallest", 30, "--device", "cpu")
     outputs = ("--tracks", tmp_path / "tracks.csv", "--ctc", tmp_path / "ctc")
     result = segment(image, "--everything", *options, *outputs, "-o", output)
     assert result.exit_code == 0, result.output

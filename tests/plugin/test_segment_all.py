@@ -91,7 +91,7 @@ def test_thresholds_move_without_the_model(open_all, qtbot, nano, monkeypatch):
 def test_sliders_begin_at_what_is_usual_and_stay_where_they_were_put(open_all, qtbot):
     _, dock = open_all(discs()[0])
     search(dock, qtbot)
-    assert (dock.choice.score.value(), dock.choice.stability.value()) == (0.3, 0.7)
+    assert (dock.choice.score.value(), dock.choice.stability.value()) == (0.5, 0.8)
     assert dock.choice.score.minimum() == 0.2
     dock.choice.score.setValue(0.6)
     search(dock, qtbot)
