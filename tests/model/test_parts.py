@@ -40,6 +40,14 @@ def test_attention_in_bfloat16_is_that_in_float32(queries, keys):
     torch.testing.assert_close(attention(*halves), mixed, atol=0.01, rtol=0.02)
 
 
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_attention_in_bfloat16_has_a_gradient_where_nothing_else_has_one(which):
+    tensors = [torch.randn(1, 1, n, 16).bfloat16() for n in (700, 600, 600)]
+    tensors[which].requires_grad_()
+    attention(*tensors).sum().backward()
+    assert tensors[which].grad is not None
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_values_may_be_narrower_than_keys(dtype):
     torch.manual_seed(0)

@@ -80,8 +80,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # (B, heads, Nq, C), (B, heads, Nk, C), (B, heads, Nk, M) -> (B, heads, Nq, M)
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(query, key, value)
+    learning = any(each.requires_grad for each in (query, key, value))
     query = query * query.shape[-1] ** -0.5
-    learning = query.requires_grad or key.requires_grad
     if learning or query.shape[-2] * key.shape[-2] <= MANY_SCORES:
         return (query @ key.mT).softmax(dim=-1) @ value
     mixed = value.new_empty(*query.shape[:-1], value.shape[-1])
