@@ -10,9 +10,10 @@ from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.batch.jobs import is_labels
-from napari_sam2.batch.segment import FileReport, count_objects, whole_labels
+from napari_sam2.batch.segment import FileReport, whole_labels
 from napari_sam2.checkpoints.replacing import remove, replacing
 from napari_sam2.inference.image_files import InputError
+from napari_sam2.inference.masks import count_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_sam2.inference.image_files import (
-    open_image,
-    write_labels,
-    write_ome_zarr,
-)
+from napari_sam2.inference.everything import EverythingSettings, compact, linker
+from napari_sam2.inference.image_files import open_image, write_labels, write_ome_zarr
+from napari_sam2.inference.masks import count_objects
 from napari_sam2.session.identity import identify_model
 
 if TYPE_CHECKING:
@@ -24,45 +22,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.batch.jobs import Job
-    from napari_sam2.inference.found_masks import Candidates
-    from napari_sam2.inference.image_files import OpenImage
     from napari_sam2.inference.mask_generator import MaskGenerator
 
 _MODEL = Lock()  # a cluster's workers may have several threads; the model is for one at a time
 
 
 @dataclass(frozen=True)
-class BatchSettings:
-    """What labels depend on, besides the image.
+class BatchSettings(EverythingSettings):
+    """How to segment many images: what labels depend on, besides the image.
 
     Attributes
     ----------
-    model, device : str
-        As `load_model` takes them.
-    image_size : int or None
-        Side of the model's input; None for its own.
-    points_per_side, crop_layers : int
-        As `MaskGenerator` takes them.
-    min_score, min_stability : float or None
-        What a mask must reach; None for what is usual of the model.
-    smallest : int
-        In pixels; smaller objects are left out.
-    axis : {"z", "t"} or None
-        What the planes of stacks lie along; None for what each file says.
     threads : int
         Of the processor, for each worker. Another number rounds differently, so it does not follow
         from how many workers there are.
     """
 
-    model: str = "nano"
-    device: str = "auto"
-    image_size: int | None = None
-    points_per_side: int = 32
-    crop_layers: int = 0
-    min_score: float | None = None
-    min_stability: float | None = None
-    smallest: int = 0
-    axis: Literal["z", "t"] | None = None
     threads: int = 1
 
 
@@ -120,34 +95,13 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.unsign
         torch.set_num_threads(settings.threads)
         generator = _generator(settings)
         if len(image.shape) == 2:
-            labels = _chosen(generator.generate(np.asarray(image.data)), settings)
+            labels = settings.labels_of(generator.generate(np.asarray(image.data)))
         else:
-            labels = _stack(generator, image, settings)
-    return labels.astype(np.min_scalar_type(int(labels.max(initial=0)))), image.axes
-
-
-def _stack(
-    generator: MaskGenerator, image: OpenImage, settings: BatchSettings
-) -> NDArray[np.uint32]:
-    from napari_sam2.inference.depth import ThroughDepth
-    from napari_sam2.inference.frames import FrameSource
-    from napari_sam2.inference.over_time import OverTime
-    from napari_sam2.inference.stack_segmenter import StackSegmenter
-
-    axis, kind = image.stack_axis(settings.axis)
-    labels = np.zeros(image.shape, np.uint32)
-    StackSegmenter(
-        lambda plane, limits: _chosen(generator.generate(plane, limits), settings),
-        OverTime() if kind == "t" else ThroughDepth(),
-    ).segment(FrameSource(image.data, frame_axis=axis, rgb=image.rgb), np.moveaxis(labels, axis, 0))
-    return labels
-
-
-def _chosen(candidates: Candidates, settings: BatchSettings) -> NDArray[np.uint32]:
-    found = candidates.choose(
-        settings.min_score, settings.min_stability, smallest=settings.smallest
-    )
-    return found.labels()
+            axis, kind = image.stack_axis(settings.axis)
+            labels = np.zeros(image.shape, np.uint32)
+            for _ in settings.stack_steps(generator, image, axis, linker(kind), labels):
+                pass
+    return compact(labels), image.axes
 
 
 def do_job(job: Job, settings: BatchSettings) -> FileReport:
@@ -193,11 +147,6 @@ def whole_labels(path: Path) -> NDArray[Any] | None:
         return None
 
 
-def count_objects(labels: NDArray[Any]) -> int:
-    """How many labels there are, 0 aside."""
-    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
-
-
 def one_line(error: Exception) -> str:
     """What an error says to a user."""
     from napari_sam2.inference.device import is_out_of_memory
@@ -212,14 +161,4 @@ def one_line(error: Exception) -> str:
 
 @lru_cache(maxsize=1)
 def _generator(settings: BatchSettings) -> MaskGenerator:
-    from napari_sam2.inference.load import load_model
-    from napari_sam2.inference.mask_generator import MaskGenerator
-
-    return MaskGenerator(
-        load_model(settings.model, settings.device, image_size=settings.image_size),
-        settings.points_per_side,
-        crop_layers=settings.crop_layers,
-        # nothing is chosen a second time, so no more is kept than was asked for
-        score_floor=settings.min_score or 0.0,
-        stability_floor=settings.min_stability or 0.0,
-    )
+    return settings.generator()

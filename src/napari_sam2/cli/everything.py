@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.cli.segment import is_large
+from napari_sam2.inference.everything import EverythingSettings, compact, linker
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
+from napari_sam2.inference.masks import count_objects
 from napari_sam2.session.ctc import write_ctc
 
 if TYPE_CHECKING:
@@ -28,28 +30,16 @@ if TYPE_CHECKING:
     from napari_sam2.inference.stack_segmenter import StackObjects
 
 
-@dataclass(frozen=True)
-class EverythingRequest:
+@dataclass(frozen=True, kw_only=True)
+class EverythingRequest(EverythingSettings):
     """What the command line asks for; the fields are its options.
 
     Attributes
     ----------
     image, output : Path
         The image, and the TIFF for its labels.
-    model, device : str
-        As ``load_model`` takes them.
-    image_size : int or None
-        Side of the model's input; None for its own.
-    points_per_side, crop_layers : int
-        As `MaskGenerator` takes them.
-    min_score, min_stability : float or None
-        What a mask must reach; None for what is usual of the model.
-    smallest : int
-        In pixels; smaller objects on a plane are left out.
     tiles : {"auto", "off"}
         Whether a plane much larger than the model's input is looked at in parts.
-    axis : {"z", "t"} or None
-        What a stack's planes lie along; None for what its file says.
     tracks, ctc : Path or None
         For a time-lapse, further outputs: a CSV of the tracks, and a folder in the format of the
         Cell Tracking Challenge.
@@ -57,16 +47,7 @@ class EverythingRequest:
 
     image: Path
     output: Path
-    model: str = "nano"
-    device: str = "auto"
-    image_size: int | None = None
-    points_per_side: int = 32
-    crop_layers: int = 0
-    min_score: float | None = None
-    min_stability: float | None = None
-    smallest: int = 0
     tiles: Literal["auto", "off"] = "auto"
-    axis: Literal["z", "t"] | None = None
     tracks: Path | None = None
     ctc: Path | None = None
 
@@ -99,32 +80,19 @@ def run_everything(request: EverythingRequest) -> list[str]:
     axis, kind = (0, "") if flat else image.stack_axis(request.axis)
     _check_tracks(request, kind)
     with explained():
-        link = _linker(kind)
-    from napari_sam2.inference.load import load_model
-    from napari_sam2.inference.mask_generator import MaskGenerator
-
-    with explained():
-        model = load_model(request.model, request.device, image_size=request.image_size)
-        generator = MaskGenerator(
-            model,
-            request.points_per_side,
-            crop_layers=request.crop_layers,
-            # nothing is chosen a second time, so no more is kept than was asked for
-            score_floor=request.min_score or 0.0,
-            stability_floor=request.min_stability or 0.0,
-        )
-    if flat and request.tiles == "auto" and is_large(image.shape, model):
+        link = linker(kind)
+        generator = request.generator()
+    if flat and request.tiles == "auto" and is_large(image.shape, generator.model):
         return _tiled(request, image, generator)
     if flat:
         labels, objects = _plane(request, image, generator), None
     else:
         labels, objects = _stack(request, image, generator, axis, link)
-    count = np.count_nonzero(np.bincount(labels.ravel())[1:])
-    labels = labels.astype(np.min_scalar_type(int(labels.max())))
-    write_labels(request.output, labels, image.axes)
+    count, written = count_objects(labels), compact(labels)
+    write_labels(request.output, written, image.axes)
     lines = [
         f"{count} objects",
-        f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
+        f"Labels of shape {written.shape}, {written.dtype}: {request.output}",
     ]
     if objects and kind == "t":
         lines[0] = f"{count} tracks, {len(set(objects.parents.values()))} divisions"
@@ -140,8 +108,7 @@ def _plane(
     with progress_bar(candidates.points, "Segmenting", "points") as show:
         for candidates in steps:
             show(candidates.decoded)
-    found = candidates.choose(request.min_score, request.min_stability, smallest=request.smallest)
-    return found.labels()
+    return request.labels_of(candidates)
 
 
 def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerator) -> list[str]:
@@ -180,28 +147,11 @@ def _stack(
     axis: int,
     link: ThroughDepth | OverTime,
 ) -> tuple[NDArray[np.uint32], StackObjects]:
-    from napari_sam2.inference.frames import FrameSource
-    from napari_sam2.inference.stack_segmenter import StackSegmenter
-
-    def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
-        found = generator.generate(plane, limits).choose(
-            request.min_score, request.min_stability, smallest=request.smallest
-        )
-        return found.labels()
-
     labels = np.zeros(image.shape, np.uint32)
-    frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
-    with explained(), progress_bar(len(frames), "Segmenting") as show:
-        for objects in StackSegmenter(find, link).steps(frames, np.moveaxis(labels, axis, 0)):
+    with explained(), progress_bar(image.shape[axis], "Segmenting") as show:
+        for objects in request.stack_steps(generator, image, axis, link, labels):
             show(objects.done)
     return labels, objects
-
-
-def _linker(kind: str) -> ThroughDepth | OverTime:
-    from napari_sam2.inference.depth import ThroughDepth
-    from napari_sam2.inference.over_time import OverTime
-
-    return OverTime() if kind == "t" else ThroughDepth()
 
 
 def _check_tracks(request: EverythingRequest, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,3 +74,8 @@ def half_precision(logits: NDArray[np.float32]) -> NDArray[np.float16]:
     # a logit just above 0 must not be rounded to 0
     half[(logits > 0) & (half <= 0)] = np.finfo(np.float16).smallest_subnormal
     return half
+
+
+def count_objects(labels: NDArray[np.integer[Any]]) -> int:
+    """How many labels there are, 0 aside."""
+    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
+from napari_sam2.inference.masks import count_objects
 from napari_sam2.plugin.coordinates import (
     StackGeometry,
     current_frame,
@@ -190,7 +191,7 @@ class SegmentAll:
                 choice.score, choice.stability, choice.overlap, choice.smallest
             )
             labels = chosen.labels()
-            yield _Shown(found, labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])))
+            yield _Shown(found, labels, count_objects(labels))
 
         self._chooser.start(job)
 
