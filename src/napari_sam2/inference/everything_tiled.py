@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,21 +18,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.fields import Field
     from napari_sam2.inference.found_masks import FoundMasks
-    from napari_sam2.inference.frames import ArrayLike
+    from napari_sam2.inference.frames import ArrayLike, WritableArray
     from napari_sam2.inference.mask_generator import MaskGenerator
-
-
-class WritableLabels(Protocol):
-    """What numpy arrays, memory maps and zarr arrays have in common."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(Y, X)."""
-        ...
-
-    def __getitem__(self, index: Any) -> Any: ...
-
-    def __setitem__(self, index: Any, value: Any) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,7 @@ class TilesDone:
 def label_everything(
     generator: MaskGenerator,
     plane: ArrayLike | Sequence[ArrayLike],
-    labels: WritableLabels,
+    labels: WritableArray,
     contrast_limits: tuple[float, float] | None = None,
     *,
     score_threshold: float | None = None,
@@ -106,7 +93,7 @@ def label_everything(
 def _labelled(
     generator: MaskGenerator,
     plane: LargePlane,
-    labels: WritableLabels,
+    labels: WritableArray,
     thresholds: tuple[float | None, float | None],
     smallest: int,
 ) -> Iterator[TilesDone]:

@@ -29,6 +29,12 @@ class ArrayLike(Protocol):
     def __getitem__(self, index: Any) -> Any: ...
 
 
+class WritableArray(ArrayLike, Protocol):
+    """An array that can be written to: numpy, a memory map, zarr."""
+
+    def __setitem__(self, index: Any, value: Any) -> None: ...
+
+
 class FrameSource:
     """The planes of a stack, read lazily.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_sam2.inference.frames import ArrayLike
+    from napari_sam2.inference.frames import ArrayLike, WritableArray
 
     class Linker(Protocol):
         """What joins detections: `ThroughDepth`, or `OverTime`."""
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
         def __call__(self, detections: Detections) -> Links:
             """Link all detections."""
             ...
-
-    class LabelArray(ArrayLike, Protocol):
-        """An array that can be written to."""
-
-        def __setitem__(self, index: Any, value: Any) -> None: ...
 
 
 FindLabels = Callable[["NDArray[Any]", tuple[float, float]], "NDArray[np.integer[Any]]"]
@@ -63,7 +58,7 @@ class StackObjects:
         The mother's number for that of each daughter.
     """
 
-    labels: LabelArray
+    labels: WritableArray
     done: int
     frames: int
     tracks: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
@@ -107,7 +102,7 @@ class StackSegmenter:
     def segment(
         self,
         stack: ArrayLike | FrameSource,
-        labels: LabelArray | None = None,
+        labels: WritableArray | None = None,
         contrast_limits: tuple[float, float] | None = None,
     ) -> StackObjects:
         """Segment a stack.
@@ -140,7 +135,7 @@ class StackSegmenter:
     def steps(
         self,
         stack: ArrayLike | FrameSource,
-        labels: LabelArray | None = None,
+        labels: WritableArray | None = None,
         contrast_limits: tuple[float, float] | None = None,
     ) -> Iterator[StackObjects]:
         """Segment frame by frame; takes and raises what `segment` does.
@@ -154,7 +149,7 @@ class StackSegmenter:
         """
         source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
         shape = (len(source), *source.plane_shape)
-        into: LabelArray = np.zeros(shape, np.uint32) if labels is None else labels
+        into: WritableArray = np.zeros(shape, np.uint32) if labels is None else labels
         if tuple(into.shape) != shape or np.dtype(into.dtype).kind not in "ui":
             raise ValueError(
                 f"The labels have shape {tuple(into.shape)} and dtype {into.dtype}. "
@@ -163,7 +158,7 @@ class StackSegmenter:
         return self._steps(source, into, contrast_limits or stack_limits(source))
 
     def _steps(
-        self, source: FrameSource, labels: LabelArray, limits: tuple[float, float]
+        self, source: FrameSource, labels: WritableArray, limits: tuple[float, float]
     ) -> Iterator[StackObjects]:
         frames, most = len(source), np.iinfo(np.dtype(labels.dtype)).max
         detections = Detections(self._link.gap + 1)
@@ -200,7 +195,7 @@ def _check_room(count: int, most: int) -> None:
         )
 
 
-def _relabelled(labels: LabelArray, detections: Detections, links: Links) -> NDArray[np.float64]:
+def _relabelled(labels: WritableArray, detections: Detections, links: Links) -> NDArray[np.float64]:
     """Number the objects of each frame as they are linked, and fill the gaps in them.
 
     Where an object was missed, it is drawn as on the frame before the gap, moved along the line
@@ -225,7 +220,7 @@ def _relabelled(labels: LabelArray, detections: Detections, links: Links) -> NDA
 
 
 def _draw_moved(
-    labels: LabelArray, last: int, missed: int, number: int, step: NDArray[np.float64]
+    labels: WritableArray, last: int, missed: int, number: int, step: NDArray[np.float64]
 ) -> None:
     places = np.argwhere(np.asarray(labels[last]) == number) + step.round().astype(int)
     plane = np.array(labels[missed])
