@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from napari_sam2.cli import options
 from napari_sam2.cli.batch import batch
 from napari_sam2.cli.errors import InputError, errors_on_one_line
 from napari_sam2.cli.models import models_app
@@ -71,18 +72,9 @@ def _segment(
             "(r0,c0,r1,c1 for a 2D image).",
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="A model's name, or the path of a checkpoint.")] = (
-        "nano"
-    ),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the model's input in pixels, a multiple of 32; a smaller one is faster "
-            "and gives other masks.",
-            show_default="the model's own",
-        ),
-    ] = None,
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    image_size: options.ImageSize = None,
     frame_axis: Annotated[
         int, typer.Option(help="The axis to propagate along, z or t; 0 is the first.")
     ] = 0,
@@ -130,26 +122,8 @@ def _segment(
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Least overlap with its object that the model expects of a mask.",
-            show_default="what suits the model",
-            rich_help_panel=_EVERYTHING,
-        ),
-    ] = None,
-    min_stability: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="How little a mask must depend on its threshold.",
-            show_default="what suits the model",
-            rich_help_panel=_EVERYTHING,
-        ),
-    ] = None,
+    min_score: Annotated[float | None, options.min_score(_EVERYTHING)] = None,
+    min_stability: Annotated[float | None, options.min_stability(_EVERYTHING)] = None,
     smallest: Annotated[
         int | None,
         typer.Option(
@@ -339,7 +313,7 @@ def _evaluate(
         int, typer.Option(min=0, help="At most so many objects on each plane; 0 is all of them.")
     ] = 20,
     seed: Annotated[int, typer.Option(help="Another seed draws other objects.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Measure how well MODEL finds the labelled objects of DATA from clicks and boxes."""
     with errors_on_one_line():

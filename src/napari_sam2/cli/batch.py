@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from napari_sam2.cli import options
 from napari_sam2.cli.errors import errors_on_one_line
 
 if TYPE_CHECKING:
@@ -25,18 +26,9 @@ def batch(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder for labels and the report.")
     ],
-    model: Annotated[str, typer.Option(help="A model's name, or the path of a checkpoint.")] = (
-        "nano"
-    ),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the model's input in pixels, a multiple of 32; a smaller one is faster "
-            "and gives other masks.",
-            show_default="the model's own",
-        ),
-    ] = None,
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    image_size: options.ImageSize = None,
     points_per_side: Annotated[
         int,
         typer.Option(
@@ -49,24 +41,8 @@ def batch(
             min=0, help="Ask again in 2 x 2 crops (1), and in 4 x 4 (2), for small objects."
         ),
     ] = 0,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Least overlap with its object that the model expects of a mask.",
-            show_default="what suits the model",
-        ),
-    ] = None,
-    min_stability: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="How little a mask must depend on its threshold.",
-            show_default="what suits the model",
-        ),
-    ] = None,
+    min_score: Annotated[float | None, options.min_score()] = None,
+    min_stability: Annotated[float | None, options.min_stability()] = None,
     smallest: Annotated[
         int, typer.Option(min=0, help="Leave out objects of fewer pixels, and fill smaller holes.")
     ] = 0,

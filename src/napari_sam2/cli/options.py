@@ -1,0 +1,40 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[str, typer.Option(help="A model's name, or the path of a checkpoint.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Side of the model's input in pixels, a multiple of 32; a smaller one is faster "
+        "and gives other masks.",
+        show_default="the model's own",
+    ),
+]
+
+
+def min_score(panel: str | None = None) -> Any:
+    """What a mask's score must reach; ``panel`` is where the help shows it."""
+    return typer.Option(
+        min=0,
+        max=1,
+        help="Least overlap with its object that the model expects of a mask.",
+        show_default="what suits the model",
+        rich_help_panel=panel,
+    )
+
+
+def min_stability(panel: str | None = None) -> Any:
+    """What a mask's stability must reach; ``panel`` is where the help shows it."""
+    return typer.Option(
+        min=0,
+        max=1,
+        help="How little a mask must depend on its threshold.",
+        show_default="what suits the model",
+        rich_help_panel=panel,
+    )
