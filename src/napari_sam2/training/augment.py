@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+WHOLE_SHARE = 0.3  # of the windows show nearly all of the plane, whatever the object's size
+BENDS = (3, 6)  # places a side that a window is bent at: fewest, most
+
+
+@dataclass(frozen=True, eq=False)
 class Window:
-    """A turned, stretched square on a plane.
+    """A turned, stretched, bent square on a plane.
 
     Attributes
     ----------
@@ -31,6 +35,9 @@ class Window:
         Quarter turns of what is drawn.
     flip : bool
         Whether left and right are swapped.
+    bend : array of float, shape (2, n, n), optional
+        How far a coarse grid of places is moved in y and in x, as shares of the sides; smooth
+        between them.
     """
 
     centre_yx: tuple[float, float]
@@ -38,6 +45,7 @@ class Window:
     angle: float
     quarters: int
     flip: bool
+    bend: NDArray[np.float32] | None = None
 
     def moved(self, random: Generator, amount: float) -> Window:
         """The window a moment later: shifted, turned and scaled a little."""
@@ -70,7 +78,7 @@ def window_on(
     Returns
     -------
     Window
-        Never larger than 1.1 times the plane, as the model sees whole planes.
+        Never larger than 1.1 times the plane.
     """
     rows, columns = np.nonzero(mask)
     pick = random.integers(len(rows))
@@ -78,8 +86,10 @@ def window_on(
     wanted = np.exp(random.uniform(*np.log(diameters)))
     stretch = np.exp(random.normal(0, 0.15))
     side = size * diameter / wanted
+    # a predictor squeezes the whole plane into a square
+    whole = random.uniform(0.8, 1.1) if random.random() < WHOLE_SHARE else None
     sides = [
-        float(min(side * s, 1.1 * n))
+        float(whole * n if whole else min(side * s, 1.1 * n))
         for s, n in zip((stretch, 1 / stretch), mask.shape, strict=True)
     ]
     centre = [
@@ -94,7 +104,16 @@ def window_on(
         angle=float(random.normal(0, 0.2)) if random.random() < 0.3 else 0.0,
         quarters=int(random.integers(4)),
         flip=random.random() < 0.5,
+        bend=_bend(random) if random.random() < 0.4 else None,
     )
+
+
+def _bend(random: Generator) -> NDArray[np.float32]:
+    count = int(random.integers(BENDS[0], BENDS[1] + 1))
+    # a third of the way to the next place at most, or shapes fold over
+    amount = random.uniform(0.05, 0.15) / count
+    places: NDArray[np.float32] = random.standard_normal((2, count, count), dtype=np.float32)
+    return np.float32(amount) * places.clip(-2, 2)
 
 
 def render(
@@ -138,6 +157,10 @@ def _sampling_grid(window: Window, size: int, shape: tuple[int, ...]) -> Tensor:
     if window.flip:
         columns = -columns
     rows, columns = rows.rot90(window.quarters), columns.rot90(window.quarters)
+    if window.bend is not None:
+        places = torch.from_numpy(window.bend)[None]
+        bent = F.interpolate(places, size=(size, size), mode="bicubic", align_corners=True)[0]
+        rows, columns = rows + bent[0], columns + bent[1]
     rows, columns = rows * window.sides_yx[0], columns * window.sides_yx[1]
     cos, sin = np.cos(window.angle), np.sin(window.angle)
     y = window.centre_yx[0] + cos * rows - sin * columns
@@ -157,11 +180,12 @@ class Look:
     stretch: bool
     noise: float
     blur: float
+    shading: NDArray[np.float32] | None
     tint: tuple[float, float, float]
 
 
 def random_look(random: Generator) -> Look:
-    """Draw inversion, gamma, contrast, noise, blur and colour."""
+    """Draw inversion, gamma, contrast, noise, blur, uneven light and colour."""
     tint = (1.0, 1.0, 1.0)
     if random.random() < 0.12:  # a colormap, or a channel of its own
         drawn = random.uniform(0, 1, 3)
@@ -175,8 +199,15 @@ def random_look(random: Generator) -> Look:
         stretch=random.random() < 0.6,
         noise=float(random.exponential(0.02)) if random.random() < 0.5 else 0.0,
         blur=float(random.uniform(0.5, 1.5)) if random.random() < 0.2 else 0.0,
+        shading=_shading(random) if random.random() < 0.2 else None,
         tint=tint,
     )
+
+
+def _shading(random: Generator) -> NDArray[np.float32]:
+    """Logarithms of the light at three by three places."""
+    places: NDArray[np.float32] = random.standard_normal((3, 3), dtype=np.float32)
+    return np.float32(random.uniform(0.1, 0.4)) * places
 
 
 def apply_look(image: Tensor, look: Look, random: Generator) -> Tensor:
@@ -185,6 +216,10 @@ def apply_look(image: Tensor, look: Look, random: Generator) -> Tensor:
     # a person sets contrast limits so that something is seen
     if look.stretch or high - low < 0.2:
         image = (image - low) / max(high - low, 1e-3)
+    if look.shading is not None:
+        places = torch.from_numpy(look.shading)[None, None]
+        light = F.interpolate(places, size=image.shape[1:], mode="bicubic", align_corners=True)
+        image = image * light[0].exp()
     image = ((image - look.low) / (look.high - look.low)).clamp(0, 1) ** look.gamma
     if look.invert:
         image = 1 - image

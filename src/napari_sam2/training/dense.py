@@ -48,10 +48,7 @@ def dense_targets(labels: Tensor) -> Tensor:
 
     # the mean position of each label, per image
     batch, height, width = coarse.shape
-    _, flat = torch.unique(
-        coarse + (coarse.max() + 1) * torch.arange(batch, device=labels.device)[:, None, None],
-        return_inverse=True,
-    )
+    flat = coarse + (coarse.max() + 1) * torch.arange(batch, device=labels.device)[:, None, None]
     ones = torch.ones(flat.numel(), device=labels.device)
     count = ones.new_zeros(int(flat.max()) + 1).index_add_(0, flat.flatten(), ones)
     offsets = []

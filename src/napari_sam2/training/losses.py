@@ -43,13 +43,17 @@ def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tens
     The single mask and the best of the three candidates learn the mask; every score learns its
     mask's IoU; presence learns whether the object is there. Absent objects teach presence alone.
     """
-    present = target.flatten(1).amax(dim=1) > 0.5
+    present = is_present(target)
     presence = F.binary_cross_entropy_with_logits(decoded.presence.float(), present.float())
-    if not present.any():
-        return presence
-    logits, target = decoded.logits[present].float(), target[present]
+    share = present / present.sum().clamp(min=1)  # of each object in the mean over those present
+    logits = decoded.logits.float()
     masks = mask_losses(logits, target, object_weight)
     with torch.no_grad():
         achieved = overlap(logits, target)
-    scores = (decoded.scores[present].float() - achieved).square().mean()
-    return (masks[:, 0] + masks[:, 1:].amin(dim=1)).mean() + scores + presence
+    scores = (decoded.scores.float() - achieved).square().mean(dim=1)
+    return (share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + scores)).sum() + presence
+
+
+def is_present(target: Tensor) -> Tensor:
+    """Whether coverage (N, h, w) shows an object, (N,) bool."""
+    return target.flatten(1).amax(dim=1) > 0.5

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_sam2.training.config import Stage
     from napari_sam2.training.data import LabelledStack
 
-SMALLEST = 64  # pixels of an object that is asked for: four cells of the decoder's mask
+SMALLEST = 32  # pixels of an object that is asked for: two cells of the decoder's mask
 ATTEMPTS = 200  # at a window with an object that can be asked for
 
 
@@ -37,21 +37,28 @@ class Batch:
         Intensities 0 to 1.
     labels : Tensor of int32, shape (B, T, S, S)
         Every labelled object, for dense targets.
-    masks : Tensor of bool, shape (N, T, S, S)
-        The objects to ask for.
+    objects : Tensor of int32, shape (N,)
+        The labels to ask for.
     owner : Tensor of int64, shape (N,)
         Which sequence each object belongs to.
     """
 
     images: Tensor
     labels: Tensor
-    masks: Tensor
+    objects: Tensor
     owner: Tensor
+
+    def masks(self, frame: int) -> Tensor:
+        """The objects to ask for on a frame, (N, S, S) bool."""
+        return self.labels[self.owner, frame] == self.objects[:, None, None]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        tensors = (self.images, self.labels, self.masks, self.owner)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in vars(self).values()))
+
+    def pin_memory(self) -> Batch:
+        """The same batch where a GPU copies from without waiting; what a DataLoader calls."""
+        return Batch(*(tensor.pin_memory() for tensor in vars(self).values()))
 
 
 class Samples(Dataset[Batch]):
@@ -106,7 +113,7 @@ class Samples(Dataset[Batch]):
         count, frames = (stage.videos, stage.frames) if video else (stage.images, 1)
         images: list[Tensor] = []
         labels: list[Tensor] = []
-        masks: list[Tensor] = []
+        objects: list[int] = []
         owner: list[int] = []
         attempts = 0
         while len(images) < count:
@@ -127,9 +134,12 @@ class Samples(Dataset[Batch]):
             owner += [len(images)] * len(chosen)
             images.append(sequence)
             labels.append(ids)
-            masks += [ids == value for value in chosen]
+            objects += chosen
         return Batch(
-            torch.stack(images), torch.stack(labels), torch.stack(masks), torch.tensor(owner)
+            torch.stack(images),
+            torch.stack(labels),
+            torch.tensor(objects, dtype=torch.int32),
+            torch.tensor(owner),
         )
 
     def _sequence(self, random: Generator, frames: int) -> tuple[Tensor, Tensor] | None:

@@ -51,15 +51,14 @@ def first_clicks(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 def boxes(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """A loosely drawn box around each mask (N, S, S): corners (N, 2, 2), labels (N, 2)."""
     size = masks.shape[-1]
-    corners = []
-    for mask in masks:
-        rows, columns = torch.nonzero(mask, as_tuple=True)
-        low = torch.stack([columns.min(), rows.min()]).float()
-        high = torch.stack([columns.max(), rows.max()]).float() + 1
-        noise = torch.randn(2, 2, generator=generator, device=masks.device).clamp(-2, 2)
-        corners.append(torch.stack([low, high]) + 0.06 * (high - low) * noise)
+    # (N, S) for x and for y, whether anything is there; to the first and past the last: (N, 2)
+    there = [masks.any(dim=1).float(), masks.any(dim=2).float()]
+    low = torch.stack([each.argmax(dim=1) for each in there], dim=1).float()
+    high = size - torch.stack([each.flip(1).argmax(dim=1) for each in there], dim=1).float()
+    noise = torch.randn(len(masks), 2, 2, generator=generator, device=masks.device).clamp(-2, 2)
+    corners = torch.stack([low, high], dim=1) + 0.06 * (high - low)[:, None] * noise
     labels = torch.tensor([[BOX_MIN, BOX_MAX]], device=masks.device).expand(len(masks), 2)
-    return torch.stack(corners).clamp(0, size), labels
+    return corners.clamp(0, size), labels
 
 
 def corrections(logits: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
 from napari_sam2.training.progress import Progress
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.saving import check_room, load_state
-from napari_sam2.training.steps import run_step
+from napari_sam2.training.steps import Chance, run_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_sam2.training.samples import Batch
 
 WARM_UP_STEPS = 100
-WEIGHT_DECAY = 0.02
+WEIGHT_DECAY = 0.1
 GRADIENT_LIMIT = 1.0
 MOST_FAILED = 20
 
@@ -211,29 +211,31 @@ class Trainer:
                     self._picture()
 
     def _batches(self, samples: Samples) -> Iterator[Batch]:
+        cores, on_gpu = os.cpu_count() or 1, self.device.type == "cuda"
         loader: DataLoader[Batch] = DataLoader(
             samples,
             batch_size=None,
             sampler=range(self.step * self.config.accumulate, len(samples)),
-            num_workers=max(1, min(8, (os.cpu_count() or 1) // 2)),
+            # a GPU leaves the processors to them; on the processor the model takes its share
+            num_workers=max(1, cores - 1 if on_gpu else min(8, cores // 2)),
             prefetch_factor=6,
+            pin_memory=on_gpu,
             worker_init_fn=_one_thread,
         )
         return iter(loader)
 
     def _train(self, stage: Stage, batches: list[Batch]) -> dict[str, float]:
-        generator = torch.Generator(self.device)
-        generator.manual_seed(hash((self.config.seed, self.stage, self.step)))
+        chance = Chance.of(hash((self.config.seed, self.stage, self.step)), self.device)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = stage.learning_rate * _schedule(self.step, stage.steps)
             optimizer.zero_grad()
-        figures: dict[str, list[float]] = {}
+        figures: dict[str, list[torch.Tensor]] = {}
         for batch in batches:
             with precision(self.device, self.dtype):
-                step = run_step(self.model, self.head, batch.to(self.device), stage, generator)
+                step = run_step(self.model, self.head, batch.to(self.device), stage, chance)
             (step.loss / len(batches)).backward()
-            for name, value in {"loss": step.loss.item(), **step.figures}.items():
+            for name, value in {"loss": step.loss.detach(), **step.figures}.items():
                 figures.setdefault(name, []).append(value)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters(), GRADIENT_LIMIT)
         self.failed = 0 if torch.isfinite(norm) else self.failed + 1
@@ -245,7 +247,7 @@ class Trainer:
                 f"The last {MOST_FAILED} steps gave no finite gradients: nothing is learned. Lower "
                 f"the learning_rate of the stage {stage.name!r}, or set precision = 'float32'."
             )
-        return {name: sum(values) / len(values) for name, values in figures.items()}
+        return {name: torch.stack(values).mean().item() for name, values in figures.items()}
 
     def _picture(self) -> None:
         """Draw what the model answers to clicks, or the foreground while it knows no clicks."""
