@@ -54,11 +54,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in vars(self).values()))
-
-    def pin_memory(self) -> Batch:
-        """The same batch where a GPU copies from without waiting; what a DataLoader calls."""
-        return Batch(*(tensor.pin_memory() for tensor in vars(self).values()))
+        return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 class Samples(Dataset[Batch]):

@@ -211,15 +211,14 @@ class Trainer:
                     self._picture()
 
     def _batches(self, samples: Samples) -> Iterator[Batch]:
-        cores, on_gpu = os.cpu_count() or 1, self.device.type == "cuda"
+        cores = os.cpu_count() or 1
         loader: DataLoader[Batch] = DataLoader(
             samples,
             batch_size=None,
             sampler=range(self.step * self.config.accumulate, len(samples)),
             # a GPU leaves the processors to them; on the processor the model takes its share
-            num_workers=max(1, cores - 1 if on_gpu else min(8, cores // 2)),
-            prefetch_factor=6,
-            pin_memory=on_gpu,
+            num_workers=max(1, cores - 1 if self.device.type == "cuda" else min(8, cores // 2)),
+            prefetch_factor=4,
             worker_init_fn=_one_thread,
         )
         return iter(loader)
