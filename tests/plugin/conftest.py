@@ -189,11 +189,11 @@ class FakeEngine(Engine):
         self.loaded.append(choice)
         return SimpleNamespace(note=self.model_note)
 
-    def _fake_predictor(self, model, frames, contrast_limits, memory_budget):
+    def _fake_predictor(self, model, source, memory_budget):
         self.threads.add(threading.get_ident())
-        self.limits.append(contrast_limits)
+        self.limits.append(source.contrast_limits)
         self.budgets.append(memory_budget)
-        self.predictors.append(ThresholdPredictor(frames, self.gate))
+        self.predictors.append(ThresholdPredictor(source.frames(), self.gate))
         return self.predictors[-1]
 
 

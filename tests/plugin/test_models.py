@@ -7,6 +7,7 @@ import torch
 
 from napari_sam2.inference.masks import intersection_over_union
 from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.tiling import LargeImagePredictor
 from napari_sam2.inference.video_predictor import VideoPredictor
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.values import ModelChoice
@@ -37,6 +38,24 @@ def test_the_dock_gives_what_the_predictor_gives(open_dock, tiny_model, discs, m
         found = opened.labels()[frame]
         assert intersection_over_union(found > 0, plane > 0) >= 0.99
         assert np.mean(found == plane) >= 0.999
+    assert messages == []
+
+
+def test_a_large_plane_is_looked_at_in_parts_and_saved_and_undone(open_dock, tiny_model, messages):
+    plane = np.random.default_rng(0).integers(0, 255, (300, 320), dtype=np.uint8)
+    opened = open_dock(plane, engine=Engine(load_model=lambda choice: tiny_model))
+    opened.points.add([210, 230])
+    opened.wait_idle()
+    limits = tuple(opened.viewer.layers["image"].contrast_limits)
+    predictor = LargeImagePredictor(tiny_model, plane, limits)
+    crop = predictor.predict([PointPrompt((210.0, 230.0))]).best
+    expected = np.zeros(plane.shape, dtype=bool)
+    expected[crop.slices] = crop.logits > 0
+    assert expected.any()
+    assert intersection_over_union(opened.labels() > 0, expected) >= 0.99
+    opened.controller.session.undo()
+    opened.wait_idle()
+    assert not opened.labels().any()
     assert messages == []
 
 

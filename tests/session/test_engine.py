@@ -6,6 +6,8 @@ import pytest
 
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.tiling import LargeImagePredictor
+from napari_sam2.inference.video_predictor import VideoPredictor
 from napari_sam2.session.engine import Engine, StackSource
 from napari_sam2.session.values import ModelChoice, StackKey
 
@@ -64,9 +66,9 @@ class Bench:
         self.loaded.append(choice)
         return choice.name
 
-    def make(self, model, frames, contrast_limits, memory_budget):
+    def make(self, model, source, memory_budget):
         self.budgets.append(memory_budget)
-        self.predictors.append(Recorder(frames))
+        self.predictors.append(Recorder(source.frames()))
         return self.predictors[-1]
 
 
@@ -357,3 +359,22 @@ def test_after_an_undone_pass_the_model_answers_as_if_it_had_never_been(tiny_mod
     steps.close()
     undone.memory = memory
     assert answers(undone) == expected
+
+
+def test_a_plane_much_larger_than_the_model_s_input_is_looked_at_in_parts(tiny_model):
+    plane = np.random.default_rng(0).integers(0, 255, (300, 320), dtype=np.uint8)
+    here = StackSource(StackKey("image", (0, 1), None), plane, False, (0.0, 255.0))
+    click = PointPrompt((210.0, 230.0))
+    engine = Engine(lambda choice: tiny_model)
+    (found,) = engine.run_frames(NANO, here, {(2, 0): (click,)}, {0})
+    expected = LargeImagePredictor(tiny_model, plane, (0.0, 255.0)).predict([click])
+    assert found.object_ids == (2,)
+    np.testing.assert_array_equal(found.crops[0].logits, expected.best.logits)
+    (carried,) = engine.propagate(NANO, here, {(2, 0): (click,)})
+    assert carried.crops == found.crops
+    small = StackSource(here.key, plane[:100, :100], False, (0.0, 255.0))
+    whole = PointPrompt((50.0, 50.0))
+    (found,) = engine.run_frames(NANO, small, {(1, 0): (whole,)}, {0})
+    video = VideoPredictor(tiny_model, small.data[None], (0.0, 255.0))
+    expected = video.add_prompts(1, 0, [whole])
+    np.testing.assert_array_equal(found.crops[0].logits, expected.crops[0].logits)

@@ -12,7 +12,6 @@ import numpy as np
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.cli.segment import is_large
 from napari_sam2.inference.everything import EverythingSettings, compact, linker
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
 from napari_sam2.inference.masks import count_objects
@@ -72,6 +71,8 @@ def run_everything(request: EverythingRequest) -> list[str]:
     OSError
         When the labels cannot be written.
     """
+    from napari_sam2.inference.tiling import is_large
+
     check_output(request.output, request.image)
     image = open_image(request.image)
     flat = len(image.shape) == 2

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from napari_sam2.inference.image_files import OpenImage
     from napari_sam2.inference.load import Model
 
-TILED = 2  # times as long as the model's input: from there on a plane is looked at in parts
-
 
 @dataclass(frozen=True)
 class Request:
@@ -102,16 +100,12 @@ def run(request: Request) -> list[str]:
     return [*lines, f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}"]
 
 
-def is_large(shape: tuple[int, ...], model: Model) -> bool:
-    """Whether a plane is looked at in parts, unless the user says otherwise."""
-    return max(shape) > TILED * model.config.image_size
-
-
 def _segmented(
     request: Request, image: OpenImage, placement: Placement, planes: int
 ) -> tuple[NDArray[np.unsignedinteger], str]:
     """The labels, and what the user should know of how they came about."""
     from napari_sam2.inference.load import load_model
+    from napari_sam2.inference.tiling import is_large
 
     with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)

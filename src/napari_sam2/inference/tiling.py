@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from napari_sam2.model.neck import ImageFeatures
 
 MOST_TILES = 3  # of a level that are tried for one object
+LARGE = 2  # times the side of the model's input: longer planes are looked at in parts
+
+
+def is_large(shape: tuple[int, ...], model: Model) -> bool:
+    """Whether a plane (Y, X) is looked at in parts, unless the user says otherwise."""
+    return max(shape[:2]) > LARGE * model.config.image_size
 
 
 class LargeImagePredictor:

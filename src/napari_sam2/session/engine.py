@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from napari_sam2.inference.channels import Channel
+    from napari_sam2.inference.large_plane_objects import LargePlaneObjects
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
-    from napari_sam2.inference.tracks import Snapshot
     from napari_sam2.inference.video_predictor import Direction, VideoPredictor
     from napari_sam2.session.log import Run
     from napari_sam2.session.values import ModelChoice, StackKey
+
+    Predictor = VideoPredictor | LargePlaneObjects
 
 # what a run says of models, images and prompts that cannot be used
 FORESEEN = (ValueError, TypeError, OSError)
@@ -83,8 +85,8 @@ class Memory:
         The model.
     source : StackSource
         The stack.
-    snapshot : Snapshot
-        What its predictor knew.
+    snapshot : object
+        What its predictor knew, as its own `restore` takes it.
     sent : mapping of (int, int) to (tuple of Prompt, int or None)
         The prompts that the predictor was given for each (object, frame), and the candidate that
         was chosen for them.
@@ -92,7 +94,7 @@ class Memory:
 
     model: ModelChoice
     source: StackSource
-    snapshot: Snapshot
+    snapshot: Any
     sent: Mapping[tuple[int, int], tuple[tuple[Prompt, ...], int | None]]
 
     def serves(self, model: ModelChoice, source: StackSource) -> bool:
@@ -110,17 +112,15 @@ def _load_model(choice: ModelChoice) -> Any:
     return load_model(choice.name, choice.device, choice.precision, choice.image_size)
 
 
-def _make_predictor(
-    model: Any,
-    frames: FrameSource,
-    contrast_limits: tuple[float, float] | None,
-    memory_budget: int | None,
-) -> VideoPredictor:
+def _make_predictor(model: Any, source: StackSource, memory_budget: int | None) -> Predictor:
+    from napari_sam2.inference.large_plane_objects import LargePlaneObjects
+    from napari_sam2.inference.tiling import LargeImagePredictor, is_large
     from napari_sam2.inference.video_predictor import VideoPredictor
 
-    return VideoPredictor(
-        model, frames, contrast_limits=contrast_limits, memory_budget=memory_budget
-    )
+    limits = source.contrast_limits
+    if source.key.frame_axis is None and is_large(source.data.shape, model):
+        return LargePlaneObjects(LargeImagePredictor(model, source.data, limits, memory_budget))
+    return VideoPredictor(model, source.frames(), limits, memory_budget=memory_budget)
 
 
 class Engine:
@@ -135,7 +135,7 @@ class Engine:
     load_model : callable
         Makes a model from a `ModelChoice`.
     make_predictor : callable
-        Makes a predictor from a model, a `FrameSource`, contrast limits and a memory budget.
+        Makes a predictor from a model, a `StackSource` and a memory budget.
 
     Attributes
     ----------
@@ -150,9 +150,7 @@ class Engine:
     def __init__(
         self,
         load_model: Callable[[ModelChoice], Any] = _load_model,
-        make_predictor: Callable[
-            [Any, FrameSource, tuple[float, float] | None, int | None], VideoPredictor
-        ] = _make_predictor,
+        make_predictor: Callable[[Any, StackSource, int | None], Predictor] = _make_predictor,
     ) -> None:
         self._load_model = load_model
         self._make_predictor = make_predictor
@@ -162,7 +160,7 @@ class Engine:
         self.memory_budget: int | None = None
         self._budget: int | None = None  # of the predictor
         self._source: StackSource | None = None
-        self._predictor: VideoPredictor | None = None
+        self._predictor: Predictor | None = None
         self._blank: Memory | None = None  # of the predictor before its first prompt
         self._held: Memory | None = None  # what the predictor knows now
         self._sent: dict[tuple[int, int], tuple[tuple[Prompt, ...], int | None]] = {}
@@ -302,15 +300,13 @@ class Engine:
             )
 
     @contextmanager
-    def _prepared(self, choice: ModelChoice, source: StackSource) -> Iterator[VideoPredictor]:
+    def _prepared(self, choice: ModelChoice, source: StackSource) -> Iterator[Predictor]:
         self.load(choice)
         known = source.same_pixels(self._source) and self._budget == self.memory_budget
         if self._predictor is None or not known:
             self._forget_predictor()
             self._budget = self.memory_budget
-            self._predictor = self._make_predictor(
-                self._model, source.frames(), source.contrast_limits, self._budget
-            )
+            self._predictor = self._make_predictor(self._model, source, self._budget)
             self._source = source
             self._blank = self._held = Memory(choice, source, self._predictor.snapshot(), {})
         start = self.memory
@@ -342,7 +338,7 @@ class Engine:
 
     def _send(
         self,
-        predictor: VideoPredictor,
+        predictor: Predictor,
         prompts: Mapping[tuple[int, int], tuple[Prompt, ...]],
         choices: Mapping[tuple[int, int], int],
         frames: Collection[int],
