@@ -11,6 +11,7 @@ from tests.plugin.conftest import discs
 
 from napari_sam2.inference import load
 from napari_sam2.inference.mask_generator import MaskGenerator
+from napari_sam2.plugin.coordinates import part_in_view, stack_geometry
 from napari_sam2.plugin.segment_all import LABELS_NAME
 from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
 
@@ -137,6 +138,59 @@ def test_each_plane_is_shown_in_the_same_layer(open_all, qtbot):
     found = viewer.layers["mine"].data
     np.testing.assert_array_equal(found[0], first)
     assert found[1].any()
+
+
+def test_only_the_part_in_view_is_searched_and_the_rest_stays(open_all, qtbot, nano):
+    stack = np.tile(discs(2), (1, 4, 4))  # 256 x 256
+    viewer, dock = open_all(stack)
+    viewer.dims.set_current_step(0, 1)
+    search(dock, qtbot)
+    before = shown(viewer)[1].copy()
+    viewer.camera.center, viewer.camera.zoom = (0, 64, 64), 8
+    viewer.window._qt_viewer.canvas.on_draw(None)
+    dock.search.in_view.setChecked(True)
+    part = part_in_view(
+        viewer.dims, viewer.layers[0], stack_geometry(viewer.dims, viewer.layers[0])
+    )
+    assert all(0 <= each.start < each.stop < 256 for each in part)
+    search(dock, qtbot)
+    after = shown(viewer)[1]
+    limits = tuple(viewer.layers[0].contrast_limits)
+    candidates = MaskGenerator(nano, 6).generate(stack[1][part], limits)
+    wanted = candidates.choose(candidates.usual.score, candidates.usual.stability, 0.7).labels()
+    assert wanted.any()
+    np.testing.assert_array_equal(after[part] > 0, wanted > 0)
+    elsewhere = np.ones(before.shape, dtype=bool)
+    elsewhere[part] = False
+    np.testing.assert_array_equal(after[elsewhere], before[elsewhere])
+    assert after[part][wanted > 0].min() > after[elsewhere].max()
+
+
+def test_the_part_in_view_of_a_pyramid_in_colours(open_all, qtbot):
+    base = np.tile(discs(1)[0], (16, 16))[..., None].repeat(3, axis=-1)  # 1024 x 1024
+    viewer, _ = open_all([base, base[::2, ::2], base[::4, ::4]], rgb=True, multiscale=True)
+    image = viewer.layers[0]
+    viewer.camera.center, viewer.camera.zoom = (0, 512, 512), 0.25
+    viewer.window._qt_viewer.canvas.on_draw(None)
+    assert image.data_level
+    whole = part_in_view(viewer.dims, image, stack_geometry(viewer.dims, image))
+    assert whole == (slice(0, 1024), slice(0, 1024))
+    viewer.camera.zoom = 8
+    viewer.window._qt_viewer.canvas.on_draw(None)
+    rows, columns = part_in_view(viewer.dims, image, stack_geometry(viewer.dims, image))
+    for part in (rows, columns):
+        assert 300 < part.start < 512 < part.stop < 700
+
+
+def test_an_image_out_of_view_is_said(open_all, qtbot, messages):
+    viewer, dock = open_all(discs()[0])
+    viewer.camera.center = (0, 5000, 5000)
+    viewer.window._qt_viewer.canvas.on_draw(None)
+    dock.search.in_view.setChecked(True)
+    search(dock, qtbot)
+    assert len(messages) == 1
+    assert "is in view. Move it there" in messages[0][1]
+    assert LABELS_NAME not in viewer.layers
 
 
 def test_an_error_is_told(open_all, qtbot, monkeypatch, messages):

@@ -35,6 +35,26 @@ class WritableArray(ArrayLike, Protocol):
     def __setitem__(self, index: Any, value: Any) -> None: ...
 
 
+WHOLE = (slice(None), slice(None))
+
+
+class OneFrame:
+    """A plane as a stack of one frame; nothing is read before it is indexed.
+
+    Parameters
+    ----------
+    plane : array-like, shape (Y, X) or (Y, X, C)
+        Anything with ``shape``, ``dtype`` and indexing.
+    """
+
+    def __init__(self, plane: ArrayLike) -> None:
+        self._plane, self.dtype = plane, plane.dtype
+        self.shape = (1, *plane.shape)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> Any:
+        return self._plane[index[1:]]
+
+
 class FrameSource:
     """The planes of a stack, read lazily.
 
@@ -95,19 +115,24 @@ class FrameSource:
         self.dtype = dtype
         self._index: list[Any] = [fixed.get(axis, slice(None)) for axis in range(len(shape))]
         self._frame_axis = frame_axis
-        plane = [n for axis, n in enumerate(shape) if axis != frame_axis and axis not in fixed]
-        self.plane_shape: tuple[int, int] = (plane[0], plane[1])
+        first, second = (
+            axis for axis in range(len(shape) - self.rgb) if axis not in (frame_axis, *fixed)
+        )
+        self._plane_axes = first, second
+        self.plane_shape: tuple[int, int] = (shape[first], shape[second])
 
     def __len__(self) -> int:
         return int(self.data.shape[self._frame_axis])
 
-    def plane(self, frame: int) -> NDArray[Any]:
-        """Read one plane.
+    def plane(self, frame: int, part: tuple[slice, slice] = WHOLE) -> NDArray[Any]:
+        """Read one plane, or a part of it.
 
         Parameters
         ----------
         frame : int
             Index along the frame axis, from 0.
+        part : tuple of slice
+            Rows and columns.
 
         Returns
         -------
@@ -123,6 +148,8 @@ class FrameSource:
             raise IndexError(f"There is no frame {frame}: the stack has {len(self)}, from 0.")
         index = list(self._index)
         index[self._frame_axis] = frame
+        for axis, some in zip(self._plane_axes, part, strict=True):
+            index[axis] = some
         plane = np.asarray(self.data[tuple(index)])
         return plane[..., :3] if self.rgb else plane
 

@@ -187,6 +187,31 @@ def current_frame(dims: Dims, image: Image, geometry: StackGeometry) -> int:
     return 0 if axis is None else slider_index(dims, image, geometry.shape)[axis]
 
 
+def part_in_view(dims: Dims, image: Image, geometry: StackGeometry) -> tuple[slice, slice]:
+    """Rows and columns of the plane that the canvas shows; all of them in a 3D view.
+
+    Raises
+    ------
+    ValueError
+        When it shows none.
+    """
+    if dims.ndisplay != 2:
+        return slice(0, geometry.plane_shape[0]), slice(0, geometry.plane_shape[1])
+    # of a pyramid, napari counts in pixels of the level that is drawn; the last ones are included
+    factors = (
+        image.downsample_factors[image.data_level] if image.multiscale else np.ones(image.ndim)
+    )
+    first = image.corner_pixels[0] * factors
+    last = (image.corner_pixels[1] + 1) * factors
+    rows, columns = (
+        slice(int(first[axis]), min(int(np.ceil(last[axis])), geometry.shape[axis]))
+        for axis in geometry.key.plane_axes
+    )
+    if rows.stop - rows.start < 2 or columns.stop - columns.start < 2:
+        raise ValueError(f"Nothing of “{image.name}” is in view. Move it there: Ctrl+0 does.")
+    return rows, columns
+
+
 def is_shown(dims: Dims, layer: Layer, geometry: StackGeometry, frame: int) -> bool:
     """Whether a frame is part of what the viewer shows of a layer of the image's shape."""
     here = slider_index(dims, layer, geometry.shape)

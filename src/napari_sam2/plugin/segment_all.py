@@ -9,10 +9,12 @@ import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
+from napari_sam2.inference.frames import WHOLE
 from napari_sam2.inference.masks import count_objects
 from napari_sam2.plugin.coordinates import (
     StackGeometry,
     current_frame,
+    part_in_view,
     placement,
     stack_geometry,
 )
@@ -46,12 +48,13 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """Masks of a plane, and where they are to be shown."""
+    """Masks of a plane or a part of it, and where they are to be shown."""
 
     candidates: Candidates
     image: Image
     geometry: StackGeometry
     frame: int
+    part: tuple[slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,7 @@ class SegmentAll:
         self._loaded: tuple[ModelChoice, Any] | None = None
         self._found: _Found | None = None
         self._choice: Choice | None = None
+        self._offset: int | None = None  # what is added to labels; None until the first are shown
         self._again = False  # whether to choose once more: something has changed meanwhile
         self._finder, self._chooser = JobRunner(), JobRunner()
         self._finder.yielded.connect(self._on_step)
@@ -113,19 +117,39 @@ class SegmentAll:
         """Use another model from the next search on."""
         self.model = choice
 
-    def search(self, image: Image, points_per_side: int, crop_layers: int) -> None:
-        """Search the plane in view; does nothing while a search is under way."""
+    def search(
+        self, image: Image, points_per_side: int, crop_layers: int, in_view: bool = False
+    ) -> None:
+        """Search a plane; does nothing while a search is under way.
+
+        Parameters
+        ----------
+        image : Image
+            The image whose plane is shown.
+        points_per_side, crop_layers : int
+            As `MaskGenerator` takes them.
+        in_view : bool
+            Show the model that part of the plane alone that the canvas shows, and leave labels
+            elsewhere as they are.
+        """
         if self._finder.is_busy:
             return
         dims = self._viewer.dims
         geometry = stack_geometry(dims, image)
         frame = current_frame(dims, image, geometry)
         source = stack_source(image, geometry.key, None)
-        self._found = None
+        part = WHOLE
+        if in_view:
+            try:
+                part = part_in_view(dims, image, geometry)
+            except ValueError as error:
+                self.failed.emit(error)
+                return
+        self._found, self._offset = None, None
 
         def job() -> Iterator[object]:
-            for candidates in self._steps(source, frame, points_per_side, crop_layers):
-                yield _Found(candidates, image, geometry, frame)
+            for candidates in self._steps(source, frame, part, points_per_side, crop_layers):
+                yield _Found(candidates, image, geometry, frame, part)
 
         self.status_changed.emit("Encoding the plane")
         self.running_changed.emit(True)
@@ -146,7 +170,12 @@ class SegmentAll:
         self._chooser.close()
 
     def _steps(
-        self, source: StackSource, frame: int, points_per_side: int, crop_layers: int
+        self,
+        source: StackSource,
+        frame: int,
+        part: tuple[slice, slice],
+        points_per_side: int,
+        crop_layers: int,
     ) -> Iterator[Candidates]:
         # torch takes seconds to import, and the window must not wait for it
         from napari_sam2.inference.load import load_model
@@ -158,7 +187,7 @@ class SegmentAll:
             loaded = load_model(chosen.name, chosen.device, chosen.precision, chosen.image_size)
             self._loaded = chosen, loaded
         generator = MaskGenerator(self._loaded[1], points_per_side, crop_layers=crop_layers)
-        plane = source.frames().plane(frame)
+        plane = source.frames().plane(frame, part)
         yield from generator.steps(plane, source.contrast_limits)
 
     def _on_step(self, step: object) -> None:
@@ -204,12 +233,39 @@ class SegmentAll:
         layer = self._layer(found)
         if layer is None:
             return
-        everywhere = slice(None), slice(None)
-        layer.data[found.geometry.index(found.frame, everywhere)] = step.labels
+        if self._offset is None:
+            self._offset = self._largest_elsewhere(layer, found)
+        labels = step.labels
+        labels[labels > 0] += np.uint32(self._offset)
+        if labels.max() > np.iinfo(layer.data.dtype).max:
+            self.failed.emit(
+                ValueError(
+                    f"The layer “{layer.name}” cannot hold more labels. Save it and delete it; the "
+                    "next search makes a new one."
+                )
+            )
+            return
+        layer.data[found.geometry.index(found.frame, found.part)] = labels
         layer.refresh(thumbnail=False, highlight=False, extent=False)
         self.status_changed.emit(
             f"{step.count} objects, of {len(found.candidates.masks)} masks found"
         )
+
+    @staticmethod
+    def _largest_elsewhere(layer: Labels, found: _Found) -> int:
+        """The largest label of the plane beyond the part that is written."""
+        if found.part == WHOLE:
+            return 0
+        height, width = found.geometry.plane_shape
+        rows, columns = found.part
+        around = (
+            (slice(0, rows.start), slice(0, width)),
+            (slice(rows.stop, height), slice(0, width)),
+            (rows, slice(0, columns.start)),
+            (rows, slice(columns.stop, width)),
+        )
+        indices = (found.geometry.index(found.frame, part) for part in around)
+        return max(int(np.max(layer.data[index], initial=0)) for index in indices)
 
     def _on_chooser_free(self) -> None:
         if self._again:

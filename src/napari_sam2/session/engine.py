@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_sam2.inference.channels import ChannelBlend
-from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.frames import FrameSource, OneFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -71,7 +69,7 @@ class StackSource:
         """Read the planes one at a time."""
         key, data = self.key, self.data
         if key.frame_axis is None:
-            return FrameSource(np.asarray(data)[np.newaxis], frame_axis=0, rgb=self.rgb)
+            return FrameSource(OneFrame(data), frame_axis=0, rgb=self.rgb)
         return FrameSource(data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb)
 
 

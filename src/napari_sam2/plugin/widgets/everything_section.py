@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QProgressBar, QPushButton, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QProgressBar, QPushButton, QSpinBox
 from superqt import QLabeledDoubleSlider
 
 from napari_sam2.plugin.segment_all import Choice
@@ -35,8 +35,9 @@ class SearchSection(Section):
         self.points.setValue(32)
         self.crops = QComboBox()
         self.crops.addItems(_CROPS)
+        self.in_view = QCheckBox("only the part in view")
         self.search = QPushButton("Segment all")
-        self.search.setToolTip("Search the plane in view.")
+        self.search.setToolTip("Search the plane that is shown.")
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop; what was found stays.")
         self.cancel.setEnabled(False)
@@ -58,6 +59,12 @@ class SearchSection(Section):
             self.crops,
             tip="Parts of the plane are looked at enlarged, too, where objects are small. Each "
             "part takes as long as the whole plane.",
+        )
+        self.add_row(
+            "",
+            self.in_view,
+            tip="Zoom in, and the model sees what you see, enlarged; labels elsewhere stay. For "
+            "planes much larger than the model's input.",
         )
         self.add_row("", self.search, self.cancel, even=True)
         self.add_row("", self.progress)

@@ -78,5 +78,8 @@ class SegmentAllWidget(Docked):
             self.search.status.setText("There is no image. Drag a file into the window.")
             return
         self.segmentation.search(
-            image, self.search.points.value(), self.search.crops.currentIndex()
+            image,
+            self.search.points.value(),
+            self.search.crops.currentIndex(),
+            self.search.in_view.isChecked(),
         )
