@@ -221,8 +221,8 @@ def test_settling_keeps_what_was_clicked(tiny_model):
     assert nothing.extent is None
     assert nothing.best.logits.size == 0
     found = large.predict([PointPrompt((100, 109))])
-    assert found.covers([(100, 109)])
-    assert not found.covers([(100, 109), (100, 120)])
+    assert found.covers((100, 109))
+    assert not found.covers((100, 120))
 
 
 def test_mistakes_are_named(predictors, tiny_model, plane):
@@ -255,3 +255,14 @@ def test_nano_finds_discs_across_borders(nano):
         assert intersection_over_union(*sides) > 0.9
         assert intersection_over_union(sides[0], disc) > 0.6
     assert large.features.encoded <= 6
+
+
+def test_one_click_means_the_likeliest_and_is_asked_again_where_that_is_as_good(tiny_model, plane):
+    large = LargeImagePredictor(tiny_model, plane, store=None)
+    click = PointPrompt((150, 220))
+    three = large.predict([click], multimask=True)
+    found = large.predict([click])
+    assert len(found.scores) == 1
+    assert found.scores[0] >= three.scores.max()
+    if found.field == three.field and found.scores[0] == three.scores.max():
+        np.testing.assert_array_equal(found.logits[0], three.logits[three.scores.argmax()])

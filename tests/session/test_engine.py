@@ -372,7 +372,7 @@ def test_a_plane_much_larger_than_the_model_s_input_is_looked_at_in_parts(tiny_m
     np.testing.assert_array_equal(found.crops[0].logits, expected.best.logits)
     (carried,) = engine.propagate(NANO, here, {(2, 0): (click,)})
     assert carried.crops == found.crops
-    small = StackSource(here.key, plane[:100, :100], False, (0.0, 255.0))
+    small = StackSource(here.key, plane[:80, :80], False, (0.0, 255.0))
     whole = PointPrompt((50.0, 50.0))
     (found,) = engine.run_frames(NANO, small, {(1, 0): (whole,)}, {0})
     video = VideoPredictor(tiny_model, small.data[None], (0.0, 255.0))

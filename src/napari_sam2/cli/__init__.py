@@ -92,8 +92,8 @@ def _segment(
     tiles: Annotated[
         Literal["auto", "off"],
         typer.Option(
-            help="Look at a 2D image that is more than twice as long as the model's input in "
-            "parts, or at the whole of it."
+            help="Look at a 2D image that is longer than the model's input by a third in parts, "
+            "or at the whole of it. For --everything, twice as long."
         ),
     ] = "auto",
     everything: Annotated[

@@ -12,7 +12,12 @@ import numpy as np
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.inference.everything import EverythingSettings, compact, linker
+from napari_sam2.inference.everything import (
+    EverythingSettings,
+    compact,
+    is_searched_in_parts,
+    linker,
+)
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
 from napari_sam2.inference.masks import count_objects
 from napari_sam2.session.ctc import write_ctc
@@ -71,8 +76,6 @@ def run_everything(request: EverythingRequest) -> list[str]:
     OSError
         When the labels cannot be written.
     """
-    from napari_sam2.inference.tiling import is_large
-
     check_output(request.output, request.image)
     image = open_image(request.image)
     flat = len(image.shape) == 2
@@ -83,7 +86,7 @@ def run_everything(request: EverythingRequest) -> list[str]:
     with explained():
         link = linker(kind)
         generator = request.generator()
-    if flat and request.tiles == "auto" and is_large(image.shape, generator.model):
+    if flat and request.tiles == "auto" and is_searched_in_parts(image.shape, generator.model):
         return _tiled(request, image, generator)
     if flat:
         labels, objects = _plane(request, image, generator), None

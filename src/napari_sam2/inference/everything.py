@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.found_masks import Candidates
     from napari_sam2.inference.image_files import OpenImage
+    from napari_sam2.inference.load import Model
     from napari_sam2.inference.mask_generator import MaskGenerator
     from napari_sam2.inference.over_time import OverTime
     from napari_sam2.inference.stack_segmenter import StackObjects
@@ -87,6 +88,14 @@ class EverythingSettings:
 
         frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
         return StackSegmenter(find, link).steps(frames, np.moveaxis(labels, axis, 0))
+
+
+def is_searched_in_parts(shape: tuple[int, ...], model: Model) -> bool:
+    """Whether everything on a plane (Y, X) is looked for in parts, unless the user says otherwise.
+
+    Objects of nearly half a part are left out, so parts are to be small beside the plane.
+    """
+    return max(shape[:2]) > 2 * model.config.image_size
 
 
 def linker(kind: str) -> ThroughDepth | OverTime:

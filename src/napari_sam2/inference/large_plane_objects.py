@@ -98,8 +98,7 @@ class LargePlaneObjects:
         best_first = np.argsort(-found.scores, kind="stable")
         if not 0 <= index < len(best_first):
             raise IndexError(f"There is no candidate {index}: there are {len(best_first)}, from 0.")
-        one = best_first[index : index + 1]
-        chosen = replace(found, scores=found.scores[one], logits=found.logits[one])
+        chosen = found.only(int(best_first[index]))
         self._known[object_id] = replace(known, chosen=chosen, crop=chosen.best)
         return self.result(frame)
 

@@ -16,8 +16,6 @@ from napari_sam2.inference.masks import bounding_box, half_precision
 from napari_sam2.inference.transforms import plane_weights, to_plane_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -114,12 +112,21 @@ class LargePrediction:
             self.field.column + (int(column) - 0.5) * step - 0.5,
         )
 
-    def covers(self, positions: Iterable[tuple[float, float]]) -> bool:
-        """Whether the best candidate has all of some (row, column) in it."""
+    @property
+    def only_best(self) -> LargePrediction:
+        """The best candidate alone."""
+        return self.only(self._best)
+
+    def only(self, candidate: int) -> LargePrediction:
+        """One candidate alone."""
+        one = slice(candidate, candidate + 1)
+        return replace(self, scores=self.scores[one], logits=self.logits[one])
+
+    def covers(self, position: tuple[float, float]) -> bool:
+        """Whether the best candidate has a (row, column) in it."""
         shown = self._shown(self._best)
-        last = np.array(shown.shape) - 1
-        places = (np.round(self.field.to_shown(each)).astype(int) for each in positions)
-        return all(shown[tuple(place.clip(0, last))] > 0 for place in places)
+        place = np.round(self.field.to_shown(position)).astype(int)
+        return bool(shown[tuple(place.clip(0, np.array(shown.shape) - 1))] > 0)
 
     def seen_in(self, field: Field, fit: Fit) -> Tensor:
         """Logits of the best candidate as another field would have them, (1, 1, h, w).

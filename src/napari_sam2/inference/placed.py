@@ -63,6 +63,14 @@ class PlacedPrompts:
         return cls(expand_prompts(others, shape), tuple(patches))
 
     @property
+    def click(self) -> PointPrompt | None:
+        """The prompt, where it is a positive click alone."""
+        if len(self.drawn) != 1 or self.patches:
+            return None
+        only = self.drawn[0]
+        return only if isinstance(only, PointPrompt) and only.positive else None
+
+    @property
     def bounds(self) -> Bounds:
         """The box around all of them, in pixels of the plane."""
         corners: list[tuple[float, float]] = []

@@ -14,7 +14,7 @@ from napari_sam2.inference.large_plane import SHOWN, LargePlane
 from napari_sam2.inference.large_prediction import LargePrediction
 from napari_sam2.inference.placed import PlacedPrompts
 from napari_sam2.inference.planes import content_key
-from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
+from napari_sam2.inference.prompts import PointPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from napari_sam2.model.neck import ImageFeatures
 
 MOST_TILES = 3  # of a level that are tried for one object
-LARGE = 2  # times the side of the model's input: longer planes are looked at in parts
+# Planes so many times as long as the model's input are looked at in parts: from there on masks of
+# nuclei, and of cells in phase contrast, were better for it.
+LARGE = 4 / 3
 
 
 def is_large(shape: tuple[int, ...], model: Model) -> bool:
@@ -175,19 +177,21 @@ class LargeImagePredictor:
     def _settled(
         self, field: Field, placed: PlacedPrompts, previous: LargePrediction | None
     ) -> LargePrediction:
-        """The answer in a field; to clicks on an object, one that depends less on where they are.
+        """The answer in a field; to one click on an object, one that depends less on where it is.
 
-        They are replaced by the middle and the box of the mask that they led to. Other prompts say
-        more than that, and stay.
+        It may mean several things, of which the likeliest counts. The same is asked at the middle
+        of that mask, and taken where the model finds it as good.
         """
-        found = self._ask(field, placed, False, previous)
-        clicks = [each for each in placed.drawn if isinstance(each, PointPrompt) and each.positive]
-        others = len(placed.drawn) - len(clicks) + len(placed.patches)
-        if found.extent is None or others or previous is not None:
+        click = placed.click
+        if click is None or previous is not None:
+            return self._ask(field, placed, False, previous)
+        found = self._ask(field, placed, True, None).only_best
+        if found.extent is None:
             return found
-        own = PlacedPrompts((PointPrompt(found.middle), BoxPrompt(found.extent)), ())
-        settled = self._ask(field, own, False, None)
-        return settled if settled.covers(click.position for click in clicks) else found
+        middle = PlacedPrompts((PointPrompt(found.middle),), ())
+        again = self._ask(field, middle, True, None).only_best
+        as_good = again.scores[0] >= found.scores[0] and again.covers(click.position)
+        return again if as_good else found
 
     def _ask(
         self,

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.inference.image_predictor import ImagePredictor
+    from napari_sam2.inference.large_prediction import LargePrediction
     from napari_sam2.inference.load import Model
+    from napari_sam2.inference.results import Prediction
+    from napari_sam2.inference.tiling import LargeImagePredictor
     from napari_sam2.training.data import LabelledStack, PlaneArray
 
 
@@ -157,13 +160,13 @@ def next_click(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PointPromp
 
 
 def overlaps_by_clicks(
-    predictor: ImagePredictor, truth: NDArray[np.bool_], clicks: int
+    predictor: ImagePredictor | LargeImagePredictor, truth: NDArray[np.bool_], clicks: int
 ) -> list[float]:
     """IoU of an object's mask after each click.
 
     Parameters
     ----------
-    predictor : ImagePredictor
+    predictor : ImagePredictor or LargeImagePredictor
         With the image set.
     truth : array of bool, shape (Y, X)
         The object.
@@ -177,22 +180,37 @@ def overlaps_by_clicks(
         One a click.
     """
     prompts = [PointPrompt(middle_of(truth))]
-    prediction = predictor.predict(prompts, multimask=True)
-    overlaps = [intersection_over_union(prediction.best, truth)]
-    while len(overlaps) < clicks:
-        click = next_click(truth, prediction.best)
+    prediction: Any = predictor.predict(prompts, multimask=True)
+    overlaps: list[float] = []
+    while True:
+        found = best_mask(prediction, truth.shape)
+        overlaps.append(intersection_over_union(found, truth))
+        if len(overlaps) == clicks:
+            return overlaps
+        click = next_click(truth, found)
         if click is not None:
             prompts.append(click)
             prediction = predictor.predict(prompts, previous=prediction)
-        overlaps.append(intersection_over_union(prediction.best, truth))
-    return overlaps
 
 
-def overlap_of_box(predictor: ImagePredictor, truth: NDArray[np.bool_]) -> float:
+def best_mask(
+    prediction: Prediction | LargePrediction, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """The mask with the highest score on the whole plane, of a shape (Y, X)."""
+    if isinstance(prediction.best, np.ndarray):
+        return prediction.best
+    mask = np.zeros(shape, dtype=bool)
+    mask[prediction.best.slices] = prediction.best.logits > 0
+    return mask
+
+
+def overlap_of_box(
+    predictor: ImagePredictor | LargeImagePredictor, truth: NDArray[np.bool_]
+) -> float:
     """IoU of an object's mask from the box around it; the predictor has the image set."""
     box = bounding_box(truth)
     if box is None:
         raise ValueError("The mask is empty, so there is no box around it.")
     rows, columns = box
     around = BoxPrompt((rows.start, columns.start, rows.stop - 1, columns.stop - 1))
-    return intersection_over_union(predictor.predict([around]).best, truth)
+    return intersection_over_union(best_mask(predictor.predict([around]), truth.shape), truth)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.inference.image_predictor import ImagePredictor
+from napari_sam2.inference.tiling import LargeImagePredictor, is_large
 from napari_sam2.training.data import objects_on_plane
 from napari_sam2.training.evaluation import (
     clicks_on_largest_planes,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.random import Generator
+    from numpy.typing import NDArray
 
     from napari_sam2.inference.load import Model
     from napari_sam2.training.data import LabelledStack
@@ -82,13 +84,12 @@ def score_stack(
     Score
         One for each object and prompt.
     """
-    predictor = ImagePredictor(model)
     count = min(len(stack), PLANES)
     for frame in np.linspace(0, len(stack) - 1, count + 2).round().astype(int)[1:-1].tolist():
         labels = stack.label_plane(frame)
         chosen = _some(objects_on_plane(labels, stack.smallest_on_plane), objects, random)
         if chosen:
-            predictor.set_image(stack.image_plane(frame), (0.0, 1.0))
+            predictor = _predictor(model, stack.image_plane(frame))
         for label in chosen:
             truth = labels == label
             by_clicks = overlaps_by_clicks(predictor, truth, max(CLICKS))
@@ -157,6 +158,15 @@ def write_scores(path: Path, scores: Sequence[Score]) -> None:
         writer.writerow(["data", "image", "plane", "label", "prompt", "iou"])
         for s in scores:
             writer.writerow([s.source, s.image, s.frame, s.label, s.prompt, f"{s.overlap:.4f}"])
+
+
+def _predictor(model: Model, plane: NDArray[np.float32]) -> ImagePredictor | LargeImagePredictor:
+    """What a user's clicks on a plane with intensities of 0 to 1 are answered by."""
+    if is_large(plane.shape, model):
+        return LargeImagePredictor(model, plane, (0.0, 1.0), store=None)
+    predictor = ImagePredictor(model)
+    predictor.set_image(plane, (0.0, 1.0))
+    return predictor
 
 
 def _score(stack: LabelledStack, frame: int, label: int, prompt: str, overlap: float) -> Score:
