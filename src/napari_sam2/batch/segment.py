@@ -95,7 +95,7 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.unsign
         torch.set_num_threads(settings.threads)
         generator = _generator(settings)
         if len(image.shape) == 2:
-            labels = settings.labels_of(generator.generate(np.asarray(image.data)))
+            labels = settings.find(generator, np.asarray(image.data))
         else:
             axis, kind = image.stack_axis(settings.axis)
             labels = np.zeros(image.shape, np.uint32)

@@ -53,6 +53,7 @@ def batch(
             show_default="what each file says",
         ),
     ] = None,
+    tiles: options.Tiles = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make labels again that are there.")
     ] = False,
@@ -96,6 +97,7 @@ def batch(
             min_stability=min_stability,
             smallest=smallest,
             axis=axis,
+            tiles=tiles,
             threads=threads,
         )
         work = Batch(inputs, output, settings, overwrite)

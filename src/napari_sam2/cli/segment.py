@@ -10,6 +10,7 @@ import numpy as np
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.cli.prompts import parse_box, parse_point, place
+from napari_sam2.inference.everything import is_large
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from napari_sam2.cli.prompts import Placement
     from napari_sam2.inference.image_files import OpenImage
     from napari_sam2.inference.load import Model
-
-TILED = 2  # times as long as the model's input: from there on a plane is looked at in parts
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,6 @@ def run(request: Request) -> list[str]:
     if note:
         lines.append(note)
     return [*lines, f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}"]
-
-
-def is_large(shape: tuple[int, ...], model: Model) -> bool:
-    """Whether a plane is looked at in parts, unless the user says otherwise."""
-    return max(shape) > TILED * model.config.image_size
 
 
 def _segmented(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_sam2.inference.everything_tiled import TilesDone
     from napari_sam2.inference.found_masks import Candidates
+    from napari_sam2.inference.frames import ArrayLike, WritableArray
     from napari_sam2.inference.image_files import OpenImage
+    from napari_sam2.inference.load import Model
     from napari_sam2.inference.mask_generator import MaskGenerator
     from napari_sam2.inference.over_time import OverTime
     from napari_sam2.inference.stack_segmenter import StackObjects
+
+TILED = 2  # times as long as the model's input: from there on a plane is looked at in parts
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class EverythingSettings:
         In pixels; smaller objects on a plane are left out.
     axis : {"z", "t"} or None
         What the planes of a stack lie along; None for what its file says.
+    tiles : {"auto", "off"}
+        Whether a plane much larger than the model's input is looked at in parts.
     """
 
     model: str = "nano"
@@ -51,6 +59,7 @@ class EverythingSettings:
     min_stability: float | None = None
     smallest: int = 0
     axis: Literal["z", "t"] | None = None
+    tiles: Literal["auto", "off"] = "auto"
 
     def generator(self) -> MaskGenerator:
         """Load the model; raises what `load_model` and `MaskGenerator` do."""
@@ -71,6 +80,44 @@ class EverythingSettings:
         found = candidates.choose(self.min_score, self.min_stability, smallest=self.smallest)
         return found.labels()
 
+    def in_parts(self, shape: tuple[int, ...], model: Model) -> bool:
+        """Whether a plane of a shape (Y, X) is looked at in parts."""
+        return self.tiles == "auto" and is_large(shape, model)
+
+    def tiled_steps(
+        self,
+        generator: MaskGenerator,
+        plane: ArrayLike,
+        labels: WritableArray,
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> Iterator[TilesDone]:
+        """Label a plane in parts, as `label_everything` does."""
+        from napari_sam2.inference.everything_tiled import label_everything
+
+        return label_everything(
+            generator,
+            plane,
+            labels,
+            contrast_limits,
+            score_threshold=self.min_score,
+            stability_threshold=self.min_stability,
+            smallest=self.smallest,
+        )
+
+    def find(
+        self,
+        generator: MaskGenerator,
+        plane: NDArray[Any],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Labels (Y, X) of everything on a plane, (Y, X) or (Y, X, 3), in parts or at once."""
+        if not self.in_parts(plane.shape[:2], generator.model):
+            return self.labels_of(generator.generate(plane, contrast_limits))
+        labels = np.zeros(plane.shape[:2], np.uint32)
+        for _ in self.tiled_steps(generator, plane, labels, contrast_limits):
+            pass
+        return labels
+
     def stack_steps(
         self,
         generator: MaskGenerator,
@@ -82,11 +129,14 @@ class EverythingSettings:
         """Label a stack, whose planes lie along an axis, as `StackSegmenter.steps` does."""
         from napari_sam2.inference.stack_segmenter import StackSegmenter
 
-        def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
-            return self.labels_of(generator.generate(plane, limits))
-
         frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
+        find = partial(self.find, generator)
         return StackSegmenter(find, link).steps(frames, np.moveaxis(labels, axis, 0))
+
+
+def is_large(shape: tuple[int, ...], model: Model) -> bool:
+    """Whether a plane is looked at in parts, unless the user says otherwise."""
+    return max(shape) > TILED * model.config.image_size
 
 
 def linker(kind: str) -> ThroughDepth | OverTime:
