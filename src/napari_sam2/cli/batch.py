@@ -127,6 +127,7 @@ def _run(work: Batch, workers: int | None, scheduler: str | None) -> None:
     with work.client(workers, scheduler) as client:
         if client is not None and find_spec("bokeh"):  # dask has no dashboard without it
             typer.echo(f"Dashboard: {client.dashboard_link}", err=True)
-        with progress_bar(len(work.todo), "Segmenting", "images") as show:
+        what = "images" if work.steps == len(work.todo) else "images and blocks of large ones"
+        with progress_bar(work.steps, "Segmenting", what) as show:
             for done, _ in enumerate(work.run(client), start=1):
                 show(done)

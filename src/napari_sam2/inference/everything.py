@@ -111,12 +111,24 @@ class EverythingSettings:
         contrast_limits: tuple[float, float] | None = None,
     ) -> NDArray[np.uint32]:
         """Labels (Y, X) of everything on a plane, (Y, X) or (Y, X, 3), in parts or at once."""
-        if not self.in_parts(plane.shape[:2], generator.model):
-            return self.labels_of(generator.generate(plane, contrast_limits))
         labels = np.zeros(plane.shape[:2], np.uint32)
-        for _ in self.tiled_steps(generator, plane, labels, contrast_limits):
-            pass
+        self.label(generator, plane, labels, contrast_limits)
         return labels
+
+    def label(
+        self,
+        generator: MaskGenerator,
+        plane: ArrayLike,
+        labels: WritableArray,
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> None:
+        """Write what `find` gives into labels that are zero, such as a zarr array."""
+        if self.in_parts(tuple(plane.shape[:2]), generator.model):
+            for _ in self.tiled_steps(generator, plane, labels, contrast_limits):
+                pass
+        else:
+            candidates = generator.generate(np.asarray(plane), contrast_limits)
+            labels[...] = self.labels_of(candidates)
 
     def stack_steps(
         self,
