@@ -21,7 +21,7 @@ import tifffile
 
 from napari_sam2 import BatchSettings
 from napari_sam2.batch.run import Batch
-from napari_sam2.batch.segment import whole_labels
+from napari_sam2.batch.segment import count_whole
 from napari_sam2.sample_data import generated_zstack
 
 
@@ -47,7 +47,7 @@ def run(
         "images": len(batch.jobs),
         "done": sum(report.status == "done" for report in batch.reports),
         "twice": sum(count > 1 for count in reported.values()),
-        "torn": sum(whole_labels(path) is None for path in labels)
+        "torn": sum(count_whole(path) is None for path in labels)
         + sum(".part" in path.name for path in output.iterdir()),
         "objects": sum(report.objects or 0 for report in batch.reports),
         "seconds": round(perf_counter() - start, 1),

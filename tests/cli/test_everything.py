@@ -68,6 +68,13 @@ def test_a_large_plane_is_searched_in_parts(loaded, monkeypatch, tmp_path):
     assert (labels[200:230, 300 + 256 : 340 + 256] == 2).all()  # the last two parts hardly differ
     assert len(list(tmp_path.iterdir())) == 2  # nothing else is left there
 
+    stack = np.zeros((3, 512, 1300), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "ZYX"})
+    result = segment(tmp_path / "stack.tif", "--everything", "--points-per-side", 8, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert "Each plane is larger" in result.output
+    np.testing.assert_array_equal(tifffile.imread(output), [labels] * 3)
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -7,7 +7,9 @@ import pytest
 import zarr
 
 from napari_sam2 import MaskGenerator, StackSegmenter, ThroughDepth
+from napari_sam2.inference import stack_segmenter
 from napari_sam2.inference.detections import Detections
+from napari_sam2.inference.frames import FrameSource
 from napari_sam2.sample_data import generated_zstack
 
 SHAPE = (64, 80)
@@ -94,6 +96,41 @@ def test_labels_go_where_they_are_wanted(tmp_path):
     found = StackSegmenter(shuffled).segment(truth, array)
     assert found.labels is array
     assert same_objects(truth, array[:])
+
+
+def test_gaps_cost_no_more_reading_and_writing():
+    """Labels may lie on a disk."""
+    truth = planes((0, 9, 20, 20), (0, 9, 20, 60), (0, 9, 45, 40))
+    truth[[2, 4, 5, 7]] = 0
+    used = {"read": [], "written": []}
+
+    class OnDisk:
+        shape, dtype = truth.shape, np.dtype(np.uint32)
+        planes = np.zeros(truth.shape, np.uint32)
+
+        def __getitem__(self, plane):
+            used["read"].append(plane)
+            return self.planes[plane]
+
+        def __setitem__(self, plane, values):
+            used["written"].append(plane)
+            self.planes[plane] = values
+
+    link = ThroughDepth(gap=2)
+    found = StackSegmenter(shuffled, link).segment(truth, OnDisk())
+    wanted = StackSegmenter(shuffled, link).segment(truth)
+    np.testing.assert_array_equal(found.labels.planes, wanted.labels)
+    np.testing.assert_array_equal(found.tracks, wanted.tracks)
+    assert wanted.labels[[2, 4, 5, 7]].all(axis=0).any()
+    assert used["read"] == [*range(10)]
+    assert used["written"] == [*range(10)] * 2
+
+
+def test_limits_of_large_planes_come_from_some_of_their_pixels(monkeypatch):
+    stack = np.arange(3 * 64 * 80, dtype=np.uint16).reshape(3, *SHAPE)
+    exact = stack_segmenter.stack_limits(FrameSource(stack))
+    monkeypatch.setattr(stack_segmenter, "MOST_SAMPLED", 64 * 80 // 4)
+    np.testing.assert_allclose(stack_segmenter.stack_limits(FrameSource(stack)), exact, atol=100)
 
 
 def test_what_was_found_stays_after_cancelling():

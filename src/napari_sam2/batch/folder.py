@@ -10,18 +10,18 @@ from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.batch.jobs import is_labels
-from napari_sam2.batch.segment import FileReport, whole_labels
+from napari_sam2.batch.segment import FileReport, count_whole
 from napari_sam2.checkpoints.replacing import remove, replacing
 from napari_sam2.inference.image_files import InputError
-from napari_sam2.inference.masks import count_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from napari_sam2.batch.jobs import Job
 
-_PARTIAL = re.compile(r"\..+_labels(\.ome)?\.\d+-\d+\.part(\.tif|\.zarr)")  # of `replacing`
+# of `replacing`, and of images in blocks
+_PARTIAL = re.compile(r"\..+_labels(\.ome)?\.(\d+-\d+\.part(\.tif|\.zarr)|[0-9a-f]{12}\.blocks)")
 
 
 class OutputFolder:
@@ -67,8 +67,19 @@ class OutputFolder:
             )
 
     @contextmanager
-    def begin(self, record: dict[str, Any], todo: Iterable[Job]) -> Iterator[None]:
+    def begin(
+        self, record: dict[str, Any], todo: Iterable[Job], kept: Collection[Path] = ()
+    ) -> Iterator[None]:
         """Keep other runs away, and remove what is made again or was left by killed workers.
+
+        Parameters
+        ----------
+        record : dict
+            As `check` takes it.
+        todo : iterable of Job
+            Whose labels are made.
+        kept : collection of Path
+            Folders with blocks to go on with.
 
         Raises
         ------
@@ -83,13 +94,13 @@ class OutputFolder:
             folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.path / ".batch.lock", timeout=0):
-                self._remove_partial()
+                self._remove_partial(kept)
                 for job in todo:
                     remove(job.output)
                 with replacing(self.path / "batch.json") as partial:
                     partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 yield
-                self._remove_partial()
+                self._remove_partial(kept)
         except Timeout as error:
             raise InputError(
                 f"Another run writes to {self.path}. Wait for it, or choose another --output."
@@ -104,9 +115,9 @@ class OutputFolder:
         ):
             csv.writer(file).writerows([names, *map(astuple, reports)])
 
-    def _remove_partial(self) -> None:
+    def _remove_partial(self, kept: Collection[Path]) -> None:
         for path in list(self._entries()):
-            if _PARTIAL.fullmatch(path.name):
+            if _PARTIAL.fullmatch(path.name) and path not in kept:
                 remove(path)
 
     def _entries(self) -> Iterator[Path]:
@@ -122,5 +133,5 @@ def done_before(job: Job) -> FileReport | None:
             return None
     except OSError:
         return None
-    labels = whole_labels(job.output)
-    return None if labels is None else FileReport(job.name, "skipped", count_objects(labels))
+    count = count_whole(job.output)
+    return None if count is None else FileReport(job.name, "skipped", count)

@@ -8,10 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.batch.blocks import BlockDone, in_blocks, link_blocks, search_block
 from napari_sam2.batch.cluster import open_client
 from napari_sam2.batch.folder import OutputFolder, done_before
 from napari_sam2.batch.jobs import find_jobs
 from napari_sam2.batch.segment import BatchSettings, FileReport, do_job, make_ready, one_line
+from napari_sam2.checkpoints.replacing import remove
 from napari_sam2.inference.image_files import InputError
 from napari_sam2.session.identity import identify_model
 
@@ -106,6 +108,7 @@ class Batch:
                 "the path of a checkpoint, or a name that napari-sam2 models download knows."
             ) from error
         self.settings, self.output = settings, Path(os.path.abspath(output))
+        self._overwrite = overwrite
         if self.output.exists() and not self.output.is_dir():
             raise InputError(f"{output} is a file. Give a folder for the labels.")
         self.jobs = find_jobs(inputs, self.output)
@@ -114,11 +117,24 @@ class Batch:
         found = [] if overwrite else map(done_before, self.jobs)
         self._reports = {report.file: report for report in found if report}
         self.todo = [job for job in self.jobs if job.name not in self._reports]
+        large = (in_blocks(job, self.settings, self._sha256) for job in self.todo)
+        self._large = {each.job.name: each for each in large if each}
+        self._missing = [
+            block
+            for each in self._large.values()
+            for block in each.blocks
+            if overwrite or not block.path.exists()
+        ]
 
     @property
     def reports(self) -> list[FileReport]:
         """Of the images that are done, skipped or failed so far, in the order of their names."""
         return [self._reports[job.name] for job in self.jobs if job.name in self._reports]
+
+    @property
+    def steps(self) -> int:
+        """How often `run` yields: once for each image of ``todo``, and each block to search."""
+        return len(self.todo) + len(self._missing)
 
     def client(
         self, workers: int | None = None, scheduler: str | None = None
@@ -133,9 +149,11 @@ class Batch:
         if not self.todo:
             return nullcontext()
         settings = self.settings
-        return open_client(settings.device, settings.threads, len(self.todo), workers, scheduler)
+        # an image in blocks is not worked on beside its blocks
+        most = max(1, self.steps - len(self._large))
+        return open_client(settings.device, settings.threads, most, workers, scheduler)
 
-    def run(self, client: Any) -> Iterator[FileReport]:
+    def run(self, client: Any) -> Iterator[FileReport | BlockDone]:
         """Segment what is not done, and write the report, also when stopped or interrupted.
 
         Parameters
@@ -145,8 +163,8 @@ class Batch:
 
         Yields
         ------
-        FileReport
-            One for each image of ``todo``, as soon as it is done.
+        FileReport or BlockDone
+            One for each image of ``todo``, as soon as it is done, and each block of a large one.
 
         Raises
         ------
@@ -160,27 +178,43 @@ class Batch:
                 client.submit(make_ready, self.settings, self._sha256, pure=False).result()
             except Exception as error:  # whatever the worker raised, or its end
                 raise InputError(f"The workers cannot begin: {_of_worker(error)}") from error
-        with self._folder.begin(self._record(), self.todo):
+        kept = [large.folder for large in self._large.values()]
+        with self._folder.begin(self._record(), self.todo, kept):
+            for folder in kept if self._overwrite else ():
+                remove(folder)
             try:
                 for report in self._results(client) if self.todo else ():
-                    self._reports[report.file] = report
+                    if isinstance(report, FileReport):
+                        self._reports[report.file] = report
                     yield report
             finally:
                 self._folder.write_report(self.reports)
 
-    def _results(self, client: Any) -> Iterator[FileReport]:
+    def _results(self, client: Any) -> Iterator[FileReport | BlockDone]:
         from distributed import as_completed
 
-        futures = client.map(do_job, self.todo, settings=self.settings, pure=False)
-        jobs = dict(zip(futures, self.todo, strict=True))
+        how = {"settings": self.settings, "pure": False}
+        searched = client.map(search_block, self._missing, **how)
+        whole = [job for job in self.todo if job.name not in self._large]
+        futures = dict(zip(client.map(do_job, whole, **how), whole, strict=True))
+        blocks: dict[str, list[Any]] = {name: [] for name in self._large}
+        for block, future in zip(self._missing, searched, strict=True):
+            blocks[block.job.name].append(future)
+        for name, large in self._large.items():
+            futures[client.submit(link_blocks, large, blocks[name], **how)] = large.job
         try:
-            for future in as_completed(futures, loop=client.loop):
-                try:
+            for future in as_completed([*searched, *futures], loop=client.loop):
+                if future in futures:
+                    try:
+                        yield future.result()
+                    except Exception as error:  # of a block; else it is the worker that failed
+                        client.cancel(blocks.get(futures[future].name, []))
+                        message = _of_worker(error)
+                        yield FileReport(futures[future].name, "failed", message=message)
+                elif future.status == "finished":
                     yield future.result()
-                except Exception as error:  # do_job raises nothing: it is the worker that failed
-                    yield FileReport(jobs[future].name, "failed", message=_of_worker(error))
         finally:
-            client.cancel(futures)
+            client.cancel([*searched, *futures])
 
     def _record(self) -> dict[str, Any]:
         return {**asdict(self.settings), "sha256": self._sha256}

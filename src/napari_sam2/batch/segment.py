@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_sam2.inference.everything import EverythingSettings, compact, linker
+from napari_sam2.inference.everything import EverythingSettings, linker
 from napari_sam2.inference.image_files import open_image, write_labels, write_ome_zarr
-from napari_sam2.inference.masks import count_objects
+from napari_sam2.inference.masks import count_objects, label_numbers
 from napari_sam2.session.identity import identify_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_sam2.batch.jobs import Job
+    from napari_sam2.inference.frames import ArrayLike
     from napari_sam2.inference.mask_generator import MaskGenerator
 
 _MODEL = Lock()  # a cluster's workers may have several threads; the model is for one at a time
@@ -66,7 +69,7 @@ class FileReport:
     message: str = ""
 
 
-def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.unsignedinteger], str]:
+def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32], str]:
     """Segment everything in an image.
 
     Parameters
@@ -78,7 +81,7 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.unsign
 
     Returns
     -------
-    labels : array of uint8, uint16 or uint32
+    labels : array of uint32
         Of the image's shape.
     axes : str
         One letter for each axis.
@@ -88,20 +91,16 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.unsign
     InputError, ValueError, TypeError
         When the image or a setting cannot be used.
     """
-    import torch
-
     image = open_image(path)
-    with _MODEL:
-        torch.set_num_threads(settings.threads)
-        generator = _generator(settings)
+    with loaded(settings) as generator:
         if len(image.shape) == 2:
-            labels = settings.labels_of(generator.generate(np.asarray(image.data)))
+            labels = settings.find(generator, np.asarray(image.data))
         else:
             axis, kind = image.stack_axis(settings.axis)
             labels = np.zeros(image.shape, np.uint32)
             for _ in settings.stack_steps(generator, image, axis, linker(kind), labels):
                 pass
-    return compact(labels), image.axes
+    return labels, image.axes
 
 
 def do_job(job: Job, settings: BatchSettings) -> FileReport:
@@ -109,14 +108,41 @@ def do_job(job: Job, settings: BatchSettings) -> FileReport:
     start = perf_counter()
     try:
         labels, axes = segment_file(settings, job.source)
-        if job.output.suffix == ".zarr":
-            write_ome_zarr(job.output, labels, axes, job.source.name)
-        else:
-            write_labels(job.output, labels, axes)
+        count = write(job, labels, axes)
     except Exception as error:  # readers raise anything when a file is broken
         return FileReport(job.name, "failed", message=one_line(error))
-    seconds = round(perf_counter() - start, 2)
-    return FileReport(job.name, "done", count_objects(labels), seconds)
+    return FileReport(job.name, "done", count, round(perf_counter() - start, 2))
+
+
+def write(job: Job, labels: ArrayLike, axes: str) -> int:
+    """Write labels in the smallest type that holds them, and count the objects.
+
+    Parameters
+    ----------
+    job : Job
+        Says where they go.
+    labels : array-like of uint32
+        Of the image's shape; read one plane at a time.
+    axes : str
+        One letter for each axis.
+    """
+    numbers = label_numbers(labels)
+    dtype = np.min_scalar_type(int(numbers.max(initial=0)))
+    if job.output.suffix == ".zarr":
+        write_ome_zarr(job.output, labels, axes, job.source.name, dtype=dtype)
+    else:
+        write_labels(job.output, labels, axes, dtype)
+    return len(numbers)
+
+
+@contextmanager
+def loaded(settings: BatchSettings) -> Iterator[MaskGenerator]:
+    """The model, for one at a time, on as many threads as the settings say."""
+    import torch
+
+    with _MODEL:
+        torch.set_num_threads(settings.threads)
+        yield _generator(settings)
 
 
 def make_ready(settings: BatchSettings, sha256: str) -> None:
@@ -130,19 +156,21 @@ def make_ready(settings: BatchSettings, sha256: str) -> None:
     """
     if identify_model(settings.model) != sha256:
         raise ValueError(f"the model {settings.model} is another file there than here")
-    with _MODEL:
-        _generator(settings)
+    with loaded(settings):
+        pass
 
 
-def whole_labels(path: Path) -> NDArray[Any] | None:
-    """Read labels; None where there are none, or torn ones."""
+def count_whole(path: Path) -> int | None:
+    """Count the objects of labels; None where there are none, or torn ones."""
     import tifffile
     import zarr
 
     try:
         if path.suffix == ".zarr":
-            return np.asarray(zarr.open_group(path, mode="r")["0"])
-        return np.asarray(tifffile.imread(path))
+            return count_objects(zarr.open_group(path, mode="r")["0"])
+        with tifffile.TiffFile(path) as file:
+            numbers = [label_numbers(page.asarray()) for page in file.series[0].pages]
+        return len(np.unique(np.concatenate(numbers)))
     except Exception:  # readers raise anything when a file is broken
         return None
 

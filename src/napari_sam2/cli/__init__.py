@@ -89,13 +89,7 @@ def _segment(
             min=1, help="Leave an object after so many planes without it.", show_default="never"
         ),
     ] = None,
-    tiles: Annotated[
-        Literal["auto", "off"],
-        typer.Option(
-            help="Look at a 2D image that is longer than the model's input by a third in parts, "
-            "or at the whole of it. For --everything, twice as long."
-        ),
-    ] = "auto",
+    tiles: options.Tiles = "auto",
     everything: Annotated[
         bool,
         typer.Option(

@@ -53,6 +53,7 @@ def batch(
             show_default="what each file says",
         ),
     ] = None,
+    tiles: options.Tiles = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make labels again that are there.")
     ] = False,
@@ -96,6 +97,7 @@ def batch(
             min_stability=min_stability,
             smallest=smallest,
             axis=axis,
+            tiles=tiles,
             threads=threads,
         )
         work = Batch(inputs, output, settings, overwrite)
@@ -125,6 +127,7 @@ def _run(work: Batch, workers: int | None, scheduler: str | None) -> None:
     with work.client(workers, scheduler) as client:
         if client is not None and find_spec("bokeh"):  # dask has no dashboard without it
             typer.echo(f"Dashboard: {client.dashboard_link}", err=True)
-        with progress_bar(len(work.todo), "Segmenting", "images") as show:
+        what = "images" if work.steps == len(work.todo) else "images and blocks of large ones"
+        with progress_bar(work.steps, "Segmenting", what) as show:
             for done, _ in enumerate(work.run(client), start=1):
                 show(done)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.inference.everything import (
-    EverythingSettings,
-    compact,
-    is_searched_in_parts,
-    linker,
-)
+from napari_sam2.inference.everything import EverythingSettings, compact, linker
+from napari_sam2.inference.fields import Grid
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
 from napari_sam2.inference.masks import count_objects
 from napari_sam2.session.ctc import write_ctc
@@ -42,8 +38,6 @@ class EverythingRequest(EverythingSettings):
     ----------
     image, output : Path
         The image, and the TIFF for its labels.
-    tiles : {"auto", "off"}
-        Whether a plane much larger than the model's input is looked at in parts.
     tracks, ctc : Path or None
         For a time-lapse, further outputs: a CSV of the tracks, and a folder in the format of the
         Cell Tracking Challenge.
@@ -51,7 +45,6 @@ class EverythingRequest(EverythingSettings):
 
     image: Path
     output: Path
-    tiles: Literal["auto", "off"] = "auto"
     tracks: Path | None = None
     ctc: Path | None = None
 
@@ -86,7 +79,9 @@ def run_everything(request: EverythingRequest) -> list[str]:
     with explained():
         link = linker(kind)
         generator = request.generator()
-    if flat and request.tiles == "auto" and is_searched_in_parts(image.shape, generator.model):
+    plane = tuple(length for each, length in enumerate(image.shape) if flat or each != axis)
+    in_parts = request.in_parts(plane, generator.model)
+    if flat and in_parts:
         return _tiled(request, image, generator)
     if flat:
         labels, objects = _plane(request, image, generator), None
@@ -100,6 +95,8 @@ def run_everything(request: EverythingRequest) -> list[str]:
     ]
     if objects and kind == "t":
         lines[0] = f"{count} tracks, {len(set(objects.parents.values()))} divisions"
+    if in_parts:
+        lines.insert(1, _in_parts("Each", plane, generator))
     return [*lines, *(_write_tracks(request, objects) if objects else [])]
 
 
@@ -117,31 +114,30 @@ def _plane(
 
 def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerator) -> list[str]:
     """Segment tile by tile; the labels wait on disk, beside where they go to."""
-    from napari_sam2.inference.everything_tiled import label_everything
-
     with TemporaryFile(dir=request.output.parent) as file:
         labels = np.memmap(file, np.uint32, "w+", shape=image.shape)
         with explained():
-            steps = label_everything(
-                generator,
-                image.data,
-                labels,
-                score_threshold=request.min_score,
-                stability_threshold=request.min_stability,
-                smallest=request.smallest,
-            )
+            steps = request.tiled_steps(generator, image.data, labels)
             progress = next(steps)
         with progress_bar(progress.tiles, "Segmenting", "parts") as show:
             for progress in steps:
                 show(progress.done)
         write_labels(request.output, labels, image.axes)
-    size = generator.model.config.image_size
     return [
         f"{progress.objects} objects",
-        f"The plane is larger than the model's input of {size} x {size}, so it was looked at in "
-        f"{progress.tiles} parts that overlap. --tiles off shows it whole.",
+        _in_parts("The", image.shape, generator),
         f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
     ]
+
+
+def _in_parts(which: str, shape: tuple[int, ...], generator: MaskGenerator) -> str:
+    """What the user should know of large planes; ``which`` is what there is of them."""
+    size = generator.model.config.image_size
+    parts = sum(1 for _ in Grid((shape[0], shape[1]), size).tiles(0))
+    return (
+        f"{which} plane is larger than the model's input of {size} x {size}, so it was looked at "
+        f"in {parts} parts that overlap. --tiles off shows it whole."
+    )
 
 
 def _stack(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,13 @@ ImageSize = Annotated[
         help="Side of the model's input in pixels, a multiple of 32; a smaller one is faster "
         "and gives other masks.",
         show_default="the model's own",
+    ),
+]
+Tiles = Annotated[
+    Literal["auto", "off"],
+    typer.Option(
+        help="Look at planes much longer than the model's input in parts (by a third where there "
+        "are prompts, twice as long for everything), or at the whole of each."
     ),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_sam2.inference.everything_tiled import TilesDone
     from napari_sam2.inference.found_masks import Candidates
+    from napari_sam2.inference.frames import ArrayLike, WritableArray
     from napari_sam2.inference.image_files import OpenImage
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.mask_generator import MaskGenerator
     from napari_sam2.inference.over_time import OverTime
     from napari_sam2.inference.stack_segmenter import StackObjects
+
+TILED = 2  # times as long as the model's input: from there on everything is looked for in parts
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class EverythingSettings:
         In pixels; smaller objects on a plane are left out.
     axis : {"z", "t"} or None
         What the planes of a stack lie along; None for what its file says.
+    tiles : {"auto", "off"}
+        Whether a plane much larger than the model's input is looked at in parts.
     """
 
     model: str = "nano"
@@ -52,6 +59,7 @@ class EverythingSettings:
     min_stability: float | None = None
     smallest: int = 0
     axis: Literal["z", "t"] | None = None
+    tiles: Literal["auto", "off"] = "auto"
 
     def generator(self) -> MaskGenerator:
         """Load the model; raises what `load_model` and `MaskGenerator` do."""
@@ -72,6 +80,56 @@ class EverythingSettings:
         found = candidates.choose(self.min_score, self.min_stability, smallest=self.smallest)
         return found.labels()
 
+    def in_parts(self, shape: tuple[int, ...], model: Model) -> bool:
+        """Whether a plane of a shape (Y, X) is looked at in parts."""
+        return self.tiles == "auto" and is_searched_in_parts(shape, model)
+
+    def tiled_steps(
+        self,
+        generator: MaskGenerator,
+        plane: ArrayLike,
+        labels: WritableArray,
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> Iterator[TilesDone]:
+        """Label a plane in parts, as `label_everything` does."""
+        from napari_sam2.inference.everything_tiled import label_everything
+
+        return label_everything(
+            generator,
+            plane,
+            labels,
+            contrast_limits,
+            score_threshold=self.min_score,
+            stability_threshold=self.min_stability,
+            smallest=self.smallest,
+        )
+
+    def find(
+        self,
+        generator: MaskGenerator,
+        plane: NDArray[Any],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Labels (Y, X) of everything on a plane, (Y, X) or (Y, X, 3), in parts or at once."""
+        labels = np.zeros(plane.shape[:2], np.uint32)
+        self.label(generator, plane, labels, contrast_limits)
+        return labels
+
+    def label(
+        self,
+        generator: MaskGenerator,
+        plane: ArrayLike,
+        labels: WritableArray,
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> None:
+        """Write what `find` gives into labels that are zero, such as a zarr array."""
+        if self.in_parts(tuple(plane.shape[:2]), generator.model):
+            for _ in self.tiled_steps(generator, plane, labels, contrast_limits):
+                pass
+        else:
+            candidates = generator.generate(np.asarray(plane), contrast_limits)
+            labels[...] = self.labels_of(candidates)
+
     def stack_steps(
         self,
         generator: MaskGenerator,
@@ -83,10 +141,8 @@ class EverythingSettings:
         """Label a stack, whose planes lie along an axis, as `StackSegmenter.steps` does."""
         from napari_sam2.inference.stack_segmenter import StackSegmenter
 
-        def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
-            return self.labels_of(generator.generate(plane, limits))
-
         frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
+        find = partial(self.find, generator)
         return StackSegmenter(find, link).steps(frames, np.moveaxis(labels, axis, 0))
 
 
@@ -95,7 +151,7 @@ def is_searched_in_parts(shape: tuple[int, ...], model: Model) -> bool:
 
     Objects of nearly half a part are left out, so parts are to be small beside the plane.
     """
-    return max(shape[:2]) > 2 * model.config.image_size
+    return max(shape[:2]) > TILED * model.config.image_size
 
 
 def linker(kind: str) -> ThroughDepth | OverTime:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_sam2.checkpoints.replacing import replacing
+from napari_sam2.inference.masks import BAND, bands, label_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-
-_CHUNK = 512  # pixels of a side of a plane of OME-Zarr labels
+    from napari_sam2.inference.frames import ArrayLike
 
 
 class InputError(ValueError):
@@ -167,25 +167,31 @@ def check_output(path: Path, image: Path | None = None) -> None:
         raise InputError(f"The labels would overwrite the image {path}. Choose another name.")
 
 
-def write_labels(path: Path, labels: NDArray[np.unsignedinteger], axes: str) -> None:
+def write_labels(path: Path, labels: ArrayLike, axes: str, dtype: Any = None) -> None:
     """Write labels as a compressed TIFF, all or nothing.
 
     Parameters
     ----------
     path : Path
         The file; replaced when it exists.
-    labels : array of uint8, uint16 or uint32
-        The labels.
+    labels : array-like of uint8, uint16 or uint32
+        The labels; read one plane at a time.
     axes : str
         One letter for each axis.
+    dtype : dtype, optional
+        Of the file; by default that of the labels.
     """
     import tifffile
 
+    shape, kind = tuple(labels.shape), np.dtype(dtype or labels.dtype)
     with replacing(path) as partial:
         tifffile.imwrite(
             partial,
-            labels,
-            bigtiff=labels.nbytes > 2**31,  # not known before compression; better safe
+            (np.asarray(labels[plane], kind) for plane in np.ndindex(*shape[:-2])),
+            shape=shape,
+            dtype=kind,
+            # not known before compression; better safe
+            bigtiff=math.prod(shape) * kind.itemsize > 2**31,
             photometric="minisblack",
             compression="zlib",
             metadata={"axes": axes},
@@ -194,11 +200,12 @@ def write_labels(path: Path, labels: NDArray[np.unsignedinteger], axes: str) -> 
 
 def write_ome_zarr(
     path: Path,
-    labels: NDArray[np.unsignedinteger],
+    labels: ArrayLike,
     axes: str,
     name: str,
     scale: Sequence[float] = (),
     units: Sequence[str] = (),
+    dtype: Any = None,
 ) -> None:
     """Write labels as an OME-Zarr label image, version 0.5, all or nothing.
 
@@ -206,8 +213,8 @@ def write_ome_zarr(
     ----------
     path : Path
         The folder; replaced when it exists.
-    labels : array of uint8, uint16 or uint32
-        The labels.
+    labels : array-like of uint8, uint16 or uint32
+        The labels; read some rows at a time.
     axes : str
         One letter for each axis.
     name : str
@@ -216,35 +223,45 @@ def write_ome_zarr(
         Size of a pixel along each axis; 1 where it is not known.
     units : sequence of str
         What ``scale`` is in, for each axis, such as "micrometer".
+    dtype : dtype, optional
+        Of what is written; by default that of the labels.
     """
-    import numpy as np
     import zarr
 
+    shape, kind = tuple(labels.shape), np.dtype(dtype or labels.dtype)
     axes = axes.lower()
     kinds = {"t": "time", "c": "channel"}
     named = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
     for axis, unit in zip(named, units, strict=False):
         if unit != "pixel":  # which is what no unit means
             axis["unit"] = unit
-    scaled = {"type": "scale", "scale": list(scale) or [1.0] * labels.ndim}
+    scaled = {"type": "scale", "scale": list(scale) or [1.0] * len(shape)}
     multiscale = {
         "name": name,
         "axes": named,
         "datasets": [{"path": "0", "coordinateTransformations": [scaled]}],
     }
-    numbers = [int(number) for number in np.unique(labels) if number]
     label = {
-        "properties": [{"label-value": number} for number in numbers],
+        "properties": [{"label-value": number} for number in label_numbers(labels).tolist()],
         "source": {"image": "../../"},
     }
-    chunks = (*(1 for _ in labels.shape[:-2]), *(min(n, _CHUNK) for n in labels.shape[-2:]))
     with replacing(path) as partial:
         group = zarr.create_group(str(partial), zarr_format=3)
         group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "image-label": label}
         array = group.create_array(
-            "0", shape=labels.shape, chunks=chunks, dtype=labels.dtype, dimension_names=list(axes)
+            "0",
+            shape=shape,
+            chunks=label_chunks(shape),
+            dtype=kind,
+            dimension_names=list(axes),
         )
-        array[...] = labels
+        for band in bands(shape):
+            array[band] = np.asarray(labels[band], kind)
+
+
+def label_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How zarr arrays of labels, of shape (..., Y, X), are cut: a part of one plane each."""
+    return (*(1 for _ in shape[:-2]), *(min(length, BAND) for length in shape[-2:]))
 
 
 def _read(path: Path) -> tuple[Any, str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam2.inference.crops import MaskCrop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_sam2.inference.frames import ArrayLike
+
 MOST = float(np.finfo(np.float16).max)
+BAND = 512  # rows of an array of labels that are read at a time; as long as a chunk of OME-Zarr
 
 
 def intersection_over_union(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
@@ -76,6 +79,24 @@ def half_precision(logits: NDArray[np.float32]) -> NDArray[np.float16]:
     return half
 
 
-def count_objects(labels: NDArray[np.integer[Any]]) -> int:
+def bands(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
+    """Indices of all rows of an array of shape (..., Y, X), some at a time."""
+    for plane in np.ndindex(*shape[:-2]):
+        for row in range(0, shape[-2], BAND):
+            yield (*plane, slice(row, row + BAND))
+
+
+def label_numbers(labels: ArrayLike) -> NDArray[np.int64]:
+    """The labels that there are, 0 aside, ascending; only some rows are read at a time."""
+    there = np.zeros(1, bool)
+    for band in bands(tuple(labels.shape)):
+        found = np.bincount(np.asarray(labels[band]).ravel()) > 0
+        if len(found) > len(there):
+            there, found = found, there
+        there[: len(found)] |= found
+    return np.flatnonzero(there[1:]) + 1
+
+
+def count_objects(labels: ArrayLike) -> int:
     """How many labels there are, 0 aside."""
-    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+    return len(label_numbers(labels))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 FindLabels = Callable[["NDArray[Any]", tuple[float, float]], "NDArray[np.integer[Any]]"]
 
 SAMPLED = 16  # planes that the contrast limits of a stack are taken from
+MOST_SAMPLED = 2**22  # pixels of each of them; larger ones are thinned out
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +176,7 @@ class StackSegmenter:
             yield StackObjects(labels, frame + 1, frames)
         links = self._link(detections)
         _check_room(max((int(own.max(initial=0)) for own in links.ids), default=0), most)
-        tracks = _relabelled(labels, detections, links)
+        tracks = _relabelled(labels, detections, links, self._link.gap)
         yield StackObjects(labels, frames, frames, tracks, links.parents)
 
 
@@ -185,7 +186,10 @@ def stack_limits(source: FrameSource) -> tuple[float, float]:
     frames = np.linspace(0, len(source) - 1, count).round().astype(int)
     if source.dtype.kind == "b" or source.dtype == np.uint8:
         frames = frames[:1]  # their limits do not depend on what is shown
-    return contrast_limits_of(np.stack([source.plane(int(frame)) for frame in frames]))
+    height, width = source.plane_shape
+    step = int(np.ceil(np.sqrt(height * width / MOST_SAMPLED)))
+    planes = [source.plane(int(frame))[::step, ::step] for frame in frames]
+    return contrast_limits_of(np.stack(planes))
 
 
 def _check_room(count: int, most: int) -> None:
@@ -195,37 +199,44 @@ def _check_room(count: int, most: int) -> None:
         )
 
 
-def _relabelled(labels: WritableArray, detections: Detections, links: Links) -> NDArray[np.float64]:
+def _relabelled(
+    labels: WritableArray, detections: Detections, links: Links, gap: int
+) -> NDArray[np.float64]:
     """Number the objects of each frame as they are linked, and fill the gaps in them.
 
     Where an object was missed, it is drawn as on the frame before the gap, moved along the line
-    between its centres, as far as nothing else is there.
+    between its centres, as far as nothing else is there. Only frames that a gap may still reach
+    are held in memory.
     """
+    held: dict[int, NDArray[Any]] = {}
     seen: dict[int, tuple[int, NDArray[np.float64]]] = {}  # frame and centre
-    rows: list[tuple[float, ...]] = []
-    for frame, ids in enumerate(links.ids):
+    rows: list[NDArray[np.float64]] = [np.zeros((0, 4))]
+    for frame, (ids, centres) in enumerate(zip(links.ids, detections.centres, strict=True)):
         plane = np.asarray(labels[frame])
-        labels[frame] = np.concatenate([[0], ids])[plane].astype(plane.dtype)
-        for number, centre in zip(ids.tolist(), detections.centres[frame], strict=True):
-            if not number:
-                continue
+        held[frame] = np.concatenate([[0], ids])[plane].astype(plane.dtype)
+        linked = ids > 0
+        rows.append(np.column_stack([ids, np.full(len(ids), frame), centres])[linked])
+        for number, centre in zip(ids[linked].tolist(), centres[linked], strict=True):
             last, start = seen.get(number, (frame, centre))
             for missed in range(last + 1, frame):
                 step = (centre - start) * (missed - last) / (frame - last)
-                _draw_moved(labels, last, missed, number, step)
-                rows.append((number, missed, *(start + step)))
+                _draw_moved(held[last], held[missed], number, step)
+                rows.append(np.array([[number, missed, *(start + step)]]))
             seen[number] = frame, centre
-            rows.append((number, frame, *centre))
-    return np.array(sorted(rows), dtype=float).reshape(-1, 4)
+        seen = {number: place for number, place in seen.items() if place[0] >= frame - gap}
+        if frame > gap:
+            labels[frame - gap - 1] = held.pop(frame - gap - 1)
+    for frame, plane in held.items():
+        labels[frame] = plane
+    tracks = np.concatenate(rows)
+    return tracks[np.lexsort((tracks[:, 1], tracks[:, 0]))]
 
 
 def _draw_moved(
-    labels: WritableArray, last: int, missed: int, number: int, step: NDArray[np.float64]
+    last: NDArray[Any], missed: NDArray[Any], number: int, step: NDArray[np.float64]
 ) -> None:
-    places = np.argwhere(np.asarray(labels[last]) == number) + step.round().astype(int)
-    plane = np.array(labels[missed])
-    inside = ((places >= 0) & (places < plane.shape)).all(axis=1)
+    places = np.argwhere(last == number) + step.round().astype(int)
+    inside = ((places >= 0) & (places < missed.shape)).all(axis=1)
     rows, columns = places[inside].T
-    free = plane[rows, columns] == 0
-    plane[rows[free], columns[free]] = number
-    labels[missed] = plane
+    free = missed[rows, columns] == 0
+    missed[rows[free], columns[free]] = number

@@ -1,0 +1,148 @@
+"""Images that are worked on in blocks; blocks are small here."""
+
+from __future__ import annotations
+
+import errno
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_sam2 import run_batch
+from napari_sam2.batch import blocks
+from napari_sam2.batch.blocks import BlockDone
+from napari_sam2.batch.run import Batch
+from napari_sam2.batch.segment import count_whole, segment_file
+from napari_sam2.inference.image_files import open_image
+
+
+@pytest.fixture
+def settings(quick):
+    """A model's input of 64 pixels, so that planes of more than 128 are looked at in parts."""
+    return replace(quick, image_size=64, axis="z", tiles="off")
+
+
+@pytest.fixture
+def volume(tmp_path, planes):
+    """Five planes of 96 x 96, as OME-Zarr in chunks of one plane."""
+    path = tmp_path / "volume.ome.zarr"
+    data = np.concatenate([planes, planes[-1:]])[:, 48:144, 48:144]
+    group = zarr.open_group(path, mode="w")
+    group.create_array("0", data=data, chunks=(1, 96, 96), dimension_names=("z", "y", "x"))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def two_planes(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 2 * 96 * 96 + 96)
+
+
+def labels_in(folder):
+    return open_image(folder / "volume_labels.ome.zarr").data[:]
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("report.csv", ".batch.lock")
+    }
+
+
+def test_blocks_give_the_labels_of_the_whole_with_any_number_of_workers(
+    volume, settings, tmp_path, client
+):
+    batch = Batch(volume, tmp_path / "one", settings)
+    assert batch.steps == 4
+    *searched, report = batch.run(client)
+    assert sorted((block.first, block.stop) for block in searched) == [(0, 2), (2, 4), (4, 5)]
+    whole, axes = segment_file(settings, volume)
+    np.testing.assert_array_equal(labels_in(tmp_path / "one"), whole)
+    assert (report.status, report.objects, axes) == ("done", len(np.unique(whole)) - 1, "ZYX")
+    assert report.objects > 1
+    assert report.seconds >= sum(block.seconds for block in searched)
+    assert count_whole(batch.jobs[0].output) == report.objects
+
+    [report] = run_batch(volume, tmp_path / "two", settings, workers=2)
+    assert report.status == "done"
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert not list((tmp_path / "two").glob(".*blocks"))
+
+
+def test_a_stopped_run_goes_on_with_the_blocks_that_are_missing(
+    volume, settings, tmp_path, client, monkeypatch
+):
+    output = tmp_path / "labels"
+    real = blocks.search_block
+
+    def only_the_first(block, settings):
+        if block.first == 0:
+            return real(block, settings)
+        while not block.path.with_name("0.zarr").exists():
+            time.sleep(0.01)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def stopped():
+        with monkeypatch.context() as patch:
+            patch.setattr("napari_sam2.batch.run.search_block", only_the_first)
+            batch = Batch(volume, output, settings)
+            list(batch.run(client))
+        return batch.reports[0]
+
+    assert stopped().message.startswith("No space is left")
+    assert [path.name for path in output.glob(".*blocks/*")] == ["0.zarr"]
+    # what was found otherwise, or is to be made again, is not gone on with
+    assert Batch(volume, output, settings, overwrite=True).steps == 4
+    assert Batch(volume, output, replace(settings, smallest=5)).steps == 4
+
+    again = Batch(volume, output, settings)
+    assert again.steps == 3
+    searched = [each.first for each in again.run(client) if isinstance(each, BlockDone)]
+    assert sorted(searched) == [2, 4]
+    np.testing.assert_array_equal(labels_in(output), segment_file(settings, volume)[0])
+    assert not list(output.glob(".*blocks"))
+
+
+def test_a_chunk_that_cannot_be_read_fails_its_image_alone(
+    volume, settings, tmp_path, client, planes
+):
+    tifffile.imwrite(tmp_path / "small.tif", planes[0][:64, :64])
+    (volume / "0" / "c" / "3" / "0" / "0").write_bytes(b"torn")
+    batch = Batch([volume, tmp_path / "small.tif"], tmp_path / "labels", settings)
+    list(batch.run(client))
+    small, report = batch.reports
+    assert (small.file, small.status) == ("small.tif", "done")
+    assert (report.status, report.objects) == ("failed", None)
+    assert report.message
+    assert "\n" not in report.message
+    assert not (tmp_path / "labels" / "volume_labels.ome.zarr").exists()
+
+
+@pytest.mark.parametrize("axes", ["TYX", "YXZ"])
+def test_any_stack_of_a_tiff_can_be_in_blocks(settings, tmp_path, client, planes, axes):
+    stack = planes[:, 48:144, 48:144]
+    stack = np.moveaxis(stack, 0, axes.index(axes.strip("YX")))
+    tifffile.imwrite(tmp_path / "volume.tif", stack, metadata={"axes": axes})
+    settings = replace(settings, axis=None)
+    batch = Batch(tmp_path / "volume.tif", tmp_path / "labels", settings)
+    assert [report.status for report in list(batch.run(client))[-1:]] == ["done"]
+    labels = open_image(tmp_path / "labels" / "volume_labels.tif")
+    whole, axes = segment_file(settings, tmp_path / "volume.tif")
+    np.testing.assert_array_equal(labels.data[:], whole)
+    assert labels.axes == axes
+
+
+@pytest.mark.parametrize("tiles", ["auto", "off"])
+def test_a_large_plane_is_a_block(settings, tmp_path, client, planes, tiles):
+    settings = replace(settings, tiles=tiles, axis=None)
+    zarr.save_array(tmp_path / "plane.zarr", planes[0])
+    batch = Batch(tmp_path / "plane.zarr", tmp_path / "labels", settings)
+    assert batch.steps == 2
+    *_, report = batch.run(client)
+    labels = open_image(tmp_path / "labels" / "plane_labels.ome.zarr").data[:]
+    whole, _ = segment_file(settings, tmp_path / "plane.zarr")
+    np.testing.assert_array_equal(labels, whole)
+    assert report.objects == len(np.unique(whole)) - 1 > 0
