@@ -40,5 +40,7 @@ def images(tmp_path, planes):
 @pytest.fixture(scope="session")
 def client():
     """A cluster of one worker in this process."""
-    with Client(processes=False, n_workers=1, dashboard_address=":0") as here:
+    # not for what other tests compute with dask
+    settings = {"dashboard_address": ":0", "set_as_default": False}
+    with Client(processes=False, n_workers=1, **settings) as here:
         yield here

@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from napari_sam2.batch.jobs import find_jobs
-from napari_sam2.inference.image_files import InputError
+from napari_sam2.inference.errors import InputError
 
 
 @pytest.fixture

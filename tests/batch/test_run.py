@@ -15,7 +15,7 @@ from filelock import FileLock
 from napari_sam2 import run_batch
 from napari_sam2.batch import cluster, run
 from napari_sam2.batch.run import Batch
-from napari_sam2.inference.image_files import InputError
+from napari_sam2.inference.errors import InputError
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # as abrupt, in Windows
 

@@ -5,7 +5,8 @@ import zarr
 from skimage.io import imsave
 
 from napari_sam2.checkpoints.replacing import replacing
-from napari_sam2.inference.image_files import InputError, check_output, open_image, write_labels
+from napari_sam2.inference.errors import InputError
+from napari_sam2.inference.image_files import check_output, open_image, write_labels
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from napari_sam2.inference.image_files import InputError
+from napari_sam2.inference.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam2.batch.jobs import is_labels
 from napari_sam2.batch.segment import FileReport, count_whole
 from napari_sam2.checkpoints.replacing import remove, replacing
-from napari_sam2.inference.image_files import InputError
+from napari_sam2.inference.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam2.inference.image_files import InputError
+from napari_sam2.inference.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

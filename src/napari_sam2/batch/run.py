@@ -14,7 +14,7 @@ from napari_sam2.batch.folder import OutputFolder, done_before
 from napari_sam2.batch.jobs import find_jobs
 from napari_sam2.batch.segment import BatchSettings, FileReport, do_job, make_ready, one_line
 from napari_sam2.checkpoints.replacing import remove
-from napari_sam2.inference.image_files import InputError
+from napari_sam2.inference.errors import InputError
 from napari_sam2.session.identity import identify_model
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from napari_sam2.inference.image_files import InputError as InputError
+from napari_sam2.inference.errors import InputError as InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

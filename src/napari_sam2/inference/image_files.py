@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.masks import BAND, bands, label_numbers
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_sam2.inference.frames import ArrayLike
-
-
-class InputError(ValueError):
-    """Something that the user gave cannot be used; the message is for the user, on one line."""
 
 
 @dataclass(frozen=True, eq=False)
