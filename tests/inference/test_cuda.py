@@ -23,7 +23,7 @@ PROMPTS = [[PointPrompt((30, 30))], [BoxPrompt((50, 54, 82, 86))]]
 
 
 @pytest.fixture
-def both(nano: Model) -> tuple[Model, Model]:
+def both() -> tuple[Model, Model]:
     """The bundled model on the processor and on the GPU, in float32."""
     models = [load_model("nano", device, "float32") for device in ("cpu", "cuda")]
     return models[0], models[1]

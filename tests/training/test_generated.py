@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from napari_sam2.training.config import Stage
 from napari_sam2.training.generated import generated_sequence
@@ -50,3 +51,5 @@ def test_batches_of_generated_sequences():
         batch = samples[step]
         assert batch.images.shape[2:] == (3, 64, 64)
         assert batch.masks(0).flatten(1).any(dim=1).all()
+        masks = torch.stack([batch.masks(frame) for frame in range(batch.images.shape[1])], dim=1)
+        assert (masks.sum(dim=(1, 2, 3)) > 0).all()

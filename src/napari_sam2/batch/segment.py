@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_sam2.inference.everything import EverythingSettings, linker
 from napari_sam2.inference.image_files import open_image, write_labels, write_ome_zarr
-from napari_sam2.inference.masks import count_objects, label_numbers
+from napari_sam2.inference.masks import count_objects, label_numbers, smallest_dtype
 from napari_sam2.session.identity import identify_model
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def write(job: Job, labels: ArrayLike, axes: str) -> int:
         One letter for each axis.
     """
     numbers = label_numbers(labels)
-    dtype = np.min_scalar_type(int(numbers.max(initial=0)))
+    dtype = smallest_dtype(numbers)
     if job.output.suffix == ".zarr":
         write_ome_zarr(job.output, labels, axes, job.source.name, dtype=dtype)
     else:

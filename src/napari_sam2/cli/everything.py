@@ -12,10 +12,10 @@ import numpy as np
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.inference.everything import EverythingSettings, compact, linker
+from napari_sam2.inference.everything import EverythingSettings, linker
 from napari_sam2.inference.fields import Grid
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
-from napari_sam2.inference.masks import count_objects
+from napari_sam2.inference.masks import label_numbers, smallest_dtype
 from napari_sam2.session.ctc import write_ctc
 
 if TYPE_CHECKING:
@@ -87,11 +87,12 @@ def run_everything(request: EverythingRequest) -> list[str]:
         labels, objects = _plane(request, image, generator), None
     else:
         labels, objects = _stack(request, image, generator, axis, link)
-    count, written = count_objects(labels), compact(labels)
-    write_labels(request.output, written, image.axes)
+    numbers = label_numbers(labels)
+    count, dtype = len(numbers), smallest_dtype(numbers)
+    write_labels(request.output, labels, image.axes, dtype)
     lines = [
         f"{count} objects",
-        f"Labels of shape {written.shape}, {written.dtype}: {request.output}",
+        f"Labels of shape {labels.shape}, {dtype}: {request.output}",
     ]
     if objects and kind == "t":
         lines[0] = f"{count} tracks, {len(set(objects.parents.values()))} divisions"

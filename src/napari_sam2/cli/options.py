@@ -27,21 +27,15 @@ Tiles = Annotated[
 
 def min_score(panel: str | None = None) -> Any:
     """What a mask's score must reach; ``panel`` is where the help shows it."""
-    return typer.Option(
-        min=0,
-        max=1,
-        help="Least overlap with its object that the model expects of a mask.",
-        show_default="what suits the model",
-        rich_help_panel=panel,
-    )
+    return _least("Least overlap with its object that the model expects of a mask.", panel)
 
 
 def min_stability(panel: str | None = None) -> Any:
     """What a mask's stability must reach; ``panel`` is where the help shows it."""
+    return _least("How little a mask must depend on its threshold.", panel)
+
+
+def _least(what: str, panel: str | None) -> Any:
     return typer.Option(
-        min=0,
-        max=1,
-        help="How little a mask must depend on its threshold.",
-        show_default="what suits the model",
-        rich_help_panel=panel,
+        min=0, max=1, help=what, show_default="what suits the model", rich_help_panel=panel
     )

@@ -159,8 +159,3 @@ def linker(kind: str) -> ThroughDepth | OverTime:
     from napari_sam2.inference.over_time import OverTime
 
     return OverTime() if kind == "t" else ThroughDepth()
-
-
-def compact(labels: NDArray[np.uint32]) -> NDArray[np.unsignedinteger]:
-    """The same labels in the smallest type that holds them."""
-    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))))

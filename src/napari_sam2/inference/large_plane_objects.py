@@ -9,7 +9,13 @@ import numpy as np
 
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.placed import PlacedPrompts
-from napari_sam2.inference.prompts import check_prompts
+from napari_sam2.inference.prompts import (
+    MaskPrompt,
+    PolygonPrompt,
+    check_object_id,
+    check_prompts,
+    refines,
+)
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.model.promptable import MASK_BIAS, MASK_SCALE
 
@@ -71,16 +77,15 @@ class LargePlaneObjects:
 
     def add_prompts(self, object_id: int, frame: int, prompts: Sequence[Prompt]) -> FrameResult:
         """Segment an object; takes, returns and raises what `VideoPredictor.add_prompts` does."""
-        if object_id < 1:
-            raise ValueError(f"object_id is {object_id}, but labels start at 1; 0 is background.")
+        check_object_id(object_id)
         _check_frame(frame)
         checked = check_prompts(prompts, self.predictor.shape)
-        placed = PlacedPrompts.of(checked, self.predictor.shape)
-        if placed.drawn:
+        if all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in checked):
+            crop = _given(PlacedPrompts.of(checked, self.predictor.shape))
+            self._known[object_id] = PlaneObject(checked, None, None, crop)
+        else:
             answer = self.predictor.predict(checked, previous=self._refined(object_id, checked))
             self._known[object_id] = PlaneObject(checked, answer, None, answer.best)
-        else:
-            self._known[object_id] = PlaneObject(checked, None, None, _given(placed))
         return self.result(frame)
 
     def choose_candidate(self, object_id: int, frame: int, index: int | None) -> FrameResult:
@@ -153,10 +158,7 @@ class LargePlaneObjects:
 
     def _refined(self, object_id: int, prompts: tuple[Prompt, ...]) -> LargePrediction | None:
         known = self._known.get(object_id)
-        # a prompt that was taken away or moved must leave no trace in the mask
-        if known is None or any(prompt not in prompts for prompt in known.prompts):
-            return None
-        return known.shown
+        return known.shown if known and refines(prompts, known.prompts) else None
 
     def _prompted(self, object_id: int, frame: int) -> PlaneObject:
         _check_frame(frame)

@@ -97,6 +97,11 @@ def label_numbers(labels: ArrayLike) -> NDArray[np.int64]:
     return np.flatnonzero(there[1:]) + 1
 
 
+def smallest_dtype(numbers: NDArray[np.int64]) -> np.dtype[np.unsignedinteger]:
+    """The smallest type that holds labels, of which `label_numbers` gives the numbers."""
+    return np.min_scalar_type(int(numbers.max(initial=0)))
+
+
 def count_objects(labels: ArrayLike) -> int:
     """How many labels there are, 0 aside."""
     return len(label_numbers(labels))

@@ -132,6 +132,20 @@ def check_prompts(prompts: Sequence[Prompt], shape: tuple[int, int]) -> tuple[Pr
     return checked
 
 
+def check_object_id(object_id: int) -> None:
+    """Raise ValueError for a number that cannot be a label."""
+    if object_id < 1:
+        raise ValueError(f"object_id is {object_id}, but labels start at 1; 0 is background.")
+
+
+def refines(prompts: Sequence[Prompt], earlier: Sequence[Prompt]) -> bool:
+    """Whether prompts add to earlier ones, so that the mask so far is refined.
+
+    One that was taken away or moved must leave no trace in the mask.
+    """
+    return all(prompt in prompts for prompt in earlier)
+
+
 def expand_prompts(prompts: Sequence[Prompt], shape: tuple[int, int]) -> tuple[ModelPrompt, ...]:
     """Turn prompts into what a network takes.
 

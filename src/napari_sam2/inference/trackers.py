@@ -12,7 +12,7 @@ from napari_sam2.inference import answers
 from napari_sam2.inference.device import is_out_of_memory
 from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_logits
 from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
-from napari_sam2.inference.prompts import expand_prompts
+from napari_sam2.inference.prompts import expand_prompts, refines
 from napari_sam2.inference.recall import recall
 from napari_sam2.inference.spill import MemoryBudget
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
@@ -151,8 +151,7 @@ class Tracker(ABC):
         """The logits that prompts refine, where there are any."""
         known = track.get(frame)
         earlier = track.prompts.get(frame, ())
-        # a prompt that was taken away or moved must leave no trace in the mask
-        if known is None or any(prompt not in prompts for prompt in earlier):
+        if known is None or not refines(prompts, earlier):
             return None
         return previous_logits(self.model, known.logits[None])
 

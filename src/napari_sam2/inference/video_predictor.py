@@ -14,7 +14,7 @@ from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.memory_bank import Track
 from napari_sam2.inference.passes import plan_passes
 from napari_sam2.inference.planes import ShownPlanes
-from napari_sam2.inference.prompts import check_prompts
+from napari_sam2.inference.prompts import check_object_id, check_prompts
 from napari_sam2.inference.trackers import tracker_for
 from napari_sam2.inference.tracks import Snapshot, Tracks
 
@@ -122,8 +122,7 @@ class VideoPredictor:
         IndexError
             When there is no such frame.
         """
-        if object_id < 1:
-            raise ValueError(f"object_id is {object_id}, but labels start at 1; 0 is background.")
+        check_object_id(object_id)
         self._check_frame(frame)
         checked = check_prompts(prompts, self.source.plane_shape)
         known = self._tracks.own(object_id) if object_id in self._tracks else Track()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_sam2.inference.frames import WHOLE
 from napari_sam2.session.labels import plane_index
 from napari_sam2.session.values import StackKey
 
@@ -196,7 +197,7 @@ def part_in_view(dims: Dims, image: Image, geometry: StackGeometry) -> tuple[sli
         When it shows none.
     """
     if dims.ndisplay != 2:
-        return slice(0, geometry.plane_shape[0]), slice(0, geometry.plane_shape[1])
+        return WHOLE
     # of a pyramid, napari counts in pixels of the level that is drawn; the last ones are included
     factors = (
         image.downsample_factors[image.data_level] if image.multiscale else np.ones(image.ndim)

@@ -74,7 +74,8 @@ def run_step(model: Sam2, head: DenseHead, batch: Batch, stage: Stage, chance: C
     # (B * T, ...) -> one entry a frame, its images repeated for their objects
     per_frame = [features[batch.owner * frames + index] for index in range(frames)]
     first_masks = batch.masks(0)
-    targets = [coverage(batch.masks(index)) for index in range(frames)]
+    later = (batch.masks(index) for index in range(1, frames))
+    targets = [coverage(masks) for masks in (first_masks, *later)]
     if frames == 1:
         _image(model, per_frame[0], first_masks, targets[0], step, stage, chance)
     else:
