@@ -5,7 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from tests.conftest import TINY
 
+from napari_sam2.model.hiera import Hiera
 from napari_sam2.model.layers import (
     LayerNorm2d,
     attention,
@@ -14,7 +16,14 @@ from napari_sam2.model.layers import (
     to_windows,
 )
 from napari_sam2.model.mask_decoder import Decoded
-from napari_sam2.model.position import rotary_table, rotate, sine_grid, sine_time
+from napari_sam2.model.position import (
+    Part,
+    RandomFourier,
+    rotary_table,
+    rotate,
+    sine_grid,
+    sine_time,
+)
 from napari_sam2.model.prompt_encoder import PADDING, POSITIVE
 
 
@@ -176,3 +185,15 @@ def test_the_best_candidate_brings_its_token():
     chosen = _decoded(torch.zeros(4, 4)).best_candidate()
     assert chosen.tokens.item() == 2
     assert chosen.scores.item() == pytest.approx(0.3)
+
+
+def test_positions_of_a_part_are_those_of_its_place_on_the_whole():
+    torch.manual_seed(0)
+    fourier, hiera = RandomFourier(16), Hiera(TINY.hiera)
+    torch.nn.init.normal_(hiera.position_background)
+    torch.nn.init.normal_(hiera.position_window)
+    whole_grid, whole = fourier.grid(8, 8), hiera._position(torch.zeros(1, 1, 32, 32))
+    fourier.part = hiera.part = Part(side=0.5, top=0.25, left=0.5)
+    torch.testing.assert_close(fourier.grid(4, 4), whole_grid[:, 2:6, 4:8])
+    part = hiera._position(torch.zeros(1, 1, 16, 16))
+    torch.testing.assert_close(part, whole[..., 8:24, 16:32])

@@ -13,6 +13,7 @@ from tests.conftest import TINY
 from napari_sam2.model.mask_decoder import Decoded
 from napari_sam2.model.position import rotary_table, rotate
 from napari_sam2.model.sam2 import Sam2
+from napari_sam2.training import augment
 from napari_sam2.training.augment import Window, apply_look, random_look, render, window_on
 from napari_sam2.training.config import Stage
 from napari_sam2.training.data import LabelledStack, Planes
@@ -63,6 +64,17 @@ def test_turns_and_flips_move_image_and_labels_alike(stack):
         # bright where there is a disc, dark elsewhere, but for the discs' edges
         agree = (image[0] > 0.5) == (labels > 0)
         assert agree.float().mean() > 0.93
+
+
+def test_a_part_of_a_view_shows_a_part_of_the_plane(monkeypatch, stack):
+    monkeypatch.setattr(augment, "WHOLE_SHARE", 1.0)
+    random = np.random.default_rng(0)
+    disc = stack.label_plane(0) == 2
+    for _ in range(10):
+        window = window_on(disc, 64, (15, 40), random, share=0.5)
+        assert all(0.4 * 96 <= side <= 0.55 * 96 for side in window.sides_yx)
+        _, labels = render(stack.image_plane(0), stack.label_plane(0), window, 64)
+        assert (labels == 2).any()
 
 
 def test_looks_stay_between_black_and_white(stack):

@@ -135,6 +135,29 @@ def test_a_model_tuned_at_another_size_keeps_its_own(run, tmp_path, pretrained, 
     )
 
 
+def test_windows_may_be_parts_of_the_input(run, tmp_path, pretrained, tiny_model, monkeypatch):
+    seen = []
+    step = trainer.run_step
+
+    def watched(model, head, batch, *rest):
+        seen.append((model.image_encoder.trunk.part, batch.images.shape[-1]))
+        return step(model, head, batch, *rest)
+
+    monkeypatch.setattr(trainer, "run_step", watched)
+    config = run(replace(SMALL, steps=12, whole=128), model=ModelConfig(pretrained))
+    trained = Trainer(config, tmp_path / "out")
+    before = tiny_model.network.prompt_encoder.fourier.matrix
+    path = trained.run()
+    parts, sizes = zip(*seen, strict=True)
+    assert set(sizes) == {64}
+    assert {part.side for part in parts} == {0.5}
+    assert {part.top for part in parts} == {part.left for part in parts} == {0.0, 0.25, 0.5}
+    # positions are those of the whole: twice the side that the model has by itself
+    torch.testing.assert_close(trained.model.prompt_encoder.fourier.matrix, 2 * before)
+    assert trained.model.image_encoder.trunk.part is None
+    load_model(path, device="cpu")
+
+
 @pytest.mark.parametrize("adapt", ["all", "decoder", "adapters"])
 def test_what_learns_and_what_does_not(run, tmp_path, pretrained, tiny_model, adapt):
     stage = replace(SMALL, steps=2, video_share=0.5, learning_rate=1e-2)

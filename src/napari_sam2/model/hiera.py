@@ -12,6 +12,7 @@ from napari_sam2.model.layers import attention, from_windows, to_windows
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import HieraConfig
+    from napari_sam2.model.position import Part
 
 
 def _pool(x: Tensor) -> Tensor:
@@ -72,6 +73,7 @@ class Hiera(nn.Module):
 
     def __init__(self, config: HieraConfig) -> None:
         super().__init__()
+        self.part: Part | None = None
         self.patch_embedding = nn.Conv2d(3, config.width, 7, stride=4, padding=3)
         self.position_background = nn.Parameter(torch.zeros(1, config.width, *config.background))
         first_window = config.windows[0]
@@ -106,6 +108,14 @@ class Hiera(nn.Module):
 
     def _position(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
+        if self.part is None:
+            return self._whole_position(height, width)
+        part = self.part
+        whole = self._whole_position(round(height / part.side), round(width / part.side))
+        top, left = round(part.top * whole.shape[-2]), round(part.left * whole.shape[-1])
+        return whole[..., top : top + height, left : left + width]
+
+    def _whole_position(self, height: int, width: int) -> Tensor:
         stretched = F.interpolate(self.position_background, size=(height, width), mode="bicubic")
         window = self.position_window.shape[-1]
         tiled = self.position_window.tile(1, 1, -(-height // window), -(-width // window))

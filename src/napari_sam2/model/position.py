@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Part:
+    """A square of a model's input, as shares of the input's side: what is shown instead of all."""
+
+    side: float
+    top: float
+    left: float
 
 
 class RandomFourier(nn.Module):
@@ -18,10 +28,13 @@ class RandomFourier(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.part: Part | None = None
         self.register_buffer("matrix", torch.randn(2, width // 2))
 
     def forward(self, xy: Tensor) -> Tensor:
         # (..., 2) in 0 to 1 -> (..., C)
+        if self.part is not None:
+            xy = self.part.side * xy + xy.new_tensor([self.part.left, self.part.top])
         angle = 2 * math.pi * ((2 * xy.to(self.matrix.dtype) - 1) @ self.matrix)
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 

@@ -19,6 +19,7 @@ from napari_sam2.model.promptable import MASK_BIAS, MASK_SCALE, Promptable
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam2Config
     from napari_sam2.model.mask_decoder import Decoded
+    from napari_sam2.model.position import Part
 
 ABSENT_LOGIT = -1024.0  # mask logit of an object that is not on the frame
 
@@ -68,6 +69,10 @@ class Sam2(Promptable):
         newer = config.version == "2.1"
         self.absent_embedding = nn.Parameter(0.02 * torch.randn(memory_width)) if newer else None
         self.pointer_time = nn.Linear(width, memory_width) if newer else None
+
+    def look_at(self, part: Part | None) -> None:
+        """Take images for a part of the input from now on, or for all of it: positions follow."""
+        self.image_encoder.trunk.part = self.prompt_encoder.fourier.part = part
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
         """Encode (B, 3, S, S), normalised."""

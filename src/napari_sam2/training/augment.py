@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-WHOLE_SHARE = 0.3  # of the windows show nearly all of the plane, whatever the object's size
+WHOLE_SHARE = 0.3  # of the windows are as a predictor sees the plane, whatever the object's size
 BENDS = (3, 6)  # places a side that a window is bent at: fewest, most
 
 
@@ -60,7 +60,11 @@ class Window:
 
 
 def window_on(
-    mask: NDArray[np.bool_], size: int, diameters: tuple[float, float], random: Generator
+    mask: NDArray[np.bool_],
+    size: int,
+    diameters: tuple[float, float],
+    random: Generator,
+    share: float = 1.0,
 ) -> Window:
     """Choose a window that shows an object at a random scale.
 
@@ -74,6 +78,8 @@ def window_on(
         Smallest and largest diameter of the object in rendered pixels; drawn log-uniformly.
     random : numpy.random.Generator
         The source of chance.
+    share : float
+        How much of the side of a predictor's view the window is.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def window_on(
     stretch = np.exp(random.normal(0, 0.15))
     side = size * diameter / wanted
     # a predictor squeezes the whole plane into a square
-    whole = random.uniform(0.8, 1.1) if random.random() < WHOLE_SHARE else None
+    whole = share * random.uniform(0.8, 1.1) if random.random() < WHOLE_SHARE else None
     sides = [
         float(whole * n if whole else min(side * s, 1.1 * n))
         for s, n in zip((stretch, 1 / stretch), mask.shape, strict=True)

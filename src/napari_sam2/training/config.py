@@ -44,6 +44,10 @@ class Stage:
         Highest rate of the optimiser; it rises over the first steps and falls along a cosine.
     size : int
         Side of the rendered windows in pixels.
+    whole : int
+        Side of the input that windows are taken for parts of, each step somewhere else on it; 0:
+        they are all of it. A window of half the side costs a quarter, and teaches the positions of
+        the whole; where the model is used at that size, end with some steps at it.
     images, objects : int
         Windows a step, and objects asked for in each.
     videos, frames : int
@@ -72,6 +76,7 @@ class Stage:
     steps: int
     learning_rate: float
     size: int = 256
+    whole: int = 0
     images: int = 4
     objects: int = 16
     videos: int = 2
@@ -93,6 +98,13 @@ class Stage:
             raise ValueError(f"frames is {self.frames}; a video has 2 at least.")
         if self.size < 64 or self.size % 32:
             raise ValueError(f"size is {self.size}; it is a multiple of 32, 64 at least.")
+        if self.whole and (self.whole < self.size or self.whole % 32):
+            raise ValueError(
+                f"whole is {self.whole}; it is a multiple of 32, {self.size} at least, or 0."
+            )
+        if self.whole and self.video_share:
+            # memories lie on a grid of their own, which is stretched over whatever is shown
+            raise ValueError("whole is for single planes: set video_share to 0, or leave it out.")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; it is above 0.")
         for name in ("video_share", "box_share", "correction_share"):

@@ -148,7 +148,9 @@ class Samples(Dataset[Batch]):
         if not objects:
             return None
         chosen = labels == objects[random.integers(len(objects))]
-        window = window_on(chosen, self.stage.size, self.stage.diameters, random)
+        stage = self.stage
+        share = stage.size / stage.whole if stage.whole else 1.0
+        window = window_on(chosen, stage.size, stage.diameters, random, share)
         look = random_look(random)
         planes = {one: (stack.image_plane(one), stack.label_plane(one)) for one in set(indices)}
         drawn = []

@@ -18,6 +18,7 @@ from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.device import choose_device, choose_dtype, precision
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.transforms import normalise
+from napari_sam2.model.position import Part
 from napari_sam2.training.adapt import merged, start_network
 from napari_sam2.training.calibrate import calibrate_presence
 from napari_sam2.training.config import SCRATCH
@@ -46,6 +47,7 @@ WARM_UP_STEPS = 100
 WEIGHT_DECAY = 0.1
 GRADIENT_LIMIT = 1.0
 MOST_FAILED = 20
+GRID = 32  # pixels, as many as the image encoder's first windows have a side
 
 
 class Trainer:
@@ -77,7 +79,8 @@ class Trainer:
         self.head = DenseHead(self.model.config.width).to(self.device)
         self.image_size = self.model.config.image_size
         # the size of the planes that the encoding of positions is for
-        self.size = config.stages[0].size if self.from_scratch else self.image_size
+        first = config.stages[0]
+        self.size = first.whole or first.size if self.from_scratch else self.image_size
         self.stage, self.step = 0, 0
         self.failed = 0  # steps without a finite gradient, one after the other
         self.optimizers = self._new_optimizers()
@@ -165,7 +168,7 @@ class Trainer:
     def _prime(self, stage: Stage, samples: Samples) -> None:
         """Weights to begin a stage with: other sizes, the first prompts, the first videos."""
         torch.manual_seed(self.config.seed + self.stage)  # also where the run was interrupted
-        self._set_size(stage.size)
+        self._set_size(stage.whole or stage.size)
         if not self.from_scratch:
             return
         before = self.config.stages[: self.stage]
@@ -231,8 +234,10 @@ class Trainer:
             optimizer.zero_grad()
         figures: dict[str, list[torch.Tensor]] = {}
         for batch in batches:
+            self.model.look_at(_somewhere(stage, chance))
             with precision(self.device, self.dtype):
                 step = run_step(self.model, self.head, batch.to(self.device), stage, chance)
+            self.model.look_at(None)
             (step.loss / len(batches)).backward()
             for name, value in {"loss": step.loss.detach(), **step.figures}.items():
                 figures.setdefault(name, []).append(value)
@@ -300,6 +305,14 @@ class Trainer:
         self.head.load_state_dict(state["head"])
         for optimizer, found in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(found)
+
+
+def _somewhere(stage: Stage, chance: Chance) -> Part | None:
+    if not stage.whole:
+        return None
+    places = (stage.whole - stage.size) // GRID + 1
+    top, left = (GRID * chance.course.randrange(places) / stage.whole for _ in range(2))
+    return Part(stage.size / stage.whole, top, left)
 
 
 def _one_thread(_: int) -> None:
