@@ -195,5 +195,7 @@ def test_positions_of_a_part_are_those_of_its_place_on_the_whole():
     whole_grid, whole = fourier.grid(8, 8), hiera._position(torch.zeros(1, 1, 32, 32))
     fourier.part = hiera.part = Part(side=0.5, top=0.25, left=0.5)
     torch.testing.assert_close(fourier.grid(4, 4), whole_grid[:, 2:6, 4:8])
+    sines = sine_grid(8, 4, 4, whole_grid, fourier.part)
+    torch.testing.assert_close(sines, sine_grid(8, 8, 8, whole_grid)[:, 2:6, 4:8])
     part = hiera._position(torch.zeros(1, 1, 16, 16))
     torch.testing.assert_close(part, whole[..., 8:24, 16:32])

@@ -104,10 +104,6 @@ def test_the_runs_that_nano_was_continued_by_have_the_same_data(name):
         (SMALLEST + "[[stages]]\nname='a'\nsteps=1\nlearning_rate=1\nsize=100", "multiple of 32"),
         (SMALLEST + "[[stages]]\nname='a'\nsteps=1\nlearning_rate=1\nwhole=128", "256 at least"),
         (
-            SMALLEST + "[[stages]]\nname='a'\nsteps=1\nlearning_rate=1\nwhole=512\nvideo_share=0.5",
-            "set video_share to 0",
-        ),
-        (
             SMALLEST + "[[stages]]\nname='a'\nsteps=1\nlearning_rate=1\ndiameters=[1]",
             "a list of 2, each of it a number",
         ),

@@ -144,7 +144,9 @@ def test_windows_may_be_parts_of_the_input(run, tmp_path, pretrained, tiny_model
         return step(model, head, batch, *rest)
 
     monkeypatch.setattr(trainer, "run_step", watched)
-    config = run(replace(SMALL, steps=12, whole=128), model=ModelConfig(pretrained))
+    config = run(
+        replace(SMALL, steps=12, whole=128, video_share=0.5), model=ModelConfig(pretrained)
+    )
     trained = Trainer(config, tmp_path / "out")
     before = tiny_model.network.prompt_encoder.fourier.matrix
     path = trained.run()

@@ -110,10 +110,7 @@ class Hiera(nn.Module):
         height, width = x.shape[-2:]
         if self.part is None:
             return self._whole_position(height, width)
-        part = self.part
-        whole = self._whole_position(round(height / part.side), round(width / part.side))
-        top, left = round(part.top * whole.shape[-2]), round(part.left * whole.shape[-1])
-        return whole[..., top : top + height, left : left + width]
+        return self.part.cut(self._whole_position(*self.part.whole_shape(height, width)))
 
     def _whole_position(self, height: int, width: int) -> Tensor:
         stretched = F.interpolate(self.position_background, size=(height, width), mode="bicubic")

@@ -12,6 +12,7 @@ from napari_sam2.model.position import rotary_table, rotate, sine_grid
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam2Config
+    from napari_sam2.model.position import Part
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -62,6 +63,7 @@ class MemoryAttention(nn.Module):
 
     def __init__(self, config: Sam2Config) -> None:
         super().__init__()
+        self.part: Part | None = None
         self.layers = nn.ModuleList(
             MemoryAttentionLayer(config) for _ in range(config.memory_layers)
         )
@@ -76,7 +78,7 @@ class MemoryAttention(nn.Module):
         # (B or 1, C, h, w), (B, n hw + pointers, M) twice -> (B, C, h, w)
         # The objects of a frame share its embedding, and with it the first self-attention.
         channels, height, width = embedding.shape[1:]
-        x = embedding + 0.1 * sine_grid(channels, height, width, embedding)
+        x = embedding + 0.1 * sine_grid(channels, height, width, embedding, self.part)
         x = x.flatten(2).transpose(1, 2)
         table = rotary_table(channels, height, width, x)
         for layer in self.layers:

@@ -17,6 +17,17 @@ class Part:
     top: float
     left: float
 
+    def whole_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Shape of the grid on the whole input of which a part's has this one."""
+        return round(height / self.side), round(width / self.side)
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """The part of a grid on the whole input, (..., H, W) -> (..., h, w)."""
+        height, width = whole.shape[-2:]
+        top, left = round(self.top * height), round(self.left * width)
+        bottom, right = top + round(self.side * height), left + round(self.side * width)
+        return whole[..., top:bottom, left:right]
+
 
 class RandomFourier(nn.Module):
     """Sines and cosines of random projections of a position (Tancik et al., arXiv 2006.10739).
@@ -51,8 +62,12 @@ def _interleave(angle: Tensor) -> Tensor:
     return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
 
 
-def sine_grid(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+def sine_grid(
+    channels: int, height: int, width: int, like: Tensor, part: Part | None = None
+) -> Tensor:
     """Fixed sine encoding of a grid, as in DETR (arXiv 2005.12872): (C, H, W)."""
+    if part is not None:
+        return part.cut(sine_grid(channels, *part.whole_shape(height, width), like))
     half = channels // 2
     exponent = torch.arange(half, device=like.device, dtype=torch.float32).div(2).floor() * 2 / half
     period = 10000.0**exponent

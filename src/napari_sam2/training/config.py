@@ -102,9 +102,6 @@ class Stage:
             raise ValueError(
                 f"whole is {self.whole}; it is a multiple of 32, {self.size} at least, or 0."
             )
-        if self.whole and self.video_share:
-            # memories lie on a grid of their own, which is stretched over whatever is shown
-            raise ValueError("whole is for single planes: set video_share to 0, or leave it out.")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; it is above 0.")
         for name in ("video_share", "box_share", "correction_share"):
