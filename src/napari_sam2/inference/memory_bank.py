@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import weakref
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from pathlib import Path
 
     from torch import Tensor
@@ -51,6 +52,9 @@ class FrameMemory:
         with its place in time. The same origin would give the same mask again.
     """
 
+    # one for each object of thousands of frames
+    __slots__ = ("__weakref__", "_large", "number", "origin", "pointer", "present", "score")
+
     def __init__(
         self,
         logits: Tensor,
@@ -59,11 +63,13 @@ class FrameMemory:
         pointer: Tensor,
         map: Tensor | None = None,
     ) -> None:
+        self._large: tuple[Tensor, Tensor | None] | str = (logits, map)  # or the file they are in
         self.score, self.present, self.pointer = score, present, pointer
         self.number = next(_numbers)
         self.origin: bytes | None = None
-        self._large: tuple[Tensor, Tensor | None] | Path = (logits, map)
-        self._remove_file: Callable[[], object] | None = None
+
+    def __del__(self) -> None:
+        self._remove_file()
 
     @property
     def logits(self) -> Tensor:
@@ -77,9 +83,9 @@ class FrameMemory:
 
     @map.setter
     def map(self, made: Tensor) -> None:
-        self._large = (self.logits, made)
-        if self._remove_file is not None:
-            self._remove_file()
+        logits = self.logits
+        self._remove_file()
+        self._large = (logits, made)
 
     @property
     def nbytes(self) -> int:
@@ -101,8 +107,12 @@ class FrameMemory:
             content = io.BytesIO()
             torch.save(self._large, content)
             path.write_bytes(content.getbuffer())
-            self._remove_file = weakref.finalize(self, path.unlink, missing_ok=True)
-            self._large = path
+            self._large = str(path)
+
+    def _remove_file(self) -> None:
+        if isinstance(self._large, str):
+            with suppress(OSError):  # the folder may have gone before
+                os.unlink(self._large)
 
     def _get(self) -> tuple[Tensor, Tensor | None]:
         if isinstance(self._large, tuple):
