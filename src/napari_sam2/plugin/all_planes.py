@@ -282,10 +282,15 @@ def _summary(run: _Run) -> str:
             return f"{run.outcome} before the first plane was done."
         return f"{run.outcome} after {run.done} of {frames} planes. {_UNJOINED}"
     count = len(set(objects.tracks[:, 0]))
-    text = f"{count} objects on {frames} planes."
+    text = f"{_counted(count, 'object')} on {frames} planes."
     if run.kind == "t":
-        text = f"{count} tracks, {len(set(objects.parents.values()))} divisions."
+        divisions = len(set(objects.parents.values()))
+        text = f"{_counted(count, 'track')}, {_counted(divisions, 'division')}."
     return text + _IN_PARTS * run.in_parts
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:
