@@ -21,6 +21,7 @@ from napari_sam2.plugin.everything_layers import LABELS_NAME, STACK_NAME, TRACKS
 from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
 
 LEFT = Qt.MouseButton.LeftButton
+PATIENCE = 120_000  # ms, as machines may be busy
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def open_all(make_napari_viewer, qtbot, tiny_model, monkeypatch, messages):
     yield open_with
     for dock in docks:
         dock.all_planes.cancel()
-        qtbot.waitUntil(lambda dock=dock: not dock.all_planes.is_busy, timeout=20000)
+        qtbot.waitUntil(lambda dock=dock: not dock.all_planes.is_busy, timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -75,11 +76,11 @@ def close(gate):
 
 def run(dock, qtbot):
     qtbot.mouseClick(dock.stack.run, LEFT)
-    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=60000)
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
 
 
 def wait_for(planes, dock, qtbot):
-    qtbot.waitUntil(lambda: dock.stack.progress.value() == planes, timeout=20000)
+    qtbot.waitUntil(lambda: dock.stack.progress.value() == planes, timeout=PATIENCE)
 
 
 def dividing():
@@ -94,7 +95,7 @@ def dividing():
 
 @pytest.mark.parametrize(
     ("axes", "points", "shape", "parts"),
-    [("zyx", 6, (64, 64), ""), ("tyx", 6, (64, 64), ""), ("zyx", 4, (150, 140), "in parts")],
+    [("zyx", 6, (64, 64), ""), ("tyx", 6, (64, 64), ""), ("zyx", 3, (130, 64), "in parts")],
 )
 def test_the_result_is_that_of_the_command_line(
     open_all, qtbot, tmp_path, axes, points, shape, parts
@@ -145,7 +146,7 @@ def test_planes_appear_one_by_one_and_are_joined_at_the_end(open_all, qtbot, blo
     assert "left" in dock.stack.status.text()
     assert not layer.editable
     blobs.release(2)
-    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=20000)
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
     assert dock.stack.status.text() == "2 objects on 4 planes."
     assert [plane[44, 44] for plane in layer.data] == [1, 1, 1, 1]
     assert [plane[20, 20] for plane in layer.data] == [0, 2, 2, 2]
@@ -208,7 +209,7 @@ def test_the_labels_of_a_plane_give_way_to_those_of_the_stack(open_all, qtbot, b
     for button in (dock.search.search, dock.stack.run, dock.search.search):
         qtbot.mouseClick(button, LEFT)
         qtbot.waitUntil(
-            lambda: not (dock.segmentation.is_busy or dock.all_planes.is_busy), timeout=30000
+            lambda: not (dock.segmentation.is_busy or dock.all_planes.is_busy), timeout=PATIENCE
         )
         shown = [layer.name for layer in viewer.layers if layer.visible]
         wanted = STACK_NAME if button is dock.stack.run else LABELS_NAME
@@ -225,7 +226,7 @@ def test_cancel_keeps_what_was_found(open_all, qtbot, blobs):
     qtbot.mouseClick(dock.stack.cancel, LEFT)
     assert dock.stack.status.text() == "Stopping after this plane…"
     blobs.release(1)
-    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=20000)
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
     assert not blobs.acquire(blocking=False)
     layer = viewer.layers[STACK_NAME]
     assert [bool(plane.any()) for plane in layer.data] == [True] * 3 + [False] * 3
@@ -235,8 +236,14 @@ def test_cancel_keeps_what_was_found(open_all, qtbot, blobs):
     assert dock.stack.run.isEnabled()
 
 
-@pytest.mark.parametrize("name", ["image", STACK_NAME])
-def test_a_layer_deleted_meanwhile_ends_the_run(open_all, qtbot, blobs, messages, name):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("image", "Stopped, as the image was deleted, after 1 of 6 planes. What was found stays"),
+        (STACK_NAME, "Stopped, as the labels were deleted."),
+    ],
+)
+def test_a_layer_deleted_meanwhile_ends_the_run(open_all, qtbot, blobs, messages, name, told):
     close(blobs)
     viewer, dock = open_all(discs(6), "zyx")
     qtbot.mouseClick(dock.stack.run, LEFT)
@@ -244,8 +251,8 @@ def test_a_layer_deleted_meanwhile_ends_the_run(open_all, qtbot, blobs, messages
     wait_for(1, dock, qtbot)
     del viewer.layers[name]
     blobs.release(2)  # the one that was under way, and one that may have begun since
-    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=20000)
-    assert "a layer was deleted" in dock.stack.status.text()
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
+    assert dock.stack.status.text().startswith(told)
     assert (STACK_NAME in viewer.layers) == (name == "image")
     assert messages == []
 
@@ -261,7 +268,7 @@ def test_layers_renamed_and_hidden_meanwhile_break_nothing(open_all, qtbot, blob
     viewer.layers["image"].name = "another name"
     viewer.dims.ndisplay = 3
     blobs.release(3)
-    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=20000)
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
     assert dock.stack.status.text() == "2 objects on 4 planes."
     assert all(plane.any() for plane in layer.data)
     assert not layer.visible
@@ -377,7 +384,7 @@ def test_a_closed_dock_lets_go_of_its_layer(open_all, qtbot, blobs):
     layer = viewer.layers[STACK_NAME]
     viewer.window.remove_dock_widget(dock)
     blobs.release(100)
-    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=20000)
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
     assert layer.editable
     viewer.dims.axis_labels = ("t", "y", "x")
     assert dock.stack.kind.currentData() == "z"

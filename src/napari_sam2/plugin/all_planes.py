@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _EVENTS = ("order", "ndim", "range", "axis_labels")
 _UNJOINED = "What was found stays, but is not joined: an object has another number on each plane."
+_IMAGE_GONE = "Stopped, as the image was deleted,"
+_LABELS_GONE = "Stopped, as the labels were deleted."
 _IN_PARTS = " Planes were looked at in parts, as they are much larger than the model's input."
 
 
@@ -239,7 +241,7 @@ class AllPlanes:
     def _show_plane(self, run: _Run, objects: StackObjects) -> None:
         layers, layer = self._viewer.layers, run.layer
         if run.image not in layers or (run.done and layer not in layers):
-            run.outcome = "Stopped, as a layer was deleted,"
+            run.outcome = _IMAGE_GONE if run.image not in layers else _LABELS_GONE
             self._runner.cancel()
             return
         if not run.done:
@@ -278,6 +280,8 @@ def _summary(run: _Run) -> str:
     """How a run has ended."""
     objects, frames = run.objects, run.geometry.frame_count
     if objects is None:
+        if run.outcome == _LABELS_GONE:
+            return run.outcome
         if not run.done:
             return f"{run.outcome} before the first plane was done."
         return f"{run.outcome} after {run.done} of {frames} planes. {_UNJOINED}"
