@@ -118,6 +118,7 @@ def _segment(
     ] = None,
     min_score: Annotated[float | None, options.min_score(_EVERYTHING)] = None,
     min_stability: Annotated[float | None, options.min_stability(_EVERYTHING)] = None,
+    max_overlap: Annotated[float | None, options.max_overlap(_EVERYTHING)] = None,
     smallest: Annotated[
         int | None,
         typer.Option(
@@ -171,6 +172,7 @@ def _segment(
                     crop_layers=crop_layers or 0,
                     min_score=min_score,
                     min_stability=min_stability,
+                    max_overlap=0.7 if max_overlap is None else max_overlap,
                     smallest=smallest or 0,
                     tiles=tiles,
                     axis=axis,
@@ -182,11 +184,12 @@ def _segment(
             return
         from napari_sam2.cli.segment import Request, run
 
-        alone = (points_per_side, crop_layers, min_score, min_stability, smallest)
+        alone = (points_per_side, crop_layers, min_score, min_stability, max_overlap, smallest)
         if any(value is not None for value in (*alone, axis, tracks, ctc)):
             raise InputError(
-                "--points-per-side, --crop-layers, --min-score, --min-stability, --smallest, "
-                "--axis, --tracks and --ctc belong to --everything. Add it, or leave them out."
+                "--points-per-side, --crop-layers, --min-score, --min-stability, --max-overlap, "
+                "--smallest, --axis, --tracks and --ctc belong to --everything. Add it, or leave "
+                "them out."
             )
         lines = run(
             Request(

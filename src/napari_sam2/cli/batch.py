@@ -43,6 +43,7 @@ def batch(
     ] = 0,
     min_score: Annotated[float | None, options.min_score()] = None,
     min_stability: Annotated[float | None, options.min_stability()] = None,
+    max_overlap: Annotated[float, options.max_overlap()] = 0.7,
     smallest: Annotated[
         int, typer.Option(min=0, help="Leave out objects of fewer pixels, and fill smaller holes.")
     ] = 0,
@@ -95,6 +96,7 @@ def batch(
             crop_layers=crop_layers,
             min_score=min_score,
             min_stability=min_stability,
+            max_overlap=max_overlap,
             smallest=smallest,
             axis=axis,
             tiles=tiles,

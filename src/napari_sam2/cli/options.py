@@ -35,6 +35,17 @@ def min_stability(panel: str | None = None) -> Any:
     return _least("How little a mask must depend on its threshold.", panel)
 
 
+def max_overlap(panel: str | None = None) -> Any:
+    """How much masks may overlap; ``panel`` is where the help shows it."""
+    return typer.Option(
+        min=0,
+        max=1,
+        help="Of masks that overlap more than this (IoU), the best is an object.",
+        show_default="0.7",
+        rich_help_panel=panel,
+    )
+
+
 def _least(what: str, panel: str | None) -> Any:
     return typer.Option(
         min=0, max=1, help=what, show_default="what suits the model", rich_help_panel=panel

@@ -42,6 +42,8 @@ class EverythingSettings:
         As `MaskGenerator` takes them.
     min_score, min_stability : float or None
         What a mask must reach; None for what is usual of the model.
+    max_overlap : float
+        Of two masks with a larger IoU, the one with the higher score is an object.
     smallest : int
         In pixels; smaller objects on a plane are left out.
     axis : {"z", "t"} or None
@@ -57,17 +59,21 @@ class EverythingSettings:
     crop_layers: int = 0
     min_score: float | None = None
     min_stability: float | None = None
+    max_overlap: float = 0.7
     smallest: int = 0
     axis: Literal["z", "t"] | None = None
     tiles: Literal["auto", "off"] = "auto"
 
-    def generator(self) -> MaskGenerator:
-        """Load the model; raises what `load_model` and `MaskGenerator` do."""
+    def generator(self, model: Model | None = None) -> MaskGenerator:
+        """What asks a model, which is loaded where none is given.
+
+        It raises what `load_model` and `MaskGenerator` do.
+        """
         from napari_sam2.inference.load import load_model
         from napari_sam2.inference.mask_generator import MaskGenerator
 
         return MaskGenerator(
-            load_model(self.model, self.device, image_size=self.image_size),
+            model or load_model(self.model, self.device, image_size=self.image_size),
             self.points_per_side,
             crop_layers=self.crop_layers,
             # nothing is chosen a second time, so no more is kept than was asked for
@@ -77,7 +83,9 @@ class EverythingSettings:
 
     def labels_of(self, candidates: Candidates) -> NDArray[np.uint32]:
         """Labels (Y, X) of what meets the settings."""
-        found = candidates.choose(self.min_score, self.min_stability, smallest=self.smallest)
+        found = candidates.choose(
+            self.min_score, self.min_stability, self.max_overlap, self.smallest
+        )
         return found.labels()
 
     def in_parts(self, shape: tuple[int, ...], model: Model) -> bool:
@@ -101,6 +109,7 @@ class EverythingSettings:
             contrast_limits,
             score_threshold=self.min_score,
             stability_threshold=self.min_stability,
+            overlap_threshold=self.max_overlap,
             smallest=self.smallest,
         )
 
@@ -139,11 +148,22 @@ class EverythingSettings:
         labels: NDArray[np.uint32],
     ) -> Iterator[StackObjects]:
         """Label a stack, whose planes lie along an axis, as `StackSegmenter.steps` does."""
+        frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
+        return self.frame_steps(generator, frames, link, np.moveaxis(labels, axis, 0))
+
+    def frame_steps(
+        self,
+        generator: MaskGenerator,
+        frames: FrameSource,
+        link: ThroughDepth | OverTime,
+        labels: NDArray[np.uint32],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> Iterator[StackObjects]:
+        """Label frames into labels (T, Y, X), as `StackSegmenter.steps` does."""
         from napari_sam2.inference.stack_segmenter import StackSegmenter
 
-        frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
         find = partial(self.find, generator)
-        return StackSegmenter(find, link).steps(frames, np.moveaxis(labels, axis, 0))
+        return StackSegmenter(find, link).steps(frames, labels, contrast_limits)
 
 
 def is_searched_in_parts(shape: tuple[int, ...], model: Model) -> bool:

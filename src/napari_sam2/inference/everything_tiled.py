@@ -47,6 +47,7 @@ def label_everything(
     *,
     score_threshold: float | None = None,
     stability_threshold: float | None = None,
+    overlap_threshold: float = 0.7,
     smallest: int = 0,
 ) -> Iterator[TilesDone]:
     """Segment everything on a large plane into a label image, tile by tile.
@@ -67,7 +68,7 @@ def label_everything(
         there may be many objects.
     contrast_limits : tuple of float, optional
         As `LargeImagePredictor` takes them.
-    score_threshold, stability_threshold, smallest
+    score_threshold, stability_threshold, overlap_threshold, smallest
         As `Candidates.choose` takes them.
 
     Returns
@@ -86,7 +87,7 @@ def label_everything(
             f"The labels have shape {tuple(labels.shape)}, the plane {large.shape}. They must be "
             "equal."
         )
-    thresholds = score_threshold, stability_threshold
+    thresholds = score_threshold, stability_threshold, overlap_threshold
     return _labelled(generator, large, labels, thresholds, smallest)
 
 
@@ -94,7 +95,7 @@ def _labelled(
     generator: MaskGenerator,
     plane: LargePlane,
     labels: WritableArray,
-    thresholds: tuple[float | None, float | None],
+    thresholds: tuple[float | None, float | None, float],
     smallest: int,
 ) -> Iterator[TilesDone]:
     size = generator.model.config.image_size

@@ -60,6 +60,12 @@ class MaskGenerator:
         Points decoded at once. By default 16 on a CPU and 64 elsewhere; halved where memory does
         not suffice. It does not change the masks.
 
+    Attributes
+    ----------
+    usual : Thresholds
+        What masks of this model must reach to be chosen, unless `Candidates.choose` is told
+        otherwise.
+
     Raises
     ------
     ValueError
@@ -99,6 +105,8 @@ class MaskGenerator:
         self.points_per_side, self.points_downscale = points_per_side, points_downscale
         self.crop_layers = crop_layers
         self.floors = Thresholds(score_floor, stability_floor)
+        config = model.config
+        self.usual = USUAL_OF_NANO if config.name == "nano" else USUAL[config.family]
         self.batch = batch
 
     def generate(
@@ -171,11 +179,9 @@ class MaskGenerator:
         points: list[NDArray[np.float64]],
     ) -> Iterator[Candidates]:
         shape = plane.shape[0], plane.shape[1]
-        config = self.model.config
-        usual = USUAL_OF_NANO if config.name == "nano" else USUAL[config.family]
         found: tuple[FoundMask, ...] = ()
         decoded, total = 0, sum(map(len, points))
-        yield Candidates(shape, found, decoded, total, self.floors, usual)
+        yield Candidates(shape, found, decoded, total, self.floors, self.usual)
         batch, told = self.batch, False
         for crop, own in zip(crops, points, strict=True):
             if not len(own):
@@ -200,7 +206,7 @@ class MaskGenerator:
                 else:
                     first += len(asked)
                     decoded += len(asked)
-                    yield Candidates(shape, found, decoded, total, self.floors, usual)
+                    yield Candidates(shape, found, decoded, total, self.floors, self.usual)
 
 
 def crops_of(shape: tuple[int, int], layers: int) -> list[tuple[int, Box]]:

@@ -57,6 +57,8 @@ class StackObjects:
         Empty until all are done.
     parents : dict of int to int
         The mother's number for that of each daughter.
+    is_linked : bool
+        Whether all are done: numbers stay as they are.
     """
 
     labels: WritableArray
@@ -64,6 +66,7 @@ class StackObjects:
     frames: int
     tracks: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     parents: dict[int, int] = field(default_factory=dict)
+    is_linked: bool = False
 
     @property
     def graph(self) -> dict[int, list[int]]:
@@ -177,7 +180,7 @@ class StackSegmenter:
         links = self._link(detections)
         _check_room(max((int(own.max(initial=0)) for own in links.ids), default=0), most)
         tracks = _relabelled(labels, detections, links, self._link.gap)
-        yield StackObjects(labels, frames, frames, tracks, links.parents)
+        yield StackObjects(labels, frames, frames, tracks, links.parents, is_linked=True)
 
 
 def stack_limits(source: FrameSource) -> tuple[float, float]:

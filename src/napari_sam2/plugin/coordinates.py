@@ -145,6 +145,11 @@ def axis_name(dims: Dims, layer: Layer, axis: int) -> str:
     return f"axis {axis}" if not label or label.lstrip("-").isdigit() else label
 
 
+def is_time_name(name: str) -> bool:
+    """Whether an axis of this name is time."""
+    return name.lower() in ("t", "time")
+
+
 def stack_geometry(dims: Dims, image: Image, frame_axis: int | None = None) -> StackGeometry:
     """Read off the viewer which stack is meant.
 
@@ -259,19 +264,29 @@ def to_image(positions: ArrayLike, source: Layer, image: Image) -> NDArray[np.fl
     return _apply_affine(one, positions)
 
 
-def placement(image: Image) -> dict[str, Any]:
+def placement(image: Image, first: int = 0) -> dict[str, Any]:
     """Arguments that give a new layer the image's place in the world.
 
     What is drawn in such a layer has the image's data coordinates.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        The image.
+    first : int
+        The first of its axes that the layer has; it has all that follow.
     """
+    kept = image.ndim - first
+    # napari gives the triangle above the diagonal, row by row, or else the whole matrix
+    shear = np.asarray(image.shear)
     return {
-        "scale": image.scale,
-        "translate": image.translate,
-        "rotate": image.rotate,
-        "shear": image.shear,
-        "affine": image.affine,
-        "units": image.units,
-        "axis_labels": image.axis_labels,
+        "scale": image.scale[first:],
+        "translate": image.translate[first:],
+        "rotate": image.rotate[first:, first:],
+        "shear": shear[first:, first:] if shear.ndim == 2 else shear[-kept * (kept - 1) // 2 :],
+        "affine": image.affine.affine_matrix[first:, first:],
+        "units": image.units[first:],
+        "axis_labels": image.axis_labels[first:],
     }
 
 

@@ -45,7 +45,7 @@ def make_labels_layer(image: Image, shape: tuple[int, ...]) -> Labels:
     )
 
 
-def insert_above(layers: LayerList, below: Iterable[Layer], layer: Labels) -> None:
+def insert_above(layers: LayerList, below: Iterable[Layer], layer: Layer) -> None:
     """Add a layer above others and below the prompts, which it would hide.
 
     The active layer stays the active one, so that no click goes elsewhere.

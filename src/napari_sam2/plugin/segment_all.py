@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Labels
 from psygnal import Signal
 
 from napari_sam2.inference.frames import WHOLE
@@ -15,33 +14,30 @@ from napari_sam2.plugin.coordinates import (
     StackGeometry,
     current_frame,
     part_in_view,
-    placement,
     stack_geometry,
 )
+from napari_sam2.plugin.everything_layers import plane_layer, show_alone
 from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.job_runner import Failure, JobRunner
-from napari_sam2.plugin.labels_layer import insert_above
-from napari_sam2.session.values import ModelChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import napari
-    from napari.layers import Image
+    from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
     from napari_sam2.inference.found_masks import Candidates
+    from napari_sam2.plugin.loaded_model import LoadedModel
     from napari_sam2.session.engine import StackSource
-
-LABELS_NAME = "SAM 2 everything"
 
 
 @dataclass(frozen=True)
 class Choice:
     """Which of the masks that were found are shown; as `Candidates.choose` takes them."""
 
-    score: float
-    stability: float
+    score: float | None
+    stability: float | None
     overlap: float
     smallest: int
 
@@ -73,6 +69,8 @@ class SegmentAll:
     ----------
     viewer : napari.Viewer
         The viewer.
+    model : LoadedModel
+        What is asked.
 
     Attributes
     ----------
@@ -94,10 +92,8 @@ class SegmentAll:
     begun = Signal(float, float, float, float)
     failed = Signal(object)
 
-    def __init__(self, viewer: napari.Viewer) -> None:
-        self.model = ModelChoice()
-        self._viewer = viewer
-        self._loaded: tuple[ModelChoice, Any] | None = None
+    def __init__(self, viewer: napari.Viewer, model: LoadedModel) -> None:
+        self._viewer, self._model = viewer, model
         self._found: _Found | None = None
         self._choice: Choice | None = None
         self._offset: int | None = None  # what is added to labels; None until the first are shown
@@ -112,10 +108,6 @@ class SegmentAll:
     def is_busy(self) -> bool:
         """Whether masks are searched for, or a choice is not shown yet."""
         return self._finder.is_busy or self._chooser.is_busy
-
-    def set_model(self, choice: ModelChoice) -> None:
-        """Use another model from the next search on."""
-        self.model = choice
 
     def search(
         self, image: Image, points_per_side: int, crop_layers: int, in_view: bool = False
@@ -178,15 +170,9 @@ class SegmentAll:
         crop_layers: int,
     ) -> Iterator[Candidates]:
         # torch takes seconds to import, and the window must not wait for it
-        from napari_sam2.inference.load import load_model
         from napari_sam2.inference.mask_generator import MaskGenerator
 
-        chosen = self.model
-        if self._loaded is None or self._loaded[0] != chosen:
-            self._loaded = None  # so that two models never fill the memory together
-            loaded = load_model(chosen.name, chosen.device, chosen.precision, chosen.image_size)
-            self._loaded = chosen, loaded
-        generator = MaskGenerator(self._loaded[1], points_per_side, crop_layers=crop_layers)
+        generator = MaskGenerator(self._model.get(), points_per_side, crop_layers=crop_layers)
         plane = source.frames().plane(frame, part)
         yield from generator.steps(plane, source.contrast_limits)
 
@@ -230,11 +216,12 @@ class SegmentAll:
             return
         assert isinstance(step, _Shown)
         found = step.found
-        layer = self._layer(found)
-        if layer is None:
+        if found.image not in self._viewer.layers:
             return
+        layer = plane_layer(self._viewer.layers, found.image, found.geometry.shape)
         if self._offset is None:
             self._offset = self._largest_elsewhere(layer, found)
+            show_alone(self._viewer.layers, layer)
         labels = step.labels
         labels[labels > 0] += np.uint32(self._offset)
         if labels.max() > np.iinfo(layer.data.dtype).max:
@@ -270,21 +257,3 @@ class SegmentAll:
     def _on_chooser_free(self) -> None:
         if self._again:
             self._choose()
-
-    def _layer(self, found: _Found) -> Labels | None:
-        """The layer of an image, made where there is none; None where the image is gone."""
-        layers = self._viewer.layers
-        if found.image not in layers:
-            return None
-        for layer in layers:
-            if layer.metadata.get(LABELS_NAME) == str(found.image.unique_id):
-                return layer
-        layer = Labels(
-            np.zeros(found.geometry.shape, dtype=np.uint16),
-            name=LABELS_NAME,
-            opacity=0.6,
-            metadata={LABELS_NAME: str(found.image.unique_id)},
-            **placement(found.image),
-        )
-        insert_above(layers, (found.image,), layer)
-        return layer

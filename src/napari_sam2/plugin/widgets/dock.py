@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import Controller
+from napari_sam2.plugin.coordinates import is_time_name
 from napari_sam2.plugin.runs import PROPAGATING
 from napari_sam2.plugin.widgets import hint
 from napari_sam2.plugin.widgets.docked import Docked
@@ -234,7 +235,7 @@ class Sam2Widget(Docked):
         axis = None if geometry is None else geometry.key.frame_axis
         names = workspace.frame_axis_names()
         self.image.show_axes(names, axis)
-        is_time = axis is not None and names[axis].lower() in ("t", "time")
+        is_time = axis is not None and is_time_name(names[axis])
         self.propagate.show_stack(1 if geometry is None else geometry.frame_count, is_time)
 
     def _show_history(self) -> None:

@@ -87,9 +87,15 @@ class SearchSection(Section):
         self.search.setEnabled(not running)
         self.cancel.setEnabled(running)
 
+    def show_waiting(self, waiting: bool) -> None:
+        """Offer to start unless the model is at work elsewhere."""
+        self.search.setEnabled(not waiting)
+
 
 class ChoiceSection(Section):
     """Thresholds, which ask the model no more.
+
+    Score and stability are what is usual of the model until the user moves them.
 
     Attributes
     ----------
@@ -101,7 +107,11 @@ class ChoiceSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Show")
-        self.score, self.stability, self.overlap = (_slider(value) for value in (0.8, 0.95, 0.7))
+        # the usual ones of the bundled model
+        self.score, self.stability, self.overlap = (_slider(value) for value in (0.5, 0.8, 0.7))
+        self._moved: set[QLabeledDoubleSlider] = set()
+        for slider in (self.score, self.stability):
+            slider.valueChanged.connect(lambda _, slider=slider: self._moved.add(slider))
         self.smallest = QSpinBox()
         self.smallest.setRange(0, 1_000_000)
         self.smallest.setSuffix(" pixels")
@@ -117,23 +127,28 @@ class ChoiceSection(Section):
     @property
     def choice(self) -> Choice:
         """What is set."""
-        return Choice(
-            self.score.value(), self.stability.value(), self.overlap.value(), self.smallest.value()
+        score, stability = (
+            slider.value() if slider in self._moved else None
+            for slider in (self.score, self.stability)
         )
+        return Choice(score, stability, self.overlap.value(), self.smallest.value())
 
     def show_limits(
         self, least_score: float, least_stability: float, score: float, stability: float
     ) -> None:
         """Let thresholds move above what masks are kept of; they start at what is usual."""
-        for slider, least, usual in (
-            (self.score, least_score, score),
-            (self.stability, least_stability, stability),
-        ):
-            if slider.minimum() != least:
-                with QSignalBlocker(slider):
-                    slider.setMinimum(least)
-                    slider.setValue(usual)
+        for slider, least in ((self.score, least_score), (self.stability, least_stability)):
+            with QSignalBlocker(slider):
+                slider.setMinimum(least)
+        self.show_usual(score, stability)
         self._emit()
+
+    def show_usual(self, score: float, stability: float) -> None:
+        """Show what is usual of the model, where the user has chosen nothing else."""
+        for slider, usual in ((self.score, score), (self.stability, stability)):
+            if slider not in self._moved:
+                with QSignalBlocker(slider):
+                    slider.setValue(usual)
 
     def _emit(self) -> None:
         self.changed.emit(self.choice)

@@ -1,16 +1,21 @@
-"""The dock that segments everything on a plane."""
+"""The dock that segments everything, on a plane or on all of them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.checkpoints.registry import CHECKPOINTS
+from napari_sam2.inference.everything import EverythingSettings
+from napari_sam2.plugin.all_planes import AllPlanes
 from napari_sam2.plugin.downloads import Downloads
+from napari_sam2.plugin.loaded_model import LoadedModel
 from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.segment_all import SegmentAll
+from napari_sam2.plugin.widgets.all_planes_section import AllPlanesSection
 from napari_sam2.plugin.widgets.docked import Docked
 from napari_sam2.plugin.widgets.everything_section import ChoiceSection, SearchSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SegmentAllWidget(Docked):
-    """Find everything on the plane in view, and move thresholds over it.
+    """Find everything on the plane in view, move thresholds over it, and do so on all planes.
 
     Parameters
     ----------
@@ -31,33 +36,48 @@ class SegmentAllWidget(Docked):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self.segmentation, self.downloads = SegmentAll(viewer), Downloads()
-        self.model, self.search, self.choice = (
+        self._loaded = LoadedModel()
+        self.segmentation = SegmentAll(viewer, self._loaded)
+        self.all_planes = AllPlanes(viewer, self._loaded)
+        self.downloads = Downloads()
+        self.model, self.search, self.choice, self.stack = (
             ModelSection(),
             SearchSection(viewer),
             ChoiceSection(),
+            AllPlanesSection(),
         )
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(14)
-        for section in (self.model, self.search, self.choice):
+        for section in (self.model, self.search, self.choice, self.stack):
             layout.addWidget(section)
         layout.addStretch(1)
         outside = QVBoxLayout(self)
         outside.setContentsMargins(0, 0, 0, 0)
         outside.addWidget(VerticalScroll(inside))
+        # the list of images is made anew with each change of the layers, entry by entry
+        self._choose_image = QTimer(self)
+        self._choose_image.setSingleShot(True)
+        self._choose_image.timeout.connect(
+            lambda: self.all_planes.choose_image(self.search.image.currentData())
+        )
         self._wire()
+        self._wire_stack()
         self.when_closed(
-            self.segmentation.close, self.downloads.close, self.search.image.disconnect_viewer
+            self.segmentation.close,
+            self.all_planes.close,
+            self.downloads.close,
+            self.search.image.disconnect_viewer,
         )
         active = viewer.layers.selection.active
         images = [layer for layer in viewer.layers if isinstance(layer, Image)]
         self.search.image.show_layer(active if active in images else next(reversed(images), None))
+        self.all_planes.choose_image(self.search.image.currentData())
 
     def _wire(self) -> None:
         segmentation, search, choice = self.segmentation, self.search, self.choice
-        self.model.model_chosen.connect(segmentation.set_model)
+        self.model.model_chosen.connect(self._loaded.choose)
         self.model.download_asked.connect(lambda name: self.downloads.start(CHECKPOINTS[name]))
         self.model.cancel_asked.connect(self.downloads.cancel)
         self.downloads.progressed.connect(self.model.show_download)
@@ -69,8 +89,23 @@ class SegmentAllWidget(Docked):
         segmentation.progressed.connect(search.show_progress)
         segmentation.status_changed.connect(search.show_status)
         segmentation.running_changed.connect(search.show_running)
+        segmentation.running_changed.connect(self.stack.show_waiting)
         segmentation.begun.connect(choice.show_limits)
         segmentation.failed.connect(tell_error)
+
+    def _wire_stack(self) -> None:
+        all_planes, stack = self.all_planes, self.stack
+        self.search.image.currentIndexChanged.connect(lambda _: self._choose_image.start(0))
+        stack.axis_chosen.connect(all_planes.choose_axis)
+        stack.run_asked.connect(self._run)
+        stack.cancel_asked.connect(all_planes.cancel)
+        all_planes.offered.connect(stack.show_offer)
+        all_planes.progressed.connect(stack.show_progress)
+        all_planes.status_changed.connect(stack.show_status)
+        all_planes.running_changed.connect(stack.show_running)
+        all_planes.running_changed.connect(self.search.show_waiting)
+        all_planes.begun.connect(self.choice.show_usual)
+        all_planes.failed.connect(tell_error)
 
     def _search(self) -> None:
         image = self.search.image.currentData()
@@ -82,4 +117,18 @@ class SegmentAllWidget(Docked):
             self.search.points.value(),
             self.search.crops.currentIndex(),
             self.search.in_view.isChecked(),
+        )
+
+    def _run(self, kind: str) -> None:
+        choice = self.choice.choice
+        self.all_planes.start(
+            kind,
+            EverythingSettings(
+                points_per_side=self.search.points.value(),
+                crop_layers=self.search.crops.currentIndex(),
+                min_score=choice.score,
+                min_stability=choice.stability,
+                max_overlap=choice.overlap,
+                smallest=choice.smallest,
+            ),
         )
