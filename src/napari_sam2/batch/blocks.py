@@ -18,7 +18,6 @@ from napari_sam2.batch.segment import FileReport, loaded, one_line, write
 from napari_sam2.checkpoints.replacing import remove, replacing
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.everything import linker
-from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.image_files import label_chunks, open_image
 from napari_sam2.inference.stack_segmenter import StackSegmenter, stack_limits
 
@@ -144,10 +143,11 @@ def search_block(block: Block, settings: BatchSettings) -> BlockDone:
     block.path.parent.mkdir(exist_ok=True)
     with loaded(settings) as generator, replacing(block.path) as partial:
         if len(image.shape) == 2:
-            settings.label(generator, image.data, _new_labels(partial, image.shape))
+            labels = _new_labels(partial, image.shape)
+            settings.label(generator, image.data, labels, name=image.name)
         else:
             axis, _ = image.stack_axis(settings.axis)
-            frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
+            frames = image.frames(axis)
             limits = stack_limits(frames)
             labels = _new_labels(partial, (block.stop - block.first, *frames.plane_shape))
             for index in range(block.stop - block.first):

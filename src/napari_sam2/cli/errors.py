@@ -11,6 +11,7 @@ from napari_sam2.inference.errors import InputError as InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @contextmanager
@@ -25,6 +26,11 @@ def errors_on_one_line() -> Iterator[None]:
         told = str(error) or type(error).__name__  # a timeout says nothing
         typer.echo(f"Error: {' '.join(told.split())}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def with_others(error: InputError, output: Path) -> InputError:
+    """An error of one plane that also says where the labels of the others are."""
+    return InputError(f"{error} What was found on other planes is in {output}.")
 
 
 @contextmanager

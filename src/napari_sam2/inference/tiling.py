@@ -52,9 +52,10 @@ class LargeImagePredictor:
     ----------
     model : Model
         From `load_model`.
-    plane : array-like, shape (Y, X) or (Y, X, 3), or sequence of them
+    plane : array-like, shape (Y, X) or (Y, X, 3), or sequence of them, or LargePlane
         Anything with shape, dtype and slicing: numpy, dask, zarr; never read whole, except for an
         object that fills it, and then in parts. A sequence is a pyramid, its full resolution first.
+        A `LargePlane` has contrast limits of its own.
     contrast_limits : tuple of float, optional
         (low, high), mapped to black and white everywhere on the plane. By default 0 to 255 for
         uint8, else the 0.1 and 99.9 percentiles of parts that are spread over the plane.
@@ -73,7 +74,7 @@ class LargeImagePredictor:
     def __init__(
         self,
         model: Model,
-        plane: ArrayLike | Sequence[ArrayLike],
+        plane: ArrayLike | Sequence[ArrayLike] | LargePlane,
         contrast_limits: tuple[float, float] | None = None,
         memory_budget: int | None = None,
         store: FeatureStore | Literal["default"] | None = "default",
@@ -82,7 +83,7 @@ class LargeImagePredictor:
         if budget < 0:
             raise ValueError(f"memory_budget is {budget}, but must be 0 or more.")
         self.model = model
-        self._plane = LargePlane(plane, contrast_limits)
+        self._plane = plane if isinstance(plane, LargePlane) else LargePlane(plane, contrast_limits)
         self.grid = Grid(self._plane.shape, model.config.image_size)
         self._read: tuple[Field, NDArray[np.float32]] | None = None
         self.features = FeatureCache(

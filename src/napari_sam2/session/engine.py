@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.channels import ChannelBlend
-from napari_sam2.inference.frames import FrameSource, OneFrame
+from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -45,12 +45,15 @@ class StackSource:
         Whether the last axis of the data holds colours.
     contrast_limits : tuple of float or None
         The intensities shown as black and white; None leaves the choice to the predictor.
+    name : str
+        What messages call the image.
     """
 
     key: StackKey
     data: Any
     rgb: bool
     contrast_limits: tuple[float, float] | None
+    name: str = UNNAMED
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -69,8 +72,10 @@ class StackSource:
         """Read the planes one at a time."""
         key, data = self.key, self.data
         if key.frame_axis is None:
-            return FrameSource(OneFrame(data), frame_axis=0, rgb=self.rgb)
-        return FrameSource(data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb)
+            return FrameSource(OneFrame(data), frame_axis=0, rgb=self.rgb, name=self.name)
+        return FrameSource(
+            data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb, name=self.name
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +116,15 @@ def _load_model(choice: ModelChoice) -> Any:
 
 
 def _make_predictor(model: Any, source: StackSource, memory_budget: int | None) -> Predictor:
+    from napari_sam2.inference.large_plane import LargePlane
     from napari_sam2.inference.large_plane_objects import LargePlaneObjects
     from napari_sam2.inference.tiling import LargeImagePredictor, is_large
     from napari_sam2.inference.video_predictor import VideoPredictor
 
     limits = source.contrast_limits
     if source.key.frame_axis is None and is_large(source.data.shape, model):
-        return LargePlaneObjects(LargeImagePredictor(model, source.data, limits, memory_budget))
+        plane = LargePlane(source.data, limits, source.name)
+        return LargePlaneObjects(LargeImagePredictor(model, plane, memory_budget=memory_budget))
     return VideoPredictor(model, source.frames(), limits, memory_budget=memory_budget)
 
 
