@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def errors_on_one_line() -> Iterator[None]:
-    """Bad input ends with exit code 2, a disk, network or display that fails with 1.
+    """Bad input ends with exit code 2, a disk, network, display or memory that fails with 1.
 
     There is no traceback.
     """
     try:
         yield
-    except (InputError, OSError) as error:
+    except (InputError, OSError, MemoryError) as error:
         told = str(error) or type(error).__name__  # a timeout says nothing
         typer.echo(f"Error: {' '.join(told.split())}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Literal
 
-from napari_sam2.inference.device import memory_share
+from napari_sam2.inference.device import is_out_of_memory, memory_share
 from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
@@ -85,6 +86,7 @@ class LargeImagePredictor:
         self.model = model
         self._plane = plane if isinstance(plane, LargePlane) else LargePlane(plane, contrast_limits)
         self.grid = Grid(self._plane.shape, model.config.image_size)
+        self._told_of_memory = False
         self._read: tuple[Field, NDArray[np.float32]] | None = None
         self.features = FeatureCache(
             self._encode,
@@ -134,6 +136,8 @@ class LargeImagePredictor:
         ------
         ValueError
             When the prompts are empty, outside the plane or the view, or contradict each other.
+        MemoryError
+            When the memory does not suffice for one tile alone.
         """
         placed = PlacedPrompts.of(prompts, self.shape)
         if view is not None:
@@ -195,6 +199,40 @@ class LargeImagePredictor:
         return again if as_good else found
 
     def _ask(
+        self,
+        field: Field,
+        placed: PlacedPrompts,
+        multimask: bool,
+        previous: LargePrediction | None,
+    ) -> LargePrediction:
+        """The answer in a field, with fewer tiles in memory where it does not suffice."""
+        try:
+            return self._decoded(field, placed, multimask, previous)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # not within `except`, as the error holds on to tensors
+        self.features.shrink()
+        self.features.clear()
+        if not self._told_of_memory:
+            self._told_of_memory = True
+            warnings.warn(
+                "The memory does not suffice for so many parts of the plane, so fewer are kept, "
+                "which is slower. Close other programs, or take a smaller model.",
+                stacklevel=2,
+            )
+        try:
+            return self._decoded(field, placed, multimask, previous)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            size = self.model.config.image_size
+            raise MemoryError(
+                f"The memory does not suffice for a part of the plane of {size} x {size} pixels. "
+                "Close other programs, or take a smaller model, a smaller input, or the CPU."
+            ) from error
+
+    def _decoded(
         self,
         field: Field,
         placed: PlacedPrompts,
