@@ -153,6 +153,30 @@ class LargeImagePredictor:
             return self._ask(found.field, placed, True, previous)
         return found
 
+    def candidates(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
+        """What else prompts may mean, in the tile that an earlier answer to them was found in.
+
+        Costs one call of the decoder, as the tile is not looked for again.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            As for `predict`.
+        answer : LargePrediction
+            What `predict` answered to them.
+
+        Returns
+        -------
+        LargePrediction
+            Three masks.
+
+        Raises
+        ------
+        ValueError
+            As for `predict`.
+        """
+        return self._ask(answer.field, PlacedPrompts.of(prompts, self.shape), True, None)
+
     def _searched(self, placed: PlacedPrompts, previous: LargePrediction | None) -> LargePrediction:
         """The answer in the tile that suits the object.
 
