@@ -189,6 +189,17 @@ def test_a_disk_that_fails_ends_with_one_line_and_nothing_lost(
     assert output.read_text() == "old"
 
 
+def test_one_level_of_a_pyramid_is_read_by_its_path(loaded, tmp_path, stack):
+    group = zarr.open_group(tmp_path / "pyramid.ome.zarr", mode="w")
+    for level, data in enumerate((stack, stack[:, ::2, ::2])):
+        group.create_array(str(level), data=data, dimension_names=("z", "y", "x"))
+    output = tmp_path / "labels.tif"
+    for path, point, level in (("", "2,5,6", stack), ("1", "2,2,3", stack[:, ::2, ::2])):
+        result = segment(tmp_path / "pyramid.ome.zarr" / path, "--point", point, "-o", output)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_array_equal(tifffile.imread(output), level == 200)
+
+
 def torn(path, stack, plane):
     """Write a stack as zarr of which the chunk of one plane is no chunk."""
     stored = zarr.create_array(
