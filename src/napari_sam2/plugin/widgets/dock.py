@@ -120,6 +120,7 @@ class Sam2Widget(Docked):
         )
         workspace.channels.changed.connect(self._show_channels)
         self.image.axis_chosen.connect(workspace.choose_frame_axis)
+        self.image.time_chosen.connect(workspace.say_time)
         self.image.target.chosen.connect(controller.choose_target)
         self.image.protect_changed.connect(controller.set_protect)
         self.prompts.points.chosen.connect(controller.choose_points)
@@ -232,10 +233,10 @@ class Sam2Widget(Docked):
         workspace = self.controller.workspace
         geometry = workspace.geometry()
         axis = None if geometry is None else geometry.key.frame_axis
-        names = workspace.frame_axis_names()
-        self.image.show_axes(names, axis)
-        is_time = axis is not None and names[axis].lower() in ("t", "time")
-        self.propagate.show_stack(1 if geometry is None else geometry.frame_count, is_time)
+        self.image.show_axes(workspace.frame_axis_names(), axis)
+        self.image.show_kind(workspace.is_time, workspace.is_axis_told)
+        frame_count = 1 if geometry is None else geometry.frame_count
+        self.propagate.show_stack(frame_count, workspace.is_time)
 
     def _show_history(self) -> None:
         session = self.controller.session
