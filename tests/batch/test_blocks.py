@@ -72,15 +72,26 @@ def test_blocks_give_the_labels_of_the_whole_with_any_number_of_workers(
     assert not list((tmp_path / "two").glob(".*blocks"))
 
 
+def test_contrast_limits_are_sampled_once_for_all_blocks(
+    volume, settings, tmp_path, client, monkeypatch
+):
+    sampled, real = [], blocks.stack_limits  # the worker is of this process
+    monkeypatch.setattr(blocks, "stack_limits", lambda frames: sampled.append(1) or real(frames))
+    batch = Batch(volume, tmp_path / "labels", settings)
+    *searched, report = batch.run(client)
+    assert (len(searched), report.status) == (3, "done")
+    assert sampled == [1]
+
+
 def test_a_stopped_run_goes_on_with_the_blocks_that_are_missing(
     volume, settings, tmp_path, client, monkeypatch
 ):
     output = tmp_path / "labels"
     real = blocks.search_block
 
-    def only_the_first(block, settings):
+    def only_the_first(block, settings, limits):
         if block.first == 0:
-            return real(block, settings)
+            return real(block, settings, limits)
         while not block.path.with_name("0.zarr").exists():
             time.sleep(0.01)
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -116,7 +127,7 @@ def test_a_chunk_that_cannot_be_read_fails_its_image_alone(
     small, report = batch.reports
     assert (small.file, small.status) == ("small.tif", "done")
     assert (report.status, report.objects) == ("failed", None)
-    assert report.message
+    assert report.message.startswith(f"Plane 3 of {volume} cannot be read (")
     assert "\n" not in report.message
     assert not (tmp_path / "labels" / "volume_labels.ome.zarr").exists()
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from skimage.io import imsave
 from typer.testing import CliRunner
 
@@ -186,6 +187,49 @@ def test_a_disk_that_fails_ends_with_one_line_and_nothing_lost(
     result = segment(image, "--point", "2,5,6", "-o", output)
     assert (result.exit_code, result.stderr) == (1, "Error: No space left on device\n")
     assert output.read_text() == "old"
+
+
+def test_one_level_of_a_pyramid_is_read_by_its_path(loaded, tmp_path, stack):
+    group = zarr.open_group(tmp_path / "pyramid.ome.zarr", mode="w")
+    for level, data in enumerate((stack, stack[:, ::2, ::2])):
+        group.create_array(str(level), data=data, dimension_names=("z", "y", "x"))
+    output = tmp_path / "labels.tif"
+    for path, point, level in (("", "2,5,6", stack), ("1", "2,2,3", stack[:, ::2, ::2])):
+        result = segment(tmp_path / "pyramid.ome.zarr" / path, "--point", point, "-o", output)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_array_equal(tifffile.imread(output), level == 200)
+
+
+def torn(path, stack, plane):
+    """Write a stack as zarr of which the chunk of one plane is no chunk."""
+    stored = zarr.create_array(
+        path, shape=stack.shape, dtype=stack.dtype, chunks=(1, *stack.shape[1:])
+    )
+    stored[:] = stack
+    (path / "c" / str(plane) / "0" / "0").write_bytes(b"torn")
+    return path
+
+
+def test_a_broken_plane_is_named_and_the_others_are_kept(loaded, tmp_path, stack):
+    image, output = torn(tmp_path / "torn.zarr", stack, 4), tmp_path / "labels.tif"
+    result = segment(image, "--point", "2,5,6", "-o", output)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert f"Plane 4 of {image} cannot be read" in result.stderr
+    assert "copy or export the image again" in result.stderr
+    assert f"What was found on other planes is in {output}." in result.stderr
+    labels = tifffile.imread(output)
+    np.testing.assert_array_equal(labels[:4], (stack == 200)[:4])
+    assert not labels[4:].any()
+
+
+def test_a_broken_image_is_named(loaded, tmp_path):
+    image = tmp_path / "flat.zarr"
+    zarr.save_array(image, np.ones((24, 24), np.uint8))
+    (image / "c" / "0" / "0").write_bytes(b"torn")
+    result = segment(image, "--point", "5,6", "-o", tmp_path / "labels.tif")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert f"The plane of {image} cannot be read (" in result.stderr
+    assert not (tmp_path / "labels.tif").exists()
 
 
 def test_a_checkpoint_of_random_weights_runs_through_the_real_predictor(image, tmp_path):

@@ -7,6 +7,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.frames import FrameSource, PlaneReader
 
 
@@ -90,14 +91,14 @@ def test_a_plane_that_could_not_be_read_is_read_again():
             return np.full((4, 5), float(index[0]))
 
     data = Shaky()
-    reader = PlaneReader(FrameSource(data))
+    reader = PlaneReader(FrameSource(data, name="film.tif"))
     reader.following = 1
     for _ in range(2):
-        with pytest.raises(OSError, match="disk is gone"):
+        with pytest.raises(InputError, match=r"Plane 0 of film\.tif .*OSError: the disk is gone"):
             reader.plane(0)
     data.works = True
     assert (reader.plane(0) == 0).all()
     reader.following = None
-    with pytest.raises(OSError, match="disk is gone"):
+    with pytest.raises(InputError, match=r"Plane 1 of film\.tif"):
         reader.plane(1)  # as it was when it was read ahead
     assert (reader.plane(1) == 1).all()

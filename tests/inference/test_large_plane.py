@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.fields import Field
 from napari_sam2.inference.large_plane import SAMPLE, SAMPLES, LargePlane, block_means
 from napari_sam2.inference.transforms import rescale
@@ -119,3 +120,16 @@ def test_a_pyramid_may_end_before_the_plane(plane):
 def test_mistakes_are_named(data, error, message):
     with pytest.raises(error, match=message):
         LargePlane(data)
+
+
+def test_a_part_that_cannot_be_read_is_named():
+    class Torn(Counted):
+        def __getitem__(self, index):
+            raise RuntimeError("error during blosc decompression: -1")
+
+    plane = LargePlane(Torn(np.zeros((300, 400), np.uint8)), name="slide.zarr")
+    message = (
+        r"of slide\.zarr, rows 64 to 163 of 300, columns 0 to 99 of 400, cannot be read .*blosc"
+    )
+    with pytest.raises(InputError, match=message):
+        plane.read(Field(64, 0, 100, 100, 1))

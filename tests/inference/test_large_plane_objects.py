@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_sam2.inference import tiling
 from napari_sam2.inference.large_plane_objects import LargePlaneObjects
-from napari_sam2.inference.prompts import MaskPrompt, PointPrompt, PolygonPrompt
+from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt, PolygonPrompt
 from napari_sam2.inference.tiling import LargeImagePredictor
 
 CLICK = PointPrompt((210.0, 230.0))
@@ -52,6 +53,26 @@ def test_a_candidate_is_chosen_and_given_up_again(objects):
     np.testing.assert_array_equal(back.crops[0].logits, first.crops[0].logits)
     with pytest.raises(IndexError, match="no candidate 3: there are 3"):
         objects.choose_candidate(1, 0, 3)
+
+
+def test_another_candidate_costs_one_decoder_call_and_the_next_none(objects, monkeypatch):
+    decode, decoded = tiling.decode_prompts, []
+    monkeypatch.setattr(
+        tiling, "decode_prompts", lambda *asked: decoded.append(asked) or decode(*asked)
+    )
+    box = BoxPrompt((195.0, 215.0, 225.0, 245.0))
+    for object_id, prompts in ((1, [CLICK]), (2, [box])):
+        objects.add_prompts(object_id, 0, prompts)
+        encoded, asked = objects.predictor.features.encoded, len(decoded)
+        second = objects.choose_candidate(object_id, 0, 1)
+        assert len(decoded) == asked + 1
+        objects.choose_candidate(object_id, 0, 2)
+        objects.choose_candidate(object_id, 0, None)
+        again = objects.choose_candidate(object_id, 0, 1)
+        assert len(decoded) == asked + 1
+        assert objects.predictor.features.encoded == encoded
+        place = second.object_ids.index(object_id)
+        np.testing.assert_array_equal(again.crops[place].logits, second.crops[place].logits)
 
 
 def test_given_masks_are_taken_as_they_are(objects):

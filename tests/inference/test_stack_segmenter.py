@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import zarr
@@ -9,6 +11,7 @@ import zarr
 from napari_sam2 import MaskGenerator, StackSegmenter, ThroughDepth
 from napari_sam2.inference import stack_segmenter
 from napari_sam2.inference.detections import Detections
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.sample_data import generated_zstack
 
@@ -131,6 +134,25 @@ def test_limits_of_large_planes_come_from_some_of_their_pixels(monkeypatch):
     exact = stack_segmenter.stack_limits(FrameSource(stack))
     monkeypatch.setattr(stack_segmenter, "MOST_SAMPLED", 64 * 80 // 4)
     np.testing.assert_allclose(stack_segmenter.stack_limits(FrameSource(stack)), exact, atol=100)
+
+
+def test_a_plane_that_cannot_be_read_is_left_out_and_told_at_the_end():
+    truth = planes((0, 8, 20, 20)).astype(np.uint16)
+
+    class Torn:
+        shape, dtype = truth.shape, truth.dtype
+
+        def __getitem__(self, index):
+            if index[0] in (4, 7):
+                raise zlib.error("invalid block type")
+            return truth[index]
+
+    steps = StackSegmenter(shuffled).steps(FrameSource(Torn(), name="film.tif"))
+    found = [next(steps) for _ in range(11)][-1]
+    with pytest.raises(InputError, match=r"Plane 4 of film.tif cannot be read \(error: invalid"):
+        next(steps)
+    assert same_objects(truth[5:7], found.labels[5:7])
+    assert found.labels.max() == 1  # a gap is filled
 
 
 def test_what_was_found_stays_after_cancelling():

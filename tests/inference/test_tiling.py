@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from napari_sam2 import (
     PolygonPrompt,
     ScribblePrompt,
 )
+from napari_sam2.inference.load import Model
 from napari_sam2.inference.masks import intersection_over_union
 from napari_sam2.inference.tiling import LargePrediction
 from napari_sam2.model.neck import ImageFeatures
@@ -267,3 +270,52 @@ def test_one_click_means_the_likeliest_and_is_asked_again_where_that_is_as_good(
     assert found.scores[0] == three.scores.max()
     np.testing.assert_array_equal(found.logits[0], three.logits[three.scores.argmax()])
     assert large.predict([better]).scores[0] > large.predict([better], multimask=True).scores.max()
+
+
+class Failing:
+    """A network that is out of memory in its next calls."""
+
+    def __init__(self, network):
+        self.network, self.failures = network, 0
+
+    def __getattr__(self, name):
+        return getattr(self.network, name)
+
+    def encode_image(self, image):
+        self.failures -= 1
+        if self.failures >= 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return self.network.encode_image(image)
+
+
+@pytest.fixture
+def failing(tiny_model, plane):
+    network = Failing(tiny_model.network)
+    model = Model(network, tiny_model.device, tiny_model.dtype)
+    return network, LargeImagePredictor(model, plane, store=None)
+
+
+def test_out_of_memory_it_goes_on_with_fewer_tiles(failing, predictors):
+    network, large = failing
+    large.predict([PointPrompt((120, 180))], view=VIEW)
+    large.predict([PointPrompt((20, 30))], view=(0, 0, 63, 63))
+    budget = large.features.budget
+    network.failures = 1
+    with pytest.warns(UserWarning, match="fewer are kept"):
+        found = large.predict([PointPrompt((60, 70))], view=(30, 30, 93, 93))
+    wanted = predictors[0].predict([PointPrompt((60, 70))], view=(30, 30, 93, 93))
+    np.testing.assert_array_equal(found.logits, wanted.logits)
+    assert large.features.budget < budget
+    network.failures = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # told once
+        large.predict([PointPrompt((120, 180))], view=VIEW)
+
+
+@pytest.mark.filterwarnings("ignore:The memory does not suffice")
+def test_a_tile_that_does_not_fit_is_told_with_a_remedy(failing):
+    network, large = failing
+    network.failures = 2
+    with pytest.raises(MemoryError, match=r"64 x 64 pixels\. Close other programs"):
+        large.predict([PointPrompt((120, 180))], view=VIEW)
+    large.predict([PointPrompt((120, 180))], view=VIEW)

@@ -2,6 +2,7 @@
 
 import threading
 
+import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Points, Shapes
@@ -277,6 +278,28 @@ def test_an_error_in_the_worker_is_told_and_nothing_is_lost(
     opened.controller.propagate()
     opened.wait_idle()
     assert (opened.labels()[5] == 1).sum() == 197
+
+
+def test_a_broken_plane_is_named_and_what_was_found_before_stays(open_dock, stack, messages):
+    def plane(block, block_info=None):
+        if block_info[0]["chunk-location"][0] == 3:
+            raise RuntimeError("error during blosc decompression: -1")
+        return block
+
+    broken = da.from_array(stack, chunks=(1, -1, -1)).map_blocks(plane, meta=stack[:0])
+    opened = open_dock(broken)
+    opened.points.add([0, 20, 18])
+    opened.controller.propagate()
+    opened.wait_idle()
+    (kind, told_so) = messages[-1]
+    assert kind == "error"
+    assert told_so.startswith("Plane 3 of “image” cannot be read (RuntimeError: error during blosc")
+    assert "copy or export the image again" in told_so
+    assert [(plane == 1).sum() > 0 for plane in opened.labels()] == [True] * 3 + [False] * 3
+    opened.viewer.dims.set_point(0, 1)
+    opened.points.add([1, 44, 46])  # work goes on
+    opened.wait_idle()
+    assert opened.labels()[1].any()
 
 
 def test_cancelled_while_the_model_is_loading(open_dock, stack, qtbot, engine, messages):

@@ -1,6 +1,7 @@
 """The dock and the layers it works on: which images, which axes, which results."""
 
 import numpy as np
+import pytest
 from napari.layers import Points
 from tests.plugin.conftest import sizes
 
@@ -91,6 +92,32 @@ def test_time_as_frame_axis(open_dock, stack):
     opened.controller.propagate()
     opened.wait_idle()
     assert [sizes(volume, 1)[4] for volume in opened.labels()] == [197] * 3
+
+
+def test_an_axis_without_a_name_is_said_to_be_time(open_dock, stack):
+    opened = open_dock(stack)
+    section, absent = opened.dock.image, opened.dock.propagate.stop_when_absent
+    assert not section.kind.isHidden()
+    assert (section.kind.currentText(), absent.isChecked()) == ("is z", True)
+    for row, wanted in ((1, False), (0, True), (1, False)):
+        section.kind.setCurrentIndex(row)
+        section.kind.activated.emit(row)
+        assert absent.isChecked() is wanted
+    opened.viewer.add_image(stack, name="other")  # is z until that is said of it, too
+    opened.controller.choose_image(opened.viewer.layers["other"])
+    assert (section.kind.currentText(), absent.isChecked()) == ("is z", True)
+    opened.controller.choose_image(opened.viewer.layers["image"])
+    assert (section.kind.currentText(), absent.isChecked()) == ("is time", False)
+    opened.viewer.dims.axis_labels = ("z", "y", "x")
+    assert section.kind.isHidden()
+    assert absent.isChecked()
+
+
+@pytest.mark.parametrize(("unit", "ends"), [("second", False), ("um", True)])
+def test_a_unit_tells_what_an_axis_is(open_dock, stack, unit, ends):
+    opened = open_dock(stack, units=(unit, "um", "um"))
+    assert opened.dock.image.kind.isHidden()
+    assert opened.dock.propagate.stop_when_absent.isChecked() is ends
 
 
 def test_a_labels_layer_of_the_user_as_target(open_dock, stack):

@@ -86,6 +86,21 @@ def test_the_size_of_a_pixel_is_saved(open_dock, stack, qtbot, sessions):
     assert (image.axes, image.scale, image.units) == ("zyx", (2, 0.5, 0.5), ("micrometer",) * 3)
 
 
+def test_an_axis_that_was_said_to_be_time_still_is(open_dock, stack, qtbot, sessions, tmp_path):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    path = saved(sessions, qtbot)
+    opened.workspace.say_time(True)
+    qtbot.waitUntil(lambda: read_session(path).image.axes == "tyx", timeout=5000)
+    shutil.copytree(path, tmp_path / "copy")
+    again = open_dock(stack)
+    again.controller.saving.open(str(tmp_path / "copy"))
+    qtbot.waitUntil(lambda: bool(again.session.stacks), timeout=5000)
+    assert again.dock.image.kind.currentText() == "is time"
+    assert not again.dock.propagate.stop_when_absent.isChecked()
+
+
 def test_what_was_all_undone_is_not_kept(open_dock, stack, qtbot, sessions):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])

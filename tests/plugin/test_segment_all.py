@@ -116,6 +116,42 @@ def test_cancel_keeps_what_was_found(open_all, qtbot, nano, monkeypatch):
     assert dock.search.search.isEnabled()
 
 
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+def test_an_earlier_result_stays_until_the_next_is_there(
+    open_all, qtbot, nano, monkeypatch, messages, how
+):
+    viewer, dock = open_all(discs()[0])
+    search(dock, qtbot)
+    before = shown(viewer).copy()
+    decode, gate = nano.network.decode, threading.Semaphore(1)
+
+    def gated(*of):
+        gate.acquire()
+        if how == "failed" and dock.search.progress.value() == 16:
+            raise ValueError("there is no such point")
+        return decode(*of)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nano.network, "decode", gated)
+        dock.search.points.setValue(12)
+        qtbot.mouseClick(dock.search.search, LEFT)
+        qtbot.waitUntil(lambda: dock.search.progress.value() == 16, timeout=20000)
+        np.testing.assert_array_equal(shown(viewer), before)
+        if how == "cancelled":
+            qtbot.mouseClick(dock.search.cancel, LEFT)
+        gate.release(2)
+        qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=20000)
+    np.testing.assert_array_equal(shown(viewer), before)
+    assert "before stays" in dock.search.status.text()
+    score = dock.choice.score.value()
+    dock.choice.score.setValue(1.0)  # of what is shown
+    qtbot.waitUntil(lambda: not shown(viewer).any(), timeout=5000)
+    dock.choice.score.setValue(score)
+    qtbot.waitUntil(lambda: np.array_equal(shown(viewer), before), timeout=5000)
+    search(dock, qtbot)
+    assert (shown(viewer) != before).any()
+
+
 def test_an_image_deleted_meanwhile_breaks_nothing(open_all, qtbot, messages):
     viewer, dock = open_all(discs()[0])
     qtbot.mouseClick(dock.search.search, LEFT)

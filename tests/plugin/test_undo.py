@@ -293,6 +293,60 @@ def test_a_stroke_while_propagating_is_kept(propagating, qtbot, engine):
     assert sizes(opened.labels(), 1)[1:] == [197] * 5
 
 
+@pytest.mark.parametrize("under", [0, 7])
+@pytest.mark.parametrize("protect", [True, False])
+def test_a_stroke_where_results_come_later_is_kept_and_undone(
+    propagating, qtbot, engine, protect, under
+):
+    opened = propagating()
+    layer = opened.viewer.layers["SAM 2 labels"]
+    layer.data[3, 10:16, 15:30] = under  # of the user
+    first = layer.data.copy()
+    first[1] = 0
+    opened.controller.set_protect(protect)
+    layer.selected_label = 2
+    layer.paint((3, 16, 21), 2)
+    stroke = layer.data[3] == 2
+    engine.gate.release(20)
+    opened.wait_idle()
+    np.testing.assert_array_equal(opened.labels()[3] == 2, stroke)
+    disc = first_disc(3)
+    shown = disc & (first[3] == 0) if protect else disc
+    np.testing.assert_array_equal(opened.labels()[3] == 1, shown & ~stroke)
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert not (opened.labels() == 2).any()
+    np.testing.assert_array_equal(opened.labels()[3] == 1, shown)
+    np.testing.assert_array_equal(opened.labels()[3] == 7, (first[3] == 7) & ~shown)
+    opened.controller.undo()
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.labels(), first)
+    opened.controller.redo()
+    opened.controller.redo()
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.labels()[3] == 2, stroke)
+
+
+def first_disc(frame):
+    """What the stand-in for the model takes for the first object."""
+    rows, columns = np.mgrid[:64, :64]
+    return (rows - 20) ** 2 + (columns - 18 - frame) ** 2 <= 64
+
+
+def test_a_cancelled_run_does_not_lose_a_stroke_during_it(propagating, qtbot, engine):
+    opened = propagating()
+    layer = opened.viewer.layers["SAM 2 labels"]
+    layer.selected_label = 2
+    layer.paint((0, 50, 10), 2)
+    opened.controller.cancel()
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert (2, 0) in held(opened)
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert not (opened.labels() == 2).any()
+
+
 def test_keys_of_a_layer_are_given_back(painting, qtbot):
     opened = painting
     opened.stroke(1, 50, 10)

@@ -378,3 +378,29 @@ def test_a_plane_much_larger_than_the_model_s_input_is_looked_at_in_parts(tiny_m
     video = VideoPredictor(tiny_model, small.data[None], (0.0, 255.0))
     expected = video.add_prompts(1, 0, [whole])
     np.testing.assert_array_equal(found.crops[0].logits, expected.crops[0].logits)
+
+
+def test_volumes_of_a_film_share_one_budget(tiny_model, discs):
+    film = np.stack([discs[0]] * 3)
+    volumes = [source(film, key=StackKey("film", (2, 3), 1, ((0, time),))) for time in range(3)]
+    click = {(1, 0): (PointPrompt((30.0, 30.0)),)}
+    engine = Engine(lambda choice: tiny_model)
+
+    def run(volume, memory):
+        engine.memory = memory
+        found = [result.masks for result in engine.propagate(NANO, volume, click, "forward")]
+        return found, engine.memory
+
+    def held(*memories):
+        tracks = [track for memory in memories for track in memory.snapshot.tracks.values()]
+        known = {m for t in tracks for m in (*t.conditioning.values(), *t.tracked.values())}
+        return sum(memory.nbytes for memory in known)
+
+    wanted, memory = run(volumes[0], None)
+    whole = held(memory)  # of one volume
+    engine = Engine(lambda choice: tiny_model)
+    engine.memory_budget = 2 * whole  # half of it is for encoded planes
+    memories = [run(volume, None)[1] for volume in volumes]
+    assert whole / 2 < held(*memories) <= whole
+    again, _ = run(volumes[0], memories[0])  # from disk
+    np.testing.assert_array_equal(again, wanted[1:])  # it knows the click already

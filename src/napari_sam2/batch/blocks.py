@@ -18,7 +18,6 @@ from napari_sam2.batch.segment import FileReport, loaded, one_line, write
 from napari_sam2.checkpoints.replacing import remove, replacing
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.everything import linker
-from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.image_files import label_chunks, open_image
 from napari_sam2.inference.stack_segmenter import StackSegmenter, stack_limits
 
@@ -137,18 +136,39 @@ def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | No
     )
 
 
-def search_block(block: Block, settings: BatchSettings) -> BlockDone:
-    """Find everything on the planes of a block, and keep it; raises whatever goes wrong."""
+def sample_limits(large: LargeImage, settings: BatchSettings) -> tuple[float, float] | None:
+    """Contrast limits for all blocks of a stack; None for one plane, which is one block."""
+    image = open_image(large.job.source)
+    if len(image.shape) == 2:
+        return None
+    axis, _ = image.stack_axis(settings.axis)
+    return stack_limits(image.frames(axis))
+
+
+def search_block(
+    block: Block, settings: BatchSettings, limits: tuple[float, float] | None
+) -> BlockDone:
+    """Find everything on the planes of a block, and keep it; raises whatever goes wrong.
+
+    Parameters
+    ----------
+    block : Block
+        Which planes.
+    settings : BatchSettings
+        How.
+    limits : tuple of float or None
+        As `sample_limits` gives them.
+    """
     start = perf_counter()
     image = open_image(block.job.source)
     block.path.parent.mkdir(exist_ok=True)
     with loaded(settings) as generator, replacing(block.path) as partial:
         if len(image.shape) == 2:
-            settings.label(generator, image.data, _new_labels(partial, image.shape))
+            labels = _new_labels(partial, image.shape)
+            settings.label(generator, image.data, labels, limits, image.name)
         else:
             axis, _ = image.stack_axis(settings.axis)
-            frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
-            limits = stack_limits(frames)
+            frames = image.frames(axis)
             labels = _new_labels(partial, (block.stop - block.first, *frames.plane_shape))
             for index in range(block.stop - block.first):
                 plane = frames.plane(block.first + index)

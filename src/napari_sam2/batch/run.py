@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2.batch.blocks import BlockDone, in_blocks, link_blocks, search_block
+from napari_sam2.batch.blocks import BlockDone, in_blocks, link_blocks, sample_limits, search_block
 from napari_sam2.batch.cluster import open_client
 from napari_sam2.batch.folder import OutputFolder, done_before
 from napari_sam2.batch.jobs import find_jobs
@@ -194,15 +194,27 @@ class Batch:
         from distributed import as_completed
 
         how = {"settings": self.settings, "pure": False}
-        searched = client.map(search_block, self._missing, **how)
-        whole = [job for job in self.todo if job.name not in self._large]
-        futures = dict(zip(client.map(do_job, whole, **how), whole, strict=True))
         blocks: dict[str, list[Any]] = {name: [] for name in self._large}
-        for block, future in zip(self._missing, searched, strict=True):
-            blocks[block.job.name].append(future)
-        for name, large in self._large.items():
-            futures[client.submit(link_blocks, large, blocks[name], **how)] = large.job
+        for block in self._missing:
+            blocks[block.job.name].append(block)
+        unfinished = [large for name, large in self._large.items() if blocks[name]]
+        # once for all blocks, as it reads planes from all over an image
+        sampled = client.map(sample_limits, unfinished, **how)
+        whole = [job for job in self.todo if job.name not in self._large]
+        # blocks go first, also where they are not known of yet: large images take longest
+        futures = dict(zip(client.map(do_job, whole, priority=-1, **how), whole, strict=True))
+        searched: list[Any] = []
         try:
+            limits = dict(zip((each.job.name for each in unfinished), sampled, strict=True))
+            for name, large in self._large.items():
+                try:
+                    known = limits[name].result() if name in limits else None
+                except Exception as error:  # whatever the worker raised, or its end
+                    yield FileReport(name, "failed", message=_of_worker(error))
+                    continue
+                blocks[name] = client.map(search_block, blocks[name], limits=known, **how)
+                searched += blocks[name]
+                futures[client.submit(link_blocks, large, blocks[name], **how)] = large.job
             for future in as_completed([*searched, *futures], loop=client.loop):
                 if future in futures:
                     try:
@@ -214,7 +226,7 @@ class Batch:
                 elif future.status == "finished":
                     yield future.result()
         finally:
-            client.cancel([*searched, *futures])
+            client.cancel([*sampled, *searched, *futures])
 
     def _record(self) -> dict[str, Any]:
         return {**asdict(self.settings), "sha256": self._sha256}

@@ -94,7 +94,7 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32
     image = open_image(path)
     with loaded(settings) as generator:
         if len(image.shape) == 2:
-            labels = settings.find(generator, np.asarray(image.data))
+            labels = settings.find(generator, image.frames().plane(0))
         else:
             axis, kind = image.stack_axis(settings.axis)
             labels = np.zeros(image.shape, np.uint32)

@@ -11,20 +11,26 @@ from napari_sam2.inference.errors import InputError as InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @contextmanager
 def errors_on_one_line() -> Iterator[None]:
-    """Bad input ends with exit code 2, a disk, network or display that fails with 1.
+    """Bad input ends with exit code 2, a disk, network, display or memory that fails with 1.
 
     There is no traceback.
     """
     try:
         yield
-    except (InputError, OSError) as error:
+    except (InputError, OSError, MemoryError) as error:
         told = str(error) or type(error).__name__  # a timeout says nothing
         typer.echo(f"Error: {' '.join(told.split())}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def with_others(error: InputError, output: Path) -> InputError:
+    """An error of one plane that also says where the labels of the others are."""
+    return InputError(f"{error} What was found on other planes is in {output}.")
 
 
 @contextmanager

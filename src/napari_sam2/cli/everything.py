@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
-from napari_sam2.cli.errors import InputError, explained
+from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.inference.everything import EverythingSettings, linker
 from napari_sam2.inference.fields import Grid
@@ -84,9 +84,9 @@ def run_everything(request: EverythingRequest) -> list[str]:
     if flat and in_parts:
         return _tiled(request, image, generator)
     if flat:
-        labels, objects = _plane(request, image, generator), None
+        labels, objects, unread = _plane(request, image, generator), None, None
     else:
-        labels, objects = _stack(request, image, generator, axis, link)
+        labels, objects, unread = _stack(request, image, generator, axis, link)
     numbers = label_numbers(labels)
     count, dtype = len(numbers), smallest_dtype(numbers)
     write_labels(request.output, labels, image.axes, dtype)
@@ -98,14 +98,17 @@ def run_everything(request: EverythingRequest) -> list[str]:
         lines[0] = f"{count} tracks, {len(set(objects.parents.values()))} divisions"
     if in_parts:
         lines.insert(1, _in_parts("Each", plane, generator))
-    return [*lines, *(_write_tracks(request, objects) if objects else [])]
+    lines += _write_tracks(request, objects) if objects else []
+    if unread is not None:
+        raise with_others(unread, request.output) from unread
+    return lines
 
 
 def _plane(
     request: EverythingRequest, image: OpenImage, generator: MaskGenerator
 ) -> NDArray[np.uint32]:
     with explained():
-        steps = generator.steps(np.asarray(image.data))
+        steps = generator.steps(image.frames().plane(0))
     candidates = next(steps)
     with progress_bar(candidates.points, "Segmenting", "points") as show:
         for candidates in steps:
@@ -115,10 +118,13 @@ def _plane(
 
 def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerator) -> list[str]:
     """Segment tile by tile; the labels wait on disk, beside where they go to."""
+    from napari_sam2.inference.large_plane import LargePlane
+
     with TemporaryFile(dir=request.output.parent) as file:
         labels = np.memmap(file, np.uint32, "w+", shape=image.shape)
         with explained():
-            steps = request.tiled_steps(generator, image.data, labels)
+            plane = LargePlane(image.data, name=image.name)
+            steps = request.tiled_steps(generator, plane, labels)
             progress = next(steps)
         with progress_bar(progress.tiles, "Segmenting", "parts") as show:
             for progress in steps:
@@ -147,12 +153,21 @@ def _stack(
     generator: MaskGenerator,
     axis: int,
     link: ThroughDepth | OverTime,
-) -> tuple[NDArray[np.uint32], StackObjects]:
+) -> tuple[NDArray[np.uint32], StackObjects, InputError | None]:
+    """Labels and objects, and what was wrong with planes that could not be read."""
     labels = np.zeros(image.shape, np.uint32)
+    objects: StackObjects | None = None
+    unread: InputError | None = None
     with explained(), progress_bar(image.shape[axis], "Segmenting") as show:
-        for objects in request.stack_steps(generator, image, axis, link, labels):
-            show(objects.done)
-    return labels, objects
+        try:
+            for objects in request.stack_steps(generator, image, axis, link, labels):
+                show(objects.done)
+        except InputError as error:
+            if objects is None or not labels.any():
+                raise
+            unread = error
+    assert objects is not None  # there is a plane at least
+    return labels, objects, unread
 
 
 def _check_tracks(request: EverythingRequest, kind: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_sam2.cli.errors import InputError, explained
+from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.cli.prompts import parse_box, parse_point, place
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
@@ -92,8 +92,10 @@ def run(request: Request) -> list[str]:
     for name, frame in (("start", request.start), ("stop", request.stop)):
         if frame is not None and not 0 <= frame < planes:
             raise InputError(f"--{name} is {frame}, but the image has planes 0 to {planes - 1}.")
-    labels, note = _segmented(request, image, placement, planes)
+    labels, note, unread = _segmented(request, image, placement, planes)
     write_labels(request.output, labels, image.axes)
+    if unread is not None:
+        raise with_others(unread, request.output) from unread
     lines = [_summary(labels, object_id, request.frame_axis) for object_id in placement.object_ids]
     if note:
         lines.append(note)
@@ -102,28 +104,29 @@ def run(request: Request) -> list[str]:
 
 def _segmented(
     request: Request, image: OpenImage, placement: Placement, planes: int
-) -> tuple[NDArray[np.unsignedinteger], str]:
-    """The labels, and what the user should know of how they came about."""
+) -> tuple[NDArray[np.unsignedinteger], str, InputError | None]:
+    """The labels, what the user should know of how they came about, and where they end."""
     from napari_sam2.inference.load import load_model
     from napari_sam2.inference.tiling import is_large
 
     with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)
     if len(image.shape) == 2 and request.tiles == "auto" and is_large(image.shape, model):
-        return _tiled(image, placement, model)
-    labels = _propagated(request, image, placement, planes, model)
-    return labels, model.note if planes > 1 else ""
+        return *_tiled(image, placement, model), None
+    labels, unread = _propagated(request, image, placement, planes, model)
+    return labels, model.note if planes > 1 else "", unread
 
 
 def _tiled(
     image: OpenImage, placement: Placement, model: Model
 ) -> tuple[NDArray[np.unsignedinteger], str]:
+    from napari_sam2.inference.large_plane import LargePlane
     from napari_sam2.inference.masks import labels_from_crops
     from napari_sam2.inference.tiling import LargeImagePredictor
 
     crops = []
     with explained(), progress_bar(len(placement.prompts), "Segmenting", "objects") as show:
-        predictor = LargeImagePredictor(model, image.data)
+        predictor = LargeImagePredictor(model, LargePlane(image.data, name=image.name))
         for prompts in placement.prompts.values():
             crops.append(predictor.predict(prompts).best)
             show(len(crops))
@@ -141,17 +144,15 @@ def _tiled(
 
 def _propagated(
     request: Request, image: OpenImage, placement: Placement, planes: int, model: Model
-) -> NDArray[np.unsignedinteger]:
-    from napari_sam2.inference.frames import FrameSource
+) -> tuple[NDArray[np.unsignedinteger], InputError | None]:
+    """The labels, and the error of a plane at which they end as it cannot be read."""
     from napari_sam2.inference.video_predictor import VideoPredictor
 
     flat = len(image.shape) == 2
     frame_axis = 0 if flat else request.frame_axis
     labels = np.zeros(image.shape, np.min_scalar_type(max(placement.object_ids)))
     with explained():
-        data = np.asarray(image.data)[None] if flat else image.data
-        frames = FrameSource(data, frame_axis=frame_axis, fixed=placement.fixed, rgb=image.rgb)
-        video = VideoPredictor(model, frames)
+        video = VideoPredictor(model, image.frames(frame_axis, placement.fixed))
         for (object_id, frame), prompts in placement.prompts.items():
             video.add_prompts(object_id=object_id, frame=frame, prompts=prompts)
         results = video.propagate(
@@ -159,13 +160,18 @@ def _propagated(
         )
     done: set[int] = set()
     with progress_bar(planes) as show:
-        for result in results:
-            index = {**placement.fixed, frame_axis: result.frame}
-            where = tuple(index.get(axis, slice(None)) for axis in range(labels.ndim))
-            labels[() if flat else where] = result.labels()
-            done.add(result.frame)
-            show(len(done))
-    return labels
+        try:
+            for result in results:
+                index = {**placement.fixed, frame_axis: result.frame}
+                where = tuple(index.get(axis, slice(None)) for axis in range(labels.ndim))
+                labels[() if flat else where] = result.labels()
+                done.add(result.frame)
+                show(len(done))
+        except InputError as error:
+            if not done:
+                raise
+            return labels, error
+    return labels, None
 
 
 def _summary(labels: NDArray[np.unsignedinteger], object_id: int, frame_axis: int) -> str:

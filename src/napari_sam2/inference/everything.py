@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_sam2.inference.depth import ThroughDepth
-from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.found_masks import Candidates
     from napari_sam2.inference.frames import ArrayLike, WritableArray
     from napari_sam2.inference.image_files import OpenImage
+    from napari_sam2.inference.large_plane import LargePlane
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.mask_generator import MaskGenerator
     from napari_sam2.inference.over_time import OverTime
@@ -95,7 +96,7 @@ class EverythingSettings:
     def tiled_steps(
         self,
         generator: MaskGenerator,
-        plane: ArrayLike,
+        plane: ArrayLike | LargePlane,
         labels: WritableArray,
         contrast_limits: tuple[float, float] | None = None,
     ) -> Iterator[TilesDone]:
@@ -130,13 +131,21 @@ class EverythingSettings:
         plane: ArrayLike,
         labels: WritableArray,
         contrast_limits: tuple[float, float] | None = None,
+        name: str = UNNAMED,
     ) -> None:
-        """Write what `find` gives into labels that are zero, such as a zarr array."""
+        """Write what `find` gives into labels that are zero, such as a zarr array.
+
+        The plane may lie on disk; where it cannot be read, it is called by its name.
+        """
+        from napari_sam2.inference.large_plane import LargePlane
+
         if self.in_parts(tuple(plane.shape[:2]), generator.model):
-            for _ in self.tiled_steps(generator, plane, labels, contrast_limits):
+            large = LargePlane(plane, contrast_limits, name)
+            for _ in self.tiled_steps(generator, large, labels):
                 pass
         else:
-            candidates = generator.generate(np.asarray(plane), contrast_limits)
+            read = FrameSource(OneFrame(plane), name=name).plane(0)
+            candidates = generator.generate(read, contrast_limits)
             labels[...] = self.labels_of(candidates)
 
     def stack_steps(
@@ -148,8 +157,8 @@ class EverythingSettings:
         labels: NDArray[np.uint32],
     ) -> Iterator[StackObjects]:
         """Label a stack, whose planes lie along an axis, as `StackSegmenter.steps` does."""
-        frames = FrameSource(image.data, frame_axis=axis, rgb=image.rgb)
-        return self.frame_steps(generator, frames, link, np.moveaxis(labels, axis, 0))
+        along = np.moveaxis(labels, axis, 0)
+        return self.frame_steps(generator, image.frames(axis), link, along)
 
     def frame_steps(
         self,

@@ -41,7 +41,7 @@ class TilesDone:
 
 def label_everything(
     generator: MaskGenerator,
-    plane: ArrayLike | Sequence[ArrayLike],
+    plane: ArrayLike | Sequence[ArrayLike] | LargePlane,
     labels: WritableArray,
     contrast_limits: tuple[float, float] | None = None,
     *,
@@ -61,7 +61,7 @@ def label_everything(
     ----------
     generator : MaskGenerator
         Its grid of points is that of each part of the plane as large as the model's input.
-    plane : array-like, shape (Y, X) or (Y, X, 3), or sequence of them
+    plane : array-like, shape (Y, X) or (Y, X, 3), or sequence of them, or LargePlane
         As `LargeImagePredictor` takes it.
     labels : array-like, shape (Y, X)
         Zeros, to be written in place: a numpy array, a memory map, a zarr array; of uint32, as
@@ -81,7 +81,7 @@ def label_everything(
     TypeError, ValueError
         At once, when the plane has another shape or no real numbers, or the labels another shape.
     """
-    large = LargePlane(plane, contrast_limits)
+    large = plane if isinstance(plane, LargePlane) else LargePlane(plane, contrast_limits)
     if tuple(labels.shape) != large.shape:
         raise ValueError(
             f"The labels have shape {tuple(labels.shape)}, the plane {large.shape}. They must be "

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_sam2.inference.errors import InputError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -36,6 +39,32 @@ class WritableArray(ArrayLike, Protocol):
 
 
 WHOLE = (slice(None), slice(None))
+UNNAMED = "the image"
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say what could not be read, as whatever holds the pixels raises anything and names nothing.
+
+    Parameters
+    ----------
+    what : str
+        What is read, as the beginning of a sentence.
+
+    Raises
+    ------
+    InputError
+        In place of the error that the reader raised.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{what} cannot be read ({type(error).__name__}: {error}). Check "
+            "that its disk is there, and copy or export the image again."
+        ) from error
 
 
 class OneFrame:
@@ -69,6 +98,8 @@ class FrameSource:
     rgb : bool, optional
         Whether the last axis holds colours (3, or 4 of which the last is ignored). By default it
         does when it has that length and would otherwise be one axis too many.
+    name : str, optional
+        What messages call the image: its file, or its layer.
 
     Raises
     ------
@@ -85,6 +116,7 @@ class FrameSource:
         frame_axis: int = 0,
         fixed: Mapping[int, int] | None = None,
         rgb: bool | None = None,
+        name: str = UNNAMED,
     ) -> None:
         shape, dtype = tuple(data.shape), np.dtype(data.dtype)
         if dtype.kind not in "buif":
@@ -113,6 +145,7 @@ class FrameSource:
                 raise ValueError(f"Axis {axis} of shape {shape} has no index {index}.")
         self.data = data
         self.dtype = dtype
+        self.name = name
         self._index: list[Any] = [fixed.get(axis, slice(None)) for axis in range(len(shape))]
         self._frame_axis = frame_axis
         first, second = (
@@ -143,6 +176,8 @@ class FrameSource:
         ------
         IndexError
             When there is no such frame.
+        InputError
+            When it cannot be read.
         """
         if not 0 <= frame < len(self):
             raise IndexError(f"There is no frame {frame}: the stack has {len(self)}, from 0.")
@@ -150,7 +185,8 @@ class FrameSource:
         index[self._frame_axis] = frame
         for axis, some in zip(self._plane_axes, part, strict=True):
             index[axis] = some
-        plane = np.asarray(self.data[tuple(index)])
+        with reading(f"{f'Plane {frame}' if len(self) > 1 else 'The plane'} of {self.name}"):
+            plane = np.asarray(self.data[tuple(index)])
         return plane[..., :3] if self.rgb else plane
 
 

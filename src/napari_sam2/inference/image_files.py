@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.errors import InputError
+from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
 from napari_sam2.inference.masks import BAND, bands, label_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_sam2.inference.frames import ArrayLike
@@ -32,16 +33,24 @@ class OpenImage:
         One letter for each axis other than the colours.
     rgb : bool
         Whether the last axis is red, green, blue and perhaps alpha.
+    name : str
+        What messages call it: the path of its file.
     """
 
     data: Any
     axes: str
     rgb: bool
+    name: str = UNNAMED
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape without the colours."""
         return tuple(self.data.shape[: len(self.axes)])
+
+    def frames(self, axis: int = 0, fixed: Mapping[int, int] | None = None) -> FrameSource:
+        """Its planes along an axis, as a `FrameSource` takes it; a plane is a stack of one."""
+        data = OneFrame(self.data) if len(self.shape) == 2 else self.data
+        return FrameSource(data, frame_axis=axis, fixed=fixed, rgb=self.rgb, name=self.name)
 
     def stack_axis(self, said: str | None = None) -> tuple[int, str]:
         """The axis that the planes of a stack lie along, and what it is.
@@ -111,7 +120,7 @@ def open_image(path: Path) -> OpenImage:
             "Give a TIFF, zarr or PNG image."
         ) from error
     rgb = axes.endswith("S")
-    image = OpenImage(data, axes.removesuffix("S"), rgb)
+    image = OpenImage(data, axes.removesuffix("S"), rgb, str(path))
     if data.dtype.kind not in "buif":
         raise InputError(f"{path} holds {data.dtype}. Convert it to real numbers.")
     if len(image.axes) < 2 or 0 in data.shape:
@@ -138,7 +147,9 @@ def split_channels(image: OpenImage) -> list[OpenImage]:
 
     data, axis = dask.array.from_array(image.data), image.axes.index("C")
     return [
-        OpenImage(data[(slice(None),) * axis + (index,)], image.axes.replace("C", ""), image.rgb)
+        replace(
+            image, data=data[(slice(None),) * axis + (index,)], axes=image.axes.replace("C", "")
+        )
         for index in range(image.shape[axis])
     ]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam2.inference.frames import UNNAMED, reading
 from napari_sam2.inference.transforms import contrast_limits_of, rescale
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class LargePlane:
     contrast_limits : tuple of float, optional
         (low, high), mapped to black and white everywhere on the plane. By default 0 to 255 for
         uint8, else the 0.1 and 99.9 percentiles of parts that are spread over the plane.
+    name : str, optional
+        What messages call the image: its file, or its layer.
 
     Raises
     ------
@@ -44,6 +47,7 @@ class LargePlane:
         self,
         data: ArrayLike | Sequence[ArrayLike],
         contrast_limits: tuple[float, float] | None = None,
+        name: str = UNNAMED,
     ) -> None:
         # not every sequence: arrays are, to mypy
         levels: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
@@ -53,6 +57,7 @@ class LargePlane:
             )
         for level in levels:
             _check(tuple(level.shape), np.dtype(level.dtype))
+        self._name = name
         self.shape: tuple[int, int] = (int(levels[0].shape[0]), int(levels[0].shape[1]))
         self._levels = {_factor(self.shape, level.shape): level for level in reversed(levels)}
         if contrast_limits is None:
@@ -72,12 +77,17 @@ class LargePlane:
         array of float32, shape ``field.shown``, or with 3 colours last
             0 to 1, from black to white: pixels as `rescale` shows them, averaged over
             ``field.step`` along each axis. Where a pyramid has averages already, they are taken.
+
+        Raises
+        ------
+        InputError
+            When it cannot be read.
         """
         factor = max(factor for factor in self._levels if factor and field.step % factor == 0)
         data, step = self._levels[factor], field.step // factor
         parts = [
             [
-                block_means(rescale(_colours(data[rows, columns]), self.contrast_limits), step)
+                block_means(rescale(self._part(data, rows, columns), self.contrast_limits), step)
                 for columns in _blocks(field.column // factor, field.shown[1], step, data.shape[1])
             ]
             for rows in _blocks(field.row // factor, field.shown[0], step, data.shape[0])
@@ -92,18 +102,30 @@ class LargePlane:
         if np.dtype(data.dtype) in (np.uint8, np.bool_):
             return np.zeros(0, data.dtype)  # their limits do not depend on pixels
         if max(self.shape) <= SAMPLES * SAMPLE:
-            return _colours(data[:, :])
+            return self._part(data, slice(0, self.shape[0]), slice(0, self.shape[1]))
         rows, columns = (
             np.unique(np.linspace(0, max(0, length - SAMPLE), SAMPLES, dtype=int))
             for length in self.shape
         )
         return np.concatenate(
             [
-                _colours(data[row : row + SAMPLE, column : column + SAMPLE]).ravel()
+                self._part(data, slice(row, row + SAMPLE), slice(column, column + SAMPLE)).ravel()
                 for row in rows
                 for column in columns
             ]
         )
+
+    def _part(self, data: ArrayLike, rows: slice, columns: slice) -> NDArray[Any]:
+        """Read a part of a level, without transparency."""
+        where = ", ".join(
+            f"{name} {part.start} to {part.stop - 1} of {length}"
+            for name, part, length in zip(
+                ("rows", "columns"), (rows, columns), data.shape, strict=False
+            )
+        )
+        with reading(f"The plane of {self._name}, {where},"):
+            read: NDArray[Any] = np.asarray(data[rows, columns])
+        return read[..., :3] if read.ndim == 3 else read
 
 
 def block_means(values: NDArray[Any], step: int) -> NDArray[np.float32]:
@@ -137,12 +159,6 @@ def _blocks(first: int, shown: int, step: int, length: int) -> Iterator[slice]:
         stop = min((first // side + 1) * side, last)
         yield slice(first, stop)
         first = stop
-
-
-def _colours(part: Any) -> NDArray[Any]:
-    """Read a part, without transparency."""
-    read: NDArray[Any] = np.asarray(part)
-    return read[..., :3] if read.ndim == 3 else read
 
 
 def _factor(shape: tuple[int, int], coarser: tuple[int, ...]) -> int:

@@ -41,12 +41,15 @@ class PlaneObject:
         The candidate that was chosen in its place.
     crop : MaskCrop
         The mask that is shown.
+    candidates : LargePrediction or None
+        What the prompts may mean; None until another mask was asked for.
     """
 
     prompts: tuple[Prompt, ...]
     answer: LargePrediction | None
     chosen: LargePrediction | None
     crop: MaskCrop
+    candidates: LargePrediction | None = None
 
     @property
     def shown(self) -> LargePrediction | None:
@@ -99,12 +102,12 @@ class LargePlaneObjects:
         if index is None:
             self._known[object_id] = replace(known, chosen=None, crop=known.answer.best)
             return self.result(frame)
-        found = self.predictor.predict(known.prompts, multimask=True)
+        found = known.candidates or self.predictor.candidates(known.prompts, known.answer)
         best_first = np.argsort(-found.scores, kind="stable")
         if not 0 <= index < len(best_first):
             raise IndexError(f"There is no candidate {index}: there are {len(best_first)}, from 0.")
         chosen = found.only(int(best_first[index]))
-        self._known[object_id] = replace(known, chosen=chosen, crop=chosen.best)
+        self._known[object_id] = replace(known, chosen=chosen, crop=chosen.best, candidates=found)
         return self.result(frame)
 
     def remove_prompts(self, object_id: int, frame: int) -> None:

@@ -54,10 +54,14 @@ class MemoryBudget:
             self.held += memory.nbytes
             self._keep_within()
 
+    def resize(self, budget: int) -> None:
+        """Hold so many bytes from now on."""
+        self.budget = budget
+        self._keep_within()
+
     def shrink(self) -> None:
         """Hold half as much from now on."""
-        self.budget //= 2
-        self._keep_within()
+        self.resize(self.budget // 2)
 
     def _keep_within(self) -> None:
         while self.held > self.budget and len(self._sizes) > 1:

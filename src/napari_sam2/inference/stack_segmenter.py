@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_sam2.inference.depth import ThroughDepth
 from napari_sam2.inference.detections import Detections, Links
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.mask_generator import MaskGenerator
 from napari_sam2.inference.transforms import contrast_limits_of
@@ -131,6 +132,8 @@ class StackSegmenter:
         TypeError, ValueError
             When the stack or the labels have another shape or type, or there are more objects than
             the labels' type has numbers.
+        InputError
+            When a frame cannot be read. The others are segmented and linked before.
         """
         for objects in self.steps(stack, labels, contrast_limits):  # noqa: B007
             pass
@@ -166,8 +169,15 @@ class StackSegmenter:
     ) -> Iterator[StackObjects]:
         frames, most = len(source), np.iinfo(np.dtype(labels.dtype)).max
         detections = Detections(self._link.gap + 1)
+        unread: InputError | None = None
         for frame in range(frames):
-            found = np.asarray(self._find(source.plane(frame), limits))
+            try:
+                plane = source.plane(frame)
+            except InputError as error:  # told at the end: a frame is worth less than all others
+                unread = unread or error
+                found = np.zeros(source.plane_shape, np.uint8)
+            else:
+                found = np.asarray(self._find(plane, limits))
             if found.shape != source.plane_shape:
                 raise ValueError(
                     f"What searches a plane gave labels of shape {found.shape} for one of "
@@ -181,6 +191,8 @@ class StackSegmenter:
         _check_room(max((int(own.max(initial=0)) for own in links.ids), default=0), most)
         tracks = _relabelled(labels, detections, links, self._link.gap)
         yield StackObjects(labels, frames, frames, tracks, links.parents, is_linked=True)
+        if unread is not None:
+            raise unread
 
 
 def stack_limits(source: FrameSource) -> tuple[float, float]:
@@ -191,7 +203,13 @@ def stack_limits(source: FrameSource) -> tuple[float, float]:
         frames = frames[:1]  # their limits do not depend on what is shown
     height, width = source.plane_shape
     step = int(np.ceil(np.sqrt(height * width / MOST_SAMPLED)))
-    planes = [source.plane(int(frame))[::step, ::step] for frame in frames]
+    planes: list[NDArray[Any]] = []
+    for frame in frames.tolist():
+        try:
+            planes.append(source.plane(frame)[::step, ::step])
+        except InputError:  # the others tell enough
+            if frame == frames[-1] and not planes:
+                raise
     return contrast_limits_of(np.stack(planes))
 
 

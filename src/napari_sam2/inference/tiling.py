@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Literal
 
-from napari_sam2.inference.device import memory_share
+from napari_sam2.inference.device import is_out_of_memory, memory_share
 from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
@@ -52,9 +53,10 @@ class LargeImagePredictor:
     ----------
     model : Model
         From `load_model`.
-    plane : array-like, shape (Y, X) or (Y, X, 3), or sequence of them
+    plane : array-like, shape (Y, X) or (Y, X, 3), or sequence of them, or LargePlane
         Anything with shape, dtype and slicing: numpy, dask, zarr; never read whole, except for an
         object that fills it, and then in parts. A sequence is a pyramid, its full resolution first.
+        A `LargePlane` has contrast limits of its own.
     contrast_limits : tuple of float, optional
         (low, high), mapped to black and white everywhere on the plane. By default 0 to 255 for
         uint8, else the 0.1 and 99.9 percentiles of parts that are spread over the plane.
@@ -73,7 +75,7 @@ class LargeImagePredictor:
     def __init__(
         self,
         model: Model,
-        plane: ArrayLike | Sequence[ArrayLike],
+        plane: ArrayLike | Sequence[ArrayLike] | LargePlane,
         contrast_limits: tuple[float, float] | None = None,
         memory_budget: int | None = None,
         store: FeatureStore | Literal["default"] | None = "default",
@@ -82,8 +84,9 @@ class LargeImagePredictor:
         if budget < 0:
             raise ValueError(f"memory_budget is {budget}, but must be 0 or more.")
         self.model = model
-        self._plane = LargePlane(plane, contrast_limits)
+        self._plane = plane if isinstance(plane, LargePlane) else LargePlane(plane, contrast_limits)
         self.grid = Grid(self._plane.shape, model.config.image_size)
+        self._told_of_memory = False
         self._read: tuple[Field, NDArray[np.float32]] | None = None
         self.features = FeatureCache(
             self._encode,
@@ -133,6 +136,8 @@ class LargeImagePredictor:
         ------
         ValueError
             When the prompts are empty, outside the plane or the view, or contradict each other.
+        MemoryError
+            When the memory does not suffice for one tile alone.
         """
         placed = PlacedPrompts.of(prompts, self.shape)
         if view is not None:
@@ -147,6 +152,30 @@ class LargeImagePredictor:
         if multimask:
             return self._ask(found.field, placed, True, previous)
         return found
+
+    def candidates(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
+        """What else prompts may mean, in the tile that an earlier answer to them was found in.
+
+        Costs one call of the decoder, as the tile is not looked for again.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            As for `predict`.
+        answer : LargePrediction
+            What `predict` answered to them.
+
+        Returns
+        -------
+        LargePrediction
+            Three masks.
+
+        Raises
+        ------
+        ValueError
+            As for `predict`.
+        """
+        return self._ask(answer.field, PlacedPrompts.of(prompts, self.shape), True, None)
 
     def _searched(self, placed: PlacedPrompts, previous: LargePrediction | None) -> LargePrediction:
         """The answer in the tile that suits the object.
@@ -194,6 +223,40 @@ class LargeImagePredictor:
         return again if as_good else found
 
     def _ask(
+        self,
+        field: Field,
+        placed: PlacedPrompts,
+        multimask: bool,
+        previous: LargePrediction | None,
+    ) -> LargePrediction:
+        """The answer in a field, with fewer tiles in memory where it does not suffice."""
+        try:
+            return self._decoded(field, placed, multimask, previous)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # not within `except`, as the error holds on to tensors
+        self.features.shrink()
+        self.features.clear()
+        if not self._told_of_memory:
+            self._told_of_memory = True
+            warnings.warn(
+                "The memory does not suffice for so many parts of the plane, so fewer are kept, "
+                "which is slower. Close other programs, or take a smaller model.",
+                stacklevel=2,
+            )
+        try:
+            return self._decoded(field, placed, multimask, previous)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            size = self.model.config.image_size
+            raise MemoryError(
+                f"The memory does not suffice for a part of the plane of {size} x {size} pixels. "
+                "Close other programs, or take a smaller model, a smaller input, or the CPU."
+            ) from error
+
+    def _decoded(
         self,
         field: Field,
         placed: PlacedPrompts,

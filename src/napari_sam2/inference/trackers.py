@@ -14,7 +14,6 @@ from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_lo
 from napari_sam2.inference.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.prompts import expand_prompts, refines
 from napari_sam2.inference.recall import recall
-from napari_sam2.inference.spill import MemoryBudget
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
 from napari_sam2.model.sam2 import ABSENT_LOGIT, Sam2
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.memory_bank import Track
     from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.inference.spill import MemoryBudget
     from napari_sam2.model.sam2 import Memories, Tracked
 
 Item = TypeVar("Item")
@@ -47,8 +47,8 @@ class Tracker(ABC):
         The stack.
     features : FeatureCache
         Its encoded frames.
-    budget : int
-        Bytes of memories that are held; the others wait on disk.
+    memories : MemoryBudget
+        How many memories are held; the others wait on disk.
     largest_hole : int
         Holes of a mask up to so many cells are filled.
     """
@@ -58,12 +58,12 @@ class Tracker(ABC):
         model: Model,
         source: FrameSource,
         features: FeatureCache,
-        budget: int,
+        memories: MemoryBudget,
         largest_hole: int = 0,
     ) -> None:
         self.model, self.source, self.features = model, source, features
         self.largest_hole = largest_hole
-        self.memories = MemoryBudget(budget)
+        self.memories = memories
         self._told_of_memory = False
         self.batch = OBJECT_BATCH
 
@@ -288,8 +288,12 @@ def _absent(embedding: Tensor) -> FrameMemory:
 
 
 def tracker_for(
-    model: Model, source: FrameSource, features: FeatureCache, budget: int, largest_hole: int
+    model: Model,
+    source: FrameSource,
+    features: FeatureCache,
+    memories: MemoryBudget,
+    largest_hole: int,
 ) -> Tracker:
     """The tracker for a model: with memory, or from mask to mask."""
     kind = MemoryTracker if model.has_memory else MaskTracker
-    return kind(model, source, features, budget, largest_hole)
+    return kind(model, source, features, memories, largest_hole)

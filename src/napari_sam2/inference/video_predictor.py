@@ -15,6 +15,7 @@ from napari_sam2.inference.memory_bank import Track
 from napari_sam2.inference.passes import plan_passes
 from napari_sam2.inference.planes import ShownPlanes
 from napari_sam2.inference.prompts import check_object_id, check_prompts
+from napari_sam2.inference.spill import MemoryBudget
 from napari_sam2.inference.trackers import tracker_for
 from napari_sam2.inference.tracks import Snapshot, Tracks
 
@@ -51,6 +52,9 @@ class VideoPredictor:
         is beyond waits on disk. By default `memory_share`, a share of what is free.
     store : FeatureStore or None, optional
         Where encoded frames go that do not fit; by default the folder that `default_store` says.
+    memories : MemoryBudget, optional
+        Holds the memories in place of half of the budget. Several predictors that share one, such
+        as one for each volume of a film, hold no more together than one alone.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class VideoPredictor:
         fill_holes: int = 0,
         memory_budget: int | None = None,
         store: FeatureStore | Literal["default"] | None = "default",
+        memories: MemoryBudget | None = None,
     ) -> None:
         budget = memory_share(model.device) if memory_budget is None else memory_budget
         for name, value in (("fill_holes", fill_holes), ("memory_budget", budget)):
@@ -81,7 +86,8 @@ class VideoPredictor:
             self._planes.key,
         )
         self._fit = model.fit(self.source.plane_shape)
-        self._tracker = tracker_for(model, self.source, self.features, budget // 2, fill_holes)
+        memories = MemoryBudget(budget // 2) if memories is None else memories
+        self._tracker = tracker_for(model, self.source, self.features, memories, fill_holes)
         self._tracks = Tracks()
 
     @property

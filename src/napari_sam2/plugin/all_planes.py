@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, cast
 from psygnal import Signal
 
 from napari_sam2.inference.everything import linker
+from napari_sam2.plugin.axis_kinds import AxisKinds
 from napari_sam2.plugin.coordinates import (
     axis_name,
     frame_axes,
     is_shown,
-    is_time_name,
     stack_geometry,
 )
 from napari_sam2.plugin.everything_layers import (
@@ -56,7 +56,7 @@ class Offer:
     axis : int or None
         The one that they do; None for no stack.
     is_time : bool
-        Whether that one is time, by its name.
+        Whether that one is time, by its name or its unit.
     refusal : str
         Why there is no stack; else empty.
     """
@@ -156,7 +156,7 @@ class AllPlanes:
             refusal = (
                 f"There is one plane along {axes[axis]}. Choose another axis, if there is any."
             )
-        return Offer(axes, axis, is_time_name(axes[axis]), refusal)
+        return Offer(axes, axis, AxisKinds().is_time(dims, image, axis), refusal)
 
     def choose_image(self, image: Image | None) -> None:
         """Segment another image."""

@@ -92,7 +92,7 @@ class Controller:
         self.samples = Samples(viewer)
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
         self._closed = False
-        self._strokes = 0
+        self._painted: list[tuple[StackGeometry, list[Stroke]]] = []  # and not taken yet
         self._painting = Painting(self.undo, self.redo)
         self._painting.painted.connect(self._on_painted)
         self.workspace.layers_changed.connect(self._on_layers_changed)
@@ -240,8 +240,9 @@ class Controller:
     def _stop(self, outcome: str) -> None:
         if self._work.is_busy:
             self._work.stop(outcome)
-            # what was drawn meanwhile is no part of what is stopped
+            # what was drawn and painted meanwhile is no part of what is stopped
             self._work.when_idle("prompts", self._edits.take_without_run)
+            self._work.when_idle("strokes", self._take_painted)
 
     def _on_plane(self, what: str, action: Callable[[StackGeometry, int], None]) -> None:
         """Act on the plane that is in view now, with its prompts as they are then."""
@@ -341,13 +342,18 @@ class Controller:
         geometry = self.workspace.geometry()
         if geometry is not None and touches_objects(geometry, strokes, self.session):
             self._painting.take_over()
-            self._strokes += 1
+            self._painted.append((geometry, strokes))
+            self._display.show_painted(self._painted)
+            self._work.when_idle("strokes", self._take_painted)
 
-            def take() -> None:
-                self._edits.take_without_run()
-                self.prompting.paint(geometry, strokes)
-
-            self._work.when_idle(f"stroke {self._strokes}", take)
+    def _take_painted(self) -> None:
+        if not self._painted:
+            return
+        self._edits.take_without_run()
+        for geometry, strokes in self._painted:
+            self.prompting.paint(geometry, strokes)
+        self._painted = []
+        self._display.show_painted(self._painted)
 
     def _on_masks_changed(self, change: FrameChange) -> None:
         try:

@@ -145,11 +145,6 @@ def axis_name(dims: Dims, layer: Layer, axis: int) -> str:
     return f"axis {axis}" if not label or label.lstrip("-").isdigit() else label
 
 
-def is_time_name(name: str) -> bool:
-    """Whether an axis of this name is time."""
-    return name.lower() in ("t", "time")
-
-
 def stack_geometry(dims: Dims, image: Image, frame_axis: int | None = None) -> StackGeometry:
     """Read off the viewer which stack is meant.
 

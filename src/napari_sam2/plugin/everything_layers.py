@@ -31,12 +31,19 @@ _IMAGE, _STACKS = "SAM 2 everything of", "SAM 2 stacks"
 
 def plane_layer(layers: LayerList, image: Image, shape: tuple[int, ...]) -> Labels:
     """The layer for single planes of an image, which is added where there is none."""
+    layer = own_plane_layer(layers, image)
+    if layer is None:
+        layer = _labels(image, shape, LABELS_NAME, np.uint16)
+        insert_above(layers, (image,), layer)
+    return layer
+
+
+def own_plane_layer(layers: LayerList, image: Image) -> Labels | None:
+    """The layer for single planes of an image, where there is one."""
     for layer in layers:
         if _is_of(layer, image) and _STACKS not in layer.metadata:
             return layer
-    layer = _labels(image, shape, LABELS_NAME, np.uint16)
-    insert_above(layers, (image,), layer)
-    return layer
+    return None
 
 
 def stack_layer(layers: LayerList, image: Image, geometry: StackGeometry) -> Labels:

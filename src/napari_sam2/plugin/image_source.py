@@ -42,9 +42,10 @@ def stack_source(
     StackSource
         The pixels at full resolution, with the layers' contrast limits.
     """
+    name = f"“{image.name}”"
     if not further:
         data = full_resolution(image)
-        return StackSource(stack, data, bool(image.rgb), _limits(image, data, earlier))
+        return StackSource(stack, data, bool(image.rgb), _limits(image, data, earlier), name)
     layers = [image, *further]
     pixels = [full_resolution(layer) for layer in layers]
     channels = [
@@ -56,7 +57,7 @@ def stack_source(
         )
         for layer, data in zip(layers, pixels, strict=True)
     ]
-    return StackSource(stack, ChannelBlend(channels, pixels), True, (0.0, 1.0))
+    return StackSource(stack, ChannelBlend(channels, pixels), True, (0.0, 1.0), name)
 
 
 def colour_table(colormap: Colormap) -> tuple[tuple[float, float, float], ...]:

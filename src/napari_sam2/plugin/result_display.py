@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.plugin.coordinates import StackGeometry
 from napari_sam2.plugin.labels_layer import LabelsWriter
-from napari_sam2.plugin.painting import painted_key
+from napari_sam2.plugin.painting import join_pixels, painted_key, painted_pixels
 from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from napari.components import Dims
 
+    from napari_sam2.plugin.painting import Stroke
     from napari_sam2.plugin.targets import Targets
+    from napari_sam2.session.labels import Pixels
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import ObjectMask
 
@@ -39,6 +41,8 @@ class ResultDisplay:
         self._writers: dict[str, LabelsWriter] = {}
         self._hidden: set[int] = set()  # objects
         self._protect = True
+        # where was painted during a run, with the layer, as the session does not know of it yet
+        self._painted: list[tuple[Hashable, Pixels]] = []
         session.object_changed.connect(self._on_object_changed)
 
     def write(self, change: FrameChange) -> None:
@@ -63,6 +67,15 @@ class ResultDisplay:
             if writer is not None:
                 self._rewrite(writer, image_id, protect)
 
+    def show_painted(self, painted: Iterable[tuple[StackGeometry, Sequence[Stroke]]]) -> None:
+        """Let no mask cover these strokes, which the session will take; they replace earlier."""
+        self._painted = [
+            (painted_key(layer, geometry.key, frame), pixels)
+            for geometry, strokes in painted
+            if (layer := self._targets.of(geometry.key.image)) is not None
+            for frame, pixels in painted_pixels(geometry, strokes, self._session).items()
+        ]
+
     def leave(self, image_id: str) -> None:
         """Bring back what masks cover in the layer of an image, before another one is chosen."""
         writer, target = self._writers.get(image_id), self._targets.of(image_id)
@@ -79,7 +92,10 @@ class ResultDisplay:
 
     def _write(self, writer: LabelsWriter, change: FrameChange) -> None:
         geometry = StackGeometry(change.stack, writer.layer.data.shape)
-        painted = self._session.kept(painted_key(writer.layer, change.stack, change.frame))
+        key = painted_key(writer.layer, change.stack, change.frame)
+        painted = self._session.kept(key)
+        for place, pixels in self._painted:
+            painted = join_pixels(painted, pixels) if place == key else painted
         writer.write(change, geometry, painted)
 
     def _on_object_changed(self) -> None:

@@ -85,6 +85,7 @@ class Saving:
         session.masks_changed.connect(self._save_soon)
         workspace.layers_changed.connect(self._on_layers_changed)
         workspace.channels.changed.connect(self._on_channels_changed)
+        workspace.kinds.changed.connect(self._save_soon)
 
     def save(self) -> None:
         """Hand over what there is to be saved."""
@@ -92,7 +93,8 @@ class Saving:
         for image_id in dict.fromkeys(stack.image for stack in self._session.stacks):
             if image_id in self._images and image_id not in self._savers:
                 self._begin(image_id)
-        for saver, _ in self._savers.values():
+        for image_id, (saver, _) in self._savers.items():
+            saver.image = self._named(image_id, self._images[image_id])
             saver.save(self._session, self._channels)
 
     def close(self) -> None:
@@ -122,7 +124,8 @@ class Saving:
         identify, channels = _identify(image), dict(self._channels)
 
         def write() -> None:
-            SessionFolder(path).write(saved_session(identify(), image_id, log, masks, channels))
+            identity = self._named(image_id, identify())
+            SessionFolder(path).write(saved_session(identity, image_id, log, masks, channels))
 
         self._run(write, lambda _: show_info(f"The session is saved to {path}."))
 
@@ -163,6 +166,11 @@ class Saving:
         else:
             self._run(lambda: delete(path), lambda _: None)
 
+    def _named(self, image_id: str, image: ImageIdentity) -> ImageIdentity:
+        """The image, with what the user has said of its axes where they have no names."""
+        letters = self._workspace.kinds.letters(image_id, len(image.shape) - image.rgb)
+        return image if image.axes else replace(image, axes=letters)
+
     def _drop_offer(self) -> None:
         self._offer = None
         self.offered.emit("")
@@ -180,6 +188,8 @@ class Saving:
             return
         self._workspace.targets.make(image)
         self._channels.update(saved.channels)
+        if "t" in saved.image.axes:
+            self._workspace.kinds.say(image, saved.image.axes.index("t"), is_time=True)
         with session.step("Open the session"):
             session.reopen(saved.log, saved.masks)
             self._prompting.draw(image_id)

@@ -16,7 +16,7 @@ from napari_sam2.plugin.coordinates import (
     part_in_view,
     stack_geometry,
 )
-from napari_sam2.plugin.everything_layers import plane_layer, show_alone
+from napari_sam2.plugin.everything_layers import own_plane_layer, plane_layer, show_alone
 from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.job_runner import Failure, JobRunner
 
@@ -97,6 +97,8 @@ class SegmentAll:
         self._found: _Found | None = None
         self._choice: Choice | None = None
         self._offset: int | None = None  # what is added to labels; None until the first are shown
+        # what comes back where a search that is to replace it does not reach its end
+        self._earlier: tuple[_Found | None, int | None] | None = None
         self._again = False  # whether to choose once more: something has changed meanwhile
         self._finder, self._chooser = JobRunner(), JobRunner()
         self._finder.yielded.connect(self._on_step)
@@ -113,6 +115,8 @@ class SegmentAll:
         self, image: Image, points_per_side: int, crop_layers: int, in_view: bool = False
     ) -> None:
         """Search a plane; does nothing while a search is under way.
+
+        What an earlier search found there stays until this one has ended.
 
         Parameters
         ----------
@@ -137,6 +141,9 @@ class SegmentAll:
             except ValueError as error:
                 self.failed.emit(error)
                 return
+        layer = own_plane_layer(self._viewer.layers, image)
+        if layer is not None and np.any(layer.data[geometry.index(frame, part)]):
+            self._earlier = self._found, self._offset
         self._found, self._offset = None, None
 
         def job() -> Iterator[object]:
@@ -153,7 +160,7 @@ class SegmentAll:
         self._choose()
 
     def cancel(self) -> None:
-        """Stop searching; what was found stays."""
+        """Stop searching; what was found stays, or what an earlier search had found there."""
         self._finder.cancel()
 
     def close(self) -> None:
@@ -188,14 +195,19 @@ class SegmentAll:
             self.begun.emit(floors.score, floors.stability, usual.score, usual.stability)
         self._found = step
         self.progressed.emit(candidates.decoded, candidates.points)
+        if candidates.decoded == candidates.points:
+            self._earlier = None
         self._choose()
 
     def _on_searched(self) -> None:
+        if self._earlier is not None:
+            (self._found, self._offset), self._earlier = self._earlier, None
+            self.status_changed.emit("Stopped. What was found here before stays.")
         self.running_changed.emit(False)
 
     def _choose(self) -> None:
         found, choice = self._found, self._choice
-        if found is None or choice is None:
+        if found is None or choice is None or self._earlier is not None:
             return
         self._again = self._chooser.is_busy
         if self._again:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels, Points, Shapes
 from psygnal import Signal
 
+from napari_sam2.plugin.axis_kinds import AxisKinds
 from napari_sam2.plugin.channels import Channels
 from napari_sam2.plugin.coordinates import (
     StackGeometry,
@@ -59,6 +60,8 @@ class Workspace:
         The layers that the model sees together with the image.
     targets : Targets
         The Labels layers with the results.
+    kinds : AxisKinds
+        Whether frames lie along z or time.
     frame_axis : int or None
         Axis of the image that frames lie along; None chooses.
     layers_changed : Signal()
@@ -97,6 +100,8 @@ class Workspace:
         self.frame_axis: int | None = None
         self.channels = Channels(viewer)
         self.targets = Targets(viewer)
+        self.kinds = AxisKinds()
+        self.kinds.changed.connect(self._on_stack_changed)
         self.targets.changed.connect(self.layers_changed.emit)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -147,6 +152,29 @@ class Workspace:
         if axis != self.frame_axis:
             self.frame_axis = axis
             self.stack_changed.emit()
+
+    @property
+    def is_time(self) -> bool:
+        """Whether frames lie along time."""
+        axis = self._frame_axis
+        return axis is not None and self.kinds.is_time(self.viewer.dims, self.image, axis)
+
+    @property
+    def is_axis_told(self) -> bool:
+        """Whether the image tells what its frames lie along, or has none."""
+        axis = self._frame_axis
+        return axis is None or self.kinds.is_told(self.viewer.dims, self.image, axis)
+
+    def say_time(self, is_time: bool) -> None:
+        """Take the user's word for what frames lie along."""
+        axis = self._frame_axis
+        if axis is not None:
+            self.kinds.say(self.image, axis, is_time)
+
+    @property
+    def _frame_axis(self) -> int | None:
+        geometry = self.geometry()
+        return None if geometry is None else geometry.key.frame_axis
 
     def choose_prompts(self, name: str, layer: Points | Shapes | None) -> None:
         """Read "points" or "shapes" from another layer; None makes one when it is needed."""

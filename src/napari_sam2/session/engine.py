@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.channels import ChannelBlend
-from napari_sam2.inference.frames import FrameSource, OneFrame
+from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.large_plane_objects import LargePlaneObjects
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
+    from napari_sam2.inference.spill import MemoryBudget
     from napari_sam2.inference.video_predictor import Direction, VideoPredictor
     from napari_sam2.session.log import Run
     from napari_sam2.session.values import ModelChoice, StackKey
@@ -45,12 +46,15 @@ class StackSource:
         Whether the last axis of the data holds colours.
     contrast_limits : tuple of float or None
         The intensities shown as black and white; None leaves the choice to the predictor.
+    name : str
+        What messages call the image.
     """
 
     key: StackKey
     data: Any
     rgb: bool
     contrast_limits: tuple[float, float] | None
+    name: str = UNNAMED
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -69,8 +73,10 @@ class StackSource:
         """Read the planes one at a time."""
         key, data = self.key, self.data
         if key.frame_axis is None:
-            return FrameSource(OneFrame(data), frame_axis=0, rgb=self.rgb)
-        return FrameSource(data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb)
+            return FrameSource(OneFrame(data), frame_axis=0, rgb=self.rgb, name=self.name)
+        return FrameSource(
+            data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb, name=self.name
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +116,34 @@ def _load_model(choice: ModelChoice) -> Any:
     return load_model(choice.name, choice.device, choice.precision, choice.image_size)
 
 
-def _make_predictor(model: Any, source: StackSource, memory_budget: int | None) -> Predictor:
-    from napari_sam2.inference.large_plane_objects import LargePlaneObjects
-    from napari_sam2.inference.tiling import LargeImagePredictor, is_large
-    from napari_sam2.inference.video_predictor import VideoPredictor
+class _Predictors:
+    """Makes predictors that share one budget for what they remember.
 
-    limits = source.contrast_limits
-    if source.key.frame_axis is None and is_large(source.data.shape, model):
-        return LargePlaneObjects(LargeImagePredictor(model, source.data, limits, memory_budget))
-    return VideoPredictor(model, source.frames(), limits, memory_budget=memory_budget)
+    Each volume of a film has a predictor of its own, and the session keeps what all of them know.
+    """
+
+    def __init__(self) -> None:
+        self._memories: MemoryBudget | None = None
+
+    def __call__(self, model: Any, source: StackSource, memory_budget: int | None) -> Predictor:
+        from napari_sam2.inference.device import memory_share
+        from napari_sam2.inference.large_plane import LargePlane
+        from napari_sam2.inference.large_plane_objects import LargePlaneObjects
+        from napari_sam2.inference.spill import MemoryBudget
+        from napari_sam2.inference.tiling import LargeImagePredictor, is_large
+        from napari_sam2.inference.video_predictor import VideoPredictor
+
+        limits = source.contrast_limits
+        budget = memory_share(model.device) if memory_budget is None else memory_budget
+        if source.key.frame_axis is None and is_large(source.data.shape, model):
+            plane = LargePlane(source.data, limits, source.name)
+            return LargePlaneObjects(LargeImagePredictor(model, plane, memory_budget=budget))
+        if self._memories is None:
+            self._memories = MemoryBudget(budget // 2)
+        self._memories.resize(budget // 2)
+        return VideoPredictor(
+            model, source.frames(), limits, memory_budget=budget, memories=self._memories
+        )
 
 
 class Engine:
@@ -133,7 +158,8 @@ class Engine:
     load_model : callable
         Makes a model from a `ModelChoice`.
     make_predictor : callable
-        Makes a predictor from a model, a `StackSource` and a memory budget.
+        Makes a predictor from a model, a `StackSource` and a memory budget; by default one that
+        shares the budget with those of other stacks.
 
     Attributes
     ----------
@@ -141,17 +167,17 @@ class Engine:
         What the last run left that did not fail; None makes the next one begin anew, with all
         prompts.
     memory_budget : int or None
-        Bytes that encoded planes and what is remembered may take up from the next run on; None for
-        a share of what is free.
+        Bytes that encoded planes, and what is remembered of all stacks, may take up from the next
+        run on; None for a share of what is free.
     """
 
     def __init__(
         self,
         load_model: Callable[[ModelChoice], Any] = _load_model,
-        make_predictor: Callable[[Any, StackSource, int | None], Predictor] = _make_predictor,
+        make_predictor: Callable[[Any, StackSource, int | None], Predictor] | None = None,
     ) -> None:
         self._load_model = load_model
-        self._make_predictor = make_predictor
+        self._make_predictor = make_predictor or _Predictors()
         self._choice: ModelChoice | None = None
         self._model: Any = None
         self.memory: Memory | None = None

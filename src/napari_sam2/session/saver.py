@@ -40,6 +40,8 @@ class Saver:
 
     Attributes
     ----------
+    image : ImageIdentity
+        As given; what is known of its axes may change.
     failed : Signal(object)
         Emitted, in the saving thread, with the OSError that a write ended with; once until one
         succeeds.
@@ -49,7 +51,7 @@ class Saver:
 
     def __init__(self, path: Path, image: ImageIdentity, image_id: str) -> None:
         self.path = path
-        self._image = image
+        self.image = image
         self._image_id = image_id
         self._folder = SessionFolder(path)
         self._newest: Callable[[], SavedSession] | None = None
@@ -71,7 +73,7 @@ class Saver:
         """
         masks = masks_of_image(self._image_id, session)
         newest = partial(
-            saved_session, self._image, self._image_id, session.log, masks, dict(channels)
+            saved_session, self.image, self._image_id, session.log, masks, dict(channels)
         )
         with self._changed:
             self._newest = newest

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import Controller
-from napari_sam2.plugin.coordinates import is_time_name
 from napari_sam2.plugin.runs import PROPAGATING
 from napari_sam2.plugin.widgets import hint
 from napari_sam2.plugin.widgets.docked import Docked
@@ -121,6 +120,7 @@ class Sam2Widget(Docked):
         )
         workspace.channels.changed.connect(self._show_channels)
         self.image.axis_chosen.connect(workspace.choose_frame_axis)
+        self.image.time_chosen.connect(workspace.say_time)
         self.image.target.chosen.connect(controller.choose_target)
         self.image.protect_changed.connect(controller.set_protect)
         self.prompts.points.chosen.connect(controller.choose_points)
@@ -233,10 +233,10 @@ class Sam2Widget(Docked):
         workspace = self.controller.workspace
         geometry = workspace.geometry()
         axis = None if geometry is None else geometry.key.frame_axis
-        names = workspace.frame_axis_names()
-        self.image.show_axes(names, axis)
-        is_time = axis is not None and is_time_name(names[axis])
-        self.propagate.show_stack(1 if geometry is None else geometry.frame_count, is_time)
+        self.image.show_axes(workspace.frame_axis_names(), axis)
+        self.image.show_kind(workspace.is_time, workspace.is_axis_told)
+        frame_count = 1 if geometry is None else geometry.frame_count
+        self.propagate.show_stack(frame_count, workspace.is_time)
 
     def _show_history(self) -> None:
         session = self.controller.session

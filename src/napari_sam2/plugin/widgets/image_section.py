@@ -33,11 +33,14 @@ class ImageSection(Section):
     ----------
     axis_chosen : Signal(int)
         Emitted with the frame axis that the user chose.
+    time_chosen : Signal(bool)
+        Emitted with whether the user said that this axis is time.
     protect_changed : Signal(bool)
         Emitted with whether labels that belong to no object are left as they are.
     """
 
     axis_chosen = Signal(int)
+    time_chosen = Signal(bool)
     protect_changed = Signal(bool)
 
     def __init__(self, viewer: napari.Viewer, is_target: Callable[[Layer], bool]) -> None:
@@ -45,6 +48,9 @@ class ImageSection(Section):
         self.image = LayerCombo(viewer, lambda layer: isinstance(layer, Image), "no image")
         self.channels = ChannelButton()
         self.axis = QComboBox()
+        self.kind = QComboBox()
+        self.kind.addItem("is z", False)
+        self.kind.addItem("is time", True)
         self.target = LayerCombo(viewer, is_target, "new labels layer")
         self.protect = QCheckBox("protect other labels")
         self.protect.setChecked(True)
@@ -64,8 +70,13 @@ class ImageSection(Section):
         self.add_row(
             "frames",
             self.axis,
+            self.kind,
             tip="The axis that objects are carried along: z of a stack, t of a time-lapse. "
             "Other axes stay where their slider is.",
+        )
+        self.kind.setToolTip(
+            "What this axis is, as it has no name. Objects end in z, but may come back in time: "
+            "that sets “stop where the object ends”."
         )
         self.add_row(
             "result",
@@ -75,6 +86,7 @@ class ImageSection(Section):
         self.add_row("", self.protect)
         self.protect.toggled.connect(self.protect_changed)
         self.axis.activated.connect(lambda index: self.axis_chosen.emit(self.axis.itemData(index)))
+        self.kind.activated.connect(lambda: self.time_chosen.emit(self.kind.currentData()))
 
     def show_channels(
         self, image: Image | None, fitting: Sequence[Image], chosen: Sequence[Image]
@@ -83,6 +95,11 @@ class ImageSection(Section):
         self.channels.show_channels(image, fitting, chosen)
         for widget in (self._channels_caption, self.channels):
             widget.setVisible(bool(fitting))
+
+    def show_kind(self, is_time: bool, is_told: bool) -> None:
+        """Show what frames lie along, where the image does not tell it by itself."""
+        self.kind.setCurrentIndex(self.kind.findData(is_time))
+        self.kind.setVisible(not is_told)
 
     def show_axes(self, names: Mapping[int, str], chosen: int | None) -> None:
         """Show the axes that frames can lie along, and the one that they do."""
