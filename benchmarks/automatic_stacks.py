@@ -57,8 +57,8 @@ def linked(image: NDArray) -> NDArray:
 def memory(image: NDArray) -> NDArray:
     """Not what the package does: the largest masks not covered yet are carried with memory."""
     from napari_sam2 import MaskPrompt, VideoPredictor
+    from napari_sam2.inference.automatic.stack_segmenter import stack_limits
     from napari_sam2.inference.frames import FrameSource
-    from napari_sam2.inference.stack_segmenter import stack_limits
 
     limits = stack_limits(FrameSource(image))
     found = [

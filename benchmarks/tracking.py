@@ -23,7 +23,7 @@ from ctc_metrics import evaluate_sequence
 from scipy.spatial.distance import cdist
 
 from napari_sam2 import OverTime, StackSegmenter
-from napari_sam2.inference.detections import Detections, Links
+from napari_sam2.inference.automatic.detections import Detections, Links
 from napari_sam2.sample_data.nuclei import dividing_nuclei
 from napari_sam2.session.ctc import write_ctc
 

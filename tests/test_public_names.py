@@ -24,7 +24,7 @@ def test_every_public_name_is_there(name):
 
 
 def test_names_are_the_ones_of_their_rooms():
-    from napari_sam2.inference.video_predictor import VideoPredictor
+    from napari_sam2.inference.video.video_predictor import VideoPredictor
 
     assert napari_sam2.VideoPredictor is VideoPredictor
 

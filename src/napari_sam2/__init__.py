@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_sam2.batch.run import run_batch as run_batch
     from napari_sam2.batch.segment import BatchSettings as BatchSettings
-    from napari_sam2.inference.depth import ThroughDepth as ThroughDepth
+    from napari_sam2.inference.automatic.depth import ThroughDepth as ThroughDepth
+    from napari_sam2.inference.automatic.mask_generator import MaskGenerator as MaskGenerator
+    from napari_sam2.inference.automatic.over_time import OverTime as OverTime
+    from napari_sam2.inference.automatic.stack_segmenter import StackSegmenter as StackSegmenter
     from napari_sam2.inference.image_predictor import ImagePredictor as ImagePredictor
+    from napari_sam2.inference.large.tiling import LargeImagePredictor as LargeImagePredictor
     from napari_sam2.inference.load import load_model as load_model
-    from napari_sam2.inference.mask_generator import MaskGenerator as MaskGenerator
-    from napari_sam2.inference.over_time import OverTime as OverTime
     from napari_sam2.inference.prompts import BoxPrompt as BoxPrompt
     from napari_sam2.inference.prompts import MaskPrompt as MaskPrompt
     from napari_sam2.inference.prompts import PointPrompt as PointPrompt
     from napari_sam2.inference.prompts import PolygonPrompt as PolygonPrompt
     from napari_sam2.inference.prompts import ScribblePrompt as ScribblePrompt
-    from napari_sam2.inference.stack_segmenter import StackSegmenter as StackSegmenter
-    from napari_sam2.inference.tiling import LargeImagePredictor as LargeImagePredictor
-    from napari_sam2.inference.video_predictor import VideoPredictor as VideoPredictor
+    from napari_sam2.inference.video.video_predictor import VideoPredictor as VideoPredictor
 
     __version__: str
 
@@ -32,16 +32,16 @@ _HOME = {
     "BatchSettings": "napari_sam2.batch.segment",
     "BoxPrompt": "napari_sam2.inference.prompts",
     "ImagePredictor": "napari_sam2.inference.image_predictor",
-    "LargeImagePredictor": "napari_sam2.inference.tiling",
-    "MaskGenerator": "napari_sam2.inference.mask_generator",
+    "LargeImagePredictor": "napari_sam2.inference.large.tiling",
+    "MaskGenerator": "napari_sam2.inference.automatic.mask_generator",
     "MaskPrompt": "napari_sam2.inference.prompts",
-    "OverTime": "napari_sam2.inference.over_time",
+    "OverTime": "napari_sam2.inference.automatic.over_time",
     "PointPrompt": "napari_sam2.inference.prompts",
     "PolygonPrompt": "napari_sam2.inference.prompts",
     "ScribblePrompt": "napari_sam2.inference.prompts",
-    "StackSegmenter": "napari_sam2.inference.stack_segmenter",
-    "ThroughDepth": "napari_sam2.inference.depth",
-    "VideoPredictor": "napari_sam2.inference.video_predictor",
+    "StackSegmenter": "napari_sam2.inference.automatic.stack_segmenter",
+    "ThroughDepth": "napari_sam2.inference.automatic.depth",
+    "VideoPredictor": "napari_sam2.inference.video.video_predictor",
     "load_model": "napari_sam2.inference.load",
     "run_batch": "napari_sam2.batch.run",
 }

@@ -69,7 +69,7 @@ def loaded(monkeypatch):
         )
 
     monkeypatch.setattr("napari_sam2.inference.load.load_model", load_model)
-    monkeypatch.setattr("napari_sam2.inference.video_predictor.VideoPredictor", BlobPredictor)
+    monkeypatch.setattr("napari_sam2.inference.video.video_predictor.VideoPredictor", BlobPredictor)
     return asked
 
 

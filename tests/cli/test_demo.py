@@ -19,7 +19,7 @@ def no_display(monkeypatch):
 def test_without_a_display_labels_and_a_picture_are_written(
     loaded, no_display, tmp_path, monkeypatch
 ):
-    from napari_sam2.inference.video_predictor import VideoPredictor
+    from napari_sam2.inference.video.video_predictor import VideoPredictor
 
     monkeypatch.setattr(VideoPredictor, "threshold", 700)
     folder = tmp_path / "new" / "folder"

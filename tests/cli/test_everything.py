@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from napari_sam2 import MaskGenerator, OverTime, StackSegmenter
 from napari_sam2.cli import app
-from napari_sam2.inference.found_masks import Candidates, FoundMask, Thresholds
+from napari_sam2.inference.automatic.found_masks import Candidates, FoundMask, Thresholds
+from napari_sam2.inference.automatic.runs import RunMask
 from napari_sam2.inference.image_files import OpenImage
-from napari_sam2.inference.runs import RunMask
 from napari_sam2.sample_data import generated_zstack
 from napari_sam2.sample_data.nuclei import dividing_nuclei
 

@@ -27,7 +27,7 @@ from napari_sam2.model.config import SAM1_VARIANTS, VARIANTS
 if TYPE_CHECKING:
     from napari_sam2 import VideoPredictor
     from napari_sam2.inference.prompts import ModelPrompt
-    from napari_sam2.inference.video_predictor import Direction
+    from napari_sam2.inference.video.video_predictor import Direction
 
 TABLES = {
     ("sam2", "sam2"): META_SAM2,

@@ -9,7 +9,7 @@ from napari_sam2.inference.channels import Channel, ChannelBlend
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.planes import ShownPlanes
-from napari_sam2.inference.video_predictor import VideoPredictor
+from napari_sam2.inference.video.video_predictor import VideoPredictor
 
 BLACK = (0.0, 0.0, 0.0)
 GREEN = Channel("a", (0.0, 100.0), 1.0, (BLACK, (0.0, 1.0, 0.0)))

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_sam2.inference.answers import FILLED_LOGIT, fill_holes
 from napari_sam2.inference.masks import bounding_box, crop_of, intersection_over_union
 from napari_sam2.inference.results import FrameResult
+from napari_sam2.inference.video.answers import FILLED_LOGIT, fill_holes
 
 logit_planes = hnp.arrays(
     np.float32, (6, 7), elements=st.floats(-2000, 2000, width=32, allow_subnormal=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from tests.golden.weights import planes, uniform
 
-from napari_sam2.inference.memory_bank import attended
+from napari_sam2.inference.video.memory_bank import attended
 from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.sam2 import Memories
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import ModelPrompt
-    from napari_sam2.inference.video_predictor import Direction
+    from napari_sam2.inference.video.video_predictor import Direction
 
 LOGIT_TOLERANCE = 1e-3
 IOU = 0.999

@@ -14,7 +14,7 @@ from tests.parity.published import discs
 from tests.parity.report import IOU as IOU_COLUMN
 from tests.parity.report import Table
 
-from napari_sam2.inference.mask_generator import MaskGenerator
+from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.inference.masks import intersection_over_union
 
 pytestmark = pytest.mark.parity

@@ -13,10 +13,11 @@ from tests.plugin.conftest import discs
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
-from napari_sam2.inference import load, over_time
-from napari_sam2.inference.found_masks import Candidates, FoundMask
-from napari_sam2.inference.mask_generator import MaskGenerator
-from napari_sam2.inference.runs import RunMask
+from napari_sam2.inference import load
+from napari_sam2.inference.automatic import over_time
+from napari_sam2.inference.automatic.found_masks import Candidates, FoundMask
+from napari_sam2.inference.automatic.mask_generator import MaskGenerator
+from napari_sam2.inference.automatic.runs import RunMask
 from napari_sam2.plugin.everything_layers import LABELS_NAME, STACK_NAME, TRACKS_NAME
 from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
 

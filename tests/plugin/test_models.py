@@ -5,10 +5,10 @@ import pytest
 import tifffile
 import torch
 
+from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.inference.masks import intersection_over_union
 from napari_sam2.inference.prompts import PointPrompt
-from napari_sam2.inference.tiling import LargeImagePredictor
-from napari_sam2.inference.video_predictor import VideoPredictor
+from napari_sam2.inference.video.video_predictor import VideoPredictor
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.values import ModelChoice
 from napari_sam2.training.evaluation import clicks_on_largest_planes, label_overlaps

@@ -4,10 +4,10 @@ import weakref
 import numpy as np
 import pytest
 
+from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.prompts import PointPrompt
-from napari_sam2.inference.tiling import LargeImagePredictor
-from napari_sam2.inference.video_predictor import VideoPredictor
+from napari_sam2.inference.video.video_predictor import VideoPredictor
 from napari_sam2.session.engine import Engine, StackSource
 from napari_sam2.session.values import ModelChoice, StackKey
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from napari_sam2.batch.segment import FileReport, loaded, one_line, write
 from napari_sam2.checkpoints.replacing import remove, replacing
+from napari_sam2.inference.automatic.everything import linker
+from napari_sam2.inference.automatic.stack_segmenter import StackSegmenter, stack_limits
 from napari_sam2.inference.errors import InputError
-from napari_sam2.inference.everything import linker
 from napari_sam2.inference.image_files import label_chunks, open_image
-from napari_sam2.inference.stack_segmenter import StackSegmenter, stack_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_sam2.inference.everything import EverythingSettings, linker
+from napari_sam2.inference.automatic.everything import EverythingSettings, linker
 from napari_sam2.inference.image_files import open_image, write_labels, write_ome_zarr
 from napari_sam2.inference.masks import count_objects, label_numbers, smallest_dtype
 from napari_sam2.session.identity import identify_model
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.batch.jobs import Job
+    from napari_sam2.inference.automatic.mask_generator import MaskGenerator
     from napari_sam2.inference.frames import ArrayLike
-    from napari_sam2.inference.mask_generator import MaskGenerator
 
 _MODEL = Lock()  # a cluster's workers may have several threads; the model is for one at a time
 

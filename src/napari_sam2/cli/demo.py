@@ -95,7 +95,7 @@ def _segmented(
     image: NDArray[np.uint16], clicks: dict[int, tuple[int, PointPrompt]]
 ) -> NDArray[np.uint16]:
     from napari_sam2.inference.load import load_model
-    from napari_sam2.inference.video_predictor import VideoPredictor
+    from napari_sam2.inference.video.video_predictor import VideoPredictor
 
     video = VideoPredictor(load_model("nano"), image)
     for label, (z, click) in clicks.items():

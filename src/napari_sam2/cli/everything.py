@@ -12,9 +12,9 @@ import numpy as np
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.inference.everything import EverythingSettings, linker
-from napari_sam2.inference.fields import Grid
+from napari_sam2.inference.automatic.everything import EverythingSettings, linker
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
+from napari_sam2.inference.large.fields import Grid
 from napari_sam2.inference.masks import label_numbers, smallest_dtype
 from napari_sam2.session.ctc import write_ctc
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_sam2.inference.depth import ThroughDepth
+    from napari_sam2.inference.automatic.depth import ThroughDepth
+    from napari_sam2.inference.automatic.mask_generator import MaskGenerator
+    from napari_sam2.inference.automatic.over_time import OverTime
+    from napari_sam2.inference.automatic.stack_segmenter import StackObjects
     from napari_sam2.inference.image_files import OpenImage
-    from napari_sam2.inference.mask_generator import MaskGenerator
-    from napari_sam2.inference.over_time import OverTime
-    from napari_sam2.inference.stack_segmenter import StackObjects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def _plane(
 
 def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerator) -> list[str]:
     """Segment tile by tile; the labels wait on disk, beside where they go to."""
-    from napari_sam2.inference.large_plane import LargePlane
+    from napari_sam2.inference.large.large_plane import LargePlane
 
     with TemporaryFile(dir=request.output.parent) as file:
         labels = np.memmap(file, np.uint32, "w+", shape=image.shape)

@@ -106,8 +106,8 @@ def _segmented(
     request: Request, image: OpenImage, placement: Placement, planes: int
 ) -> tuple[NDArray[np.unsignedinteger], str, InputError | None]:
     """The labels, what the user should know of how they came about, and where they end."""
+    from napari_sam2.inference.large.tiling import is_large
     from napari_sam2.inference.load import load_model
-    from napari_sam2.inference.tiling import is_large
 
     with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)
@@ -120,9 +120,9 @@ def _segmented(
 def _tiled(
     image: OpenImage, placement: Placement, model: Model
 ) -> tuple[NDArray[np.unsignedinteger], str]:
-    from napari_sam2.inference.large_plane import LargePlane
+    from napari_sam2.inference.large.large_plane import LargePlane
+    from napari_sam2.inference.large.tiling import LargeImagePredictor
     from napari_sam2.inference.masks import labels_from_crops
-    from napari_sam2.inference.tiling import LargeImagePredictor
 
     crops = []
     with explained(), progress_bar(len(placement.prompts), "Segmenting", "objects") as show:
@@ -146,7 +146,7 @@ def _propagated(
     request: Request, image: OpenImage, placement: Placement, planes: int, model: Model
 ) -> tuple[NDArray[np.unsignedinteger], InputError | None]:
     """The labels, and the error of a plane at which they end as it cannot be read."""
-    from napari_sam2.inference.video_predictor import VideoPredictor
+    from napari_sam2.inference.video.video_predictor import VideoPredictor
 
     flat = len(image.shape) == 2
     frame_axis = 0 if flat else request.frame_axis

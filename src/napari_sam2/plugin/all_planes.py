@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from psygnal import Signal
 
-from napari_sam2.inference.everything import linker
+from napari_sam2.inference.automatic.everything import linker
 from napari_sam2.plugin.axis_kinds import AxisKinds
 from napari_sam2.plugin.coordinates import (
     axis_name,
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels
 
-    from napari_sam2.inference.everything import EverythingSettings
-    from napari_sam2.inference.found_masks import Thresholds
-    from napari_sam2.inference.stack_segmenter import StackObjects
+    from napari_sam2.inference.automatic.everything import EverythingSettings
+    from napari_sam2.inference.automatic.found_masks import Thresholds
+    from napari_sam2.inference.automatic.stack_segmenter import StackObjects
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.loaded_model import LoadedModel
 

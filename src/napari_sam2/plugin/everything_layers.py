@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
-    from napari_sam2.inference.stack_segmenter import StackObjects
+    from napari_sam2.inference.automatic.stack_segmenter import StackObjects
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.session.values import StackKey
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
-    from napari_sam2.inference.found_masks import Candidates
+    from napari_sam2.inference.automatic.found_masks import Candidates
     from napari_sam2.plugin.loaded_model import LoadedModel
     from napari_sam2.session.engine import StackSource
 
@@ -177,7 +177,7 @@ class SegmentAll:
         crop_layers: int,
     ) -> Iterator[Candidates]:
         # torch takes seconds to import, and the window must not wait for it
-        from napari_sam2.inference.mask_generator import MaskGenerator
+        from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 
         generator = MaskGenerator(self._model.get(), points_per_side, crop_layers=crop_layers)
         plane = source.frames().plane(frame, part)

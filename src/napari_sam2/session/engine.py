@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from napari_sam2.inference.channels import Channel
-    from napari_sam2.inference.large_plane_objects import LargePlaneObjects
+    from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
-    from napari_sam2.inference.spill import MemoryBudget
-    from napari_sam2.inference.video_predictor import Direction, VideoPredictor
+    from napari_sam2.inference.video.spill import MemoryBudget
+    from napari_sam2.inference.video.video_predictor import Direction, VideoPredictor
     from napari_sam2.session.log import Run
     from napari_sam2.session.values import ModelChoice, StackKey
 
@@ -127,11 +127,11 @@ class _Predictors:
 
     def __call__(self, model: Any, source: StackSource, memory_budget: int | None) -> Predictor:
         from napari_sam2.inference.device import memory_share
-        from napari_sam2.inference.large_plane import LargePlane
-        from napari_sam2.inference.large_plane_objects import LargePlaneObjects
-        from napari_sam2.inference.spill import MemoryBudget
-        from napari_sam2.inference.tiling import LargeImagePredictor, is_large
-        from napari_sam2.inference.video_predictor import VideoPredictor
+        from napari_sam2.inference.large.large_plane import LargePlane
+        from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
+        from napari_sam2.inference.large.tiling import LargeImagePredictor, is_large
+        from napari_sam2.inference.video.spill import MemoryBudget
+        from napari_sam2.inference.video.video_predictor import VideoPredictor
 
         limits = source.contrast_limits
         budget = memory_share(model.device) if memory_budget is None else memory_budget

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from napari_sam2.inference.video_predictor import Direction
+    from napari_sam2.inference.video.video_predictor import Direction
 
 
 @dataclass(frozen=True)

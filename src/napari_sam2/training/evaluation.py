@@ -9,16 +9,16 @@ from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.inference.masks import bounding_box, intersection_over_union
 from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
-from napari_sam2.inference.video_predictor import VideoPredictor
+from napari_sam2.inference.video.video_predictor import VideoPredictor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.inference.image_predictor import ImagePredictor
-    from napari_sam2.inference.large_prediction import LargePrediction
+    from napari_sam2.inference.large.large_prediction import LargePrediction
+    from napari_sam2.inference.large.tiling import LargeImagePredictor
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.results import Prediction
-    from napari_sam2.inference.tiling import LargeImagePredictor
     from napari_sam2.training.data import LabelledStack, PlaneArray
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.inference.image_predictor import ImagePredictor
-from napari_sam2.inference.tiling import LargeImagePredictor, is_large
+from napari_sam2.inference.large.tiling import LargeImagePredictor, is_large
 from napari_sam2.training.data import objects_on_plane
 from napari_sam2.training.evaluation import (
     clicks_on_largest_planes,

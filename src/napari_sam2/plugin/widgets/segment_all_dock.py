@@ -9,7 +9,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.checkpoints.registry import CHECKPOINTS
-from napari_sam2.inference.everything import EverythingSettings
+from napari_sam2.inference.automatic.everything import EverythingSettings
 from napari_sam2.plugin.all_planes import AllPlanes
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.loaded_model import LoadedModel

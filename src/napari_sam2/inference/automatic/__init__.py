@@ -1,0 +1,1 @@
+"""Everything at once: masks without prompts, on planes, through stacks and over time."""

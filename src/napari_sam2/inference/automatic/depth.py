@@ -1,0 +1,93 @@
+"""Link what was found on each plane of a z-stack into objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from napari_sam2.inference.automatic.detections import Links
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_sam2.inference.automatic.detections import Detections
+
+
+@dataclass(frozen=True)
+class ThroughDepth:
+    """Links masks of neighbouring planes that overlap into objects, for `StackSegmenter`.
+
+    Attributes
+    ----------
+    overlap : float
+        Two masks with at least this IoU are of one object; 0 to 1. Each goes on as one at most,
+        and as many go on as can with the largest sum of overlaps.
+    gap : int
+        An object may be missed on so many planes in a row.
+    least_planes : int
+        Objects that were found on fewer planes are left out.
+    smallest : int
+        Objects of fewer voxels are left out.
+    """
+
+    overlap: float = 0.5
+    gap: int = 1
+    least_planes: int = 3
+    smallest: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overlap <= 1:
+            raise ValueError(f"overlap is {self.overlap}; it is an IoU, above 0 and at most 1.")
+        for name in ("gap", "least_planes", "smallest"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+
+    def __call__(self, detections: Detections) -> Links:
+        """Link all detections.
+
+        Parameters
+        ----------
+        detections : Detections
+            Of every plane.
+
+        Returns
+        -------
+        Links
+            The objects, numbered from 1 in the order in which they begin.
+        """
+        ids: list[NDArray[np.int64]] = []
+        count = 0
+        for plane, areas in enumerate(detections.areas):
+            own = np.zeros(len(areas), np.int64)
+            for before in range(plane - 1, max(plane - 2 - self.gap, -1), -1):
+                overlaps = detections.overlaps(before, plane)
+                overlaps[overlaps < self.overlap] = 0
+                overlaps[:, own > 0] = 0
+                # an object that goes on nearer by does not go on from here, too
+                nearer = np.concatenate([own, *ids[before + 1 :]])
+                overlaps[np.isin(ids[before], nearer)] = 0
+                first, second = linear_sum_assignment(overlaps, maximize=True)
+                good = overlaps[first, second] > 0
+                own[second[good]] = ids[before][first[good]]
+            new = np.flatnonzero(own == 0)
+            own[new] = count + 1 + np.arange(len(new))
+            count += len(new)
+            ids.append(own)
+        return Links(self._large_enough(ids, detections.areas, count), {})
+
+    def _large_enough(
+        self, ids: list[NDArray[np.int64]], areas: list[NDArray[np.int64]], count: int
+    ) -> list[NDArray[np.int64]]:
+        """Leave small objects out, and number the others anew."""
+        if not ids:
+            return ids
+        every = np.concatenate(ids)
+        planes = np.bincount(every, minlength=count + 1)
+        voxels = np.bincount(every, weights=np.concatenate(areas), minlength=count + 1)
+        kept = (planes >= self.least_planes) & (voxels >= self.smallest)
+        kept[0] = False
+        numbers = np.where(kept, np.cumsum(kept), 0)
+        return [numbers[own] for own in ids]

@@ -1,0 +1,1 @@
+"""Stacks as videos: objects carried from frame to frame by what the model remembers."""

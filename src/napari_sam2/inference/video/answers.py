@@ -1,0 +1,142 @@
+"""What is kept of an object that was decoded on a frame, its mask and candidates, and shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.ndimage import label
+
+from napari_sam2.inference.masks import crop_of
+from napari_sam2.inference.results import FrameResult, Prediction
+from napari_sam2.inference.transforms import to_plane_logits
+from napari_sam2.inference.video.memory_bank import FrameMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from napari_sam2.inference.transforms import Fit
+    from napari_sam2.inference.video.memory_bank import Track
+    from napari_sam2.model.mask_decoder import Decoded
+    from napari_sam2.model.sam1 import Sam1
+    from napari_sam2.model.sam2 import Sam2, Tracked
+
+UNCHANGED = 0.99
+FILLED_LOGIT = 0.1  # of what was a hole, as in the sam2 package
+
+
+def split(tracked: Tracked, largest_hole: int) -> list[FrameMemory]:
+    """One entry an object of the batch; smaller holes in the masks are filled."""
+    return [
+        FrameMemory(
+            # copies: a part of the batch would keep the whole of it
+            logits=fill_holes(tracked.logits[index].to(torch.float32, copy=True), largest_hole),
+            score=float(tracked.scores[index]),
+            present=bool(tracked.present[index]),
+            pointer=tracked.pointers[index].clone(),
+        )
+        for index in range(len(tracked.logits))
+    ]
+
+
+def alike(before: FrameMemory | None, after: FrameMemory) -> bool:
+    """Whether a mask stayed what it was, to an IoU of `UNCHANGED`."""
+    if before is None or before.present != after.present:
+        return False
+    if before is after:
+        return True
+    first, second = before.logits > 0, after.logits > 0
+    return bool((first & second).sum() >= UNCHANGED * (first | second).sum())
+
+
+def fill_holes(logits: Tensor, largest: int) -> Tensor:
+    """Fill small holes of a mask.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (1, h, w)
+        Mask logits.
+    largest : int
+        Holes of more cells stay; diagonal neighbours are one hole. 0 leaves the mask alone.
+
+    Returns
+    -------
+    Tensor, shape (1, h, w)
+        The same tensor, changed in place.
+    """
+    if largest:
+        background = (logits[0] <= 0).cpu().numpy()
+        regions, _ = label(background, np.ones((3, 3)))
+        small = np.bincount(regions.ravel()) <= largest
+        logits[0][torch.from_numpy(small[regions] & background).to(logits.device)] = FILLED_LOGIT
+    return logits
+
+
+def decoded_candidates(network: Sam1 | Sam2, decoded: Decoded) -> tuple[FrameMemory, ...]:
+    """The three candidates for one object, best first.
+
+    Each counts as present: it is used only where a person chose it.
+    """
+    three = decoded.candidates()
+    pointers = network.pointers(three.tokens[0])
+    best_first = three.scores[0].argsort(descending=True, stable=True)
+    return tuple(
+        FrameMemory(
+            # copies, as above
+            logits=three.logits[0, index, None].to(torch.float32, copy=True),
+            score=float(three.scores[0, index]),
+            present=True,
+            pointer=pointers[index].clone(),
+        )
+        for index in best_first.tolist()
+    )
+
+
+def candidates_on(track: Track, frame: int) -> tuple[FrameMemory, ...]:
+    """The candidates of a prompted frame, best first.
+
+    Raises
+    ------
+    ValueError
+        When the mask was given, so that there are none.
+    """
+    found = track.answers[frame][1:]
+    if not found:
+        raise ValueError(
+            f"The mask on frame {frame} was given, so there is no candidate beside it. "
+            "Add a point or a box to it first."
+        )
+    return found
+
+
+def prediction(found: Sequence[FrameMemory], fit: Fit) -> Prediction:
+    """Candidates as what an image predictor returns."""
+    logits = torch.stack([memory.logits for memory in found], dim=1)  # (1, N, h, w)
+    return Prediction(
+        masks=(to_plane_logits(logits, fit)[0] > 0).cpu().numpy(),
+        scores=np.array([memory.score for memory in found], dtype=np.float32),
+        logits=logits[0].cpu().numpy(),
+    )
+
+
+def frame_result(tracks: Mapping[int, Track], frame: int, fit: Fit) -> FrameResult:
+    """Every object known on a frame."""
+    known = {
+        object_id: found
+        for object_id, track in tracks.items()
+        if (found := track.get(frame)) is not None
+    }
+    return FrameResult(
+        frame=frame,
+        shape=fit.shape,
+        object_ids=tuple(known),
+        crops=tuple(
+            crop_of(to_plane_logits(found.logits[None], fit)[0, 0].cpu().numpy())
+            for found in known.values()
+        ),
+        scores=np.array([found.score for found in known.values()], dtype=np.float32),
+        present=np.array([found.present for found in known.values()], dtype=bool),
+    )

@@ -1,0 +1,94 @@
+"""Everything on a plane larger than the model's input; a stand-in answers for the model."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import zarr
+from scipy.ndimage import label
+
+from napari_sam2 import MaskGenerator
+from napari_sam2.inference.automatic.everything_tiled import _own_points, label_everything
+from napari_sam2.inference.automatic.found_masks import Candidates, FoundMask, Thresholds
+from napari_sam2.inference.automatic.runs import RunMask
+from napari_sam2.inference.large.fields import Grid
+
+SHAPE = (170, 233)
+
+
+class BlobGenerator:
+    """Each point in a bright blob leads to it, as far as it is seen."""
+
+    model = SimpleNamespace(config=SimpleNamespace(image_size=64))
+    points_per_side = 16
+
+    def generate(self, plane, contrast_limits, points_yx):
+        assert plane.shape == (64, 64)
+        blobs, _ = label(plane > 0.5)
+        found = []
+        for number, (row, column) in enumerate(points_yx):
+            blob = blobs[round(row), round(column)]
+            if blob:
+                runs = RunMask.of(blobs == blob, plane.shape)
+                score = 0.5 + number / 1000
+                found.append(FoundMask(runs, score, 1.0, (row, column), (0, 0, 63, 63)))
+        count, none = len(points_yx), Thresholds(0, 0)
+        return Candidates(plane.shape, tuple(found), count, count, none, none)
+
+
+@pytest.fixture
+def discs():
+    """Discs on a lattice that no tile shares, and one that is larger than half a tile."""
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    labels = np.zeros(SHAPE, dtype=np.uint32)
+    for number, (row, column) in enumerate(
+        [(r, c) for r in range(9, 170, 23) for c in range(10, 200, 23)], start=1
+    ):
+        labels[np.hypot(rows - row, columns - column) < 9] = number
+    return labels
+
+
+def test_every_point_of_the_lattice_belongs_to_one_tile():
+    grid = Grid(SHAPE, 64)
+    points = [np.add(_own_points(grid, tile, 64 / 10), tile.box[:2]) for tile in grid.tiles(0)]
+    together = np.round(np.concatenate(points), 6)
+    assert len(np.unique(together, axis=0)) == len(together)
+    along = [int(np.floor((side - 0.5) / 6.4 + 0.5 + 0.5 / 6.4)) for side in SHAPE]
+    assert len(together) == along[0] * along[1]
+
+
+def test_an_object_cut_by_a_border_is_one_object(discs):
+    written = zarr.zeros(SHAPE, dtype=np.uint32, chunks=(64, 64))
+    steps = list(label_everything(BlobGenerator(), zarr.array(255 * (discs > 0)), written, (0, 1)))
+    labels = written[:]
+    np.testing.assert_array_equal(labels > 0, discs > 0)
+    for number in range(1, discs.max() + 1):
+        assert len(np.unique(labels[discs == number])) == 1
+    assert steps[-1].objects == discs.max() == len(np.unique(labels)) - 1
+    assert steps[-1].done == steps[-1].tiles == len(steps) == 5 * 7
+
+
+def test_what_no_tile_shows_whole_is_left_out():
+    plane = np.zeros(SHAPE, np.uint8)
+    plane[40:140, 40:140] = 255
+    plane[40:60, 170:190] = 255
+    labels = np.zeros(SHAPE, np.uint32)
+    *_, progress = label_everything(BlobGenerator(), plane, labels)
+    assert progress.objects == 1
+    np.testing.assert_array_equal(labels, plane // 255 * (np.arange(SHAPE[1]) > 150))
+
+
+def test_the_real_generator_takes_tiles(tiny_model):
+    plane = np.random.default_rng(0).integers(0, 200, (64, 100)).astype(np.uint16)
+    generator = MaskGenerator(tiny_model, 3, score_floor=0, stability_floor=0)
+    labels = np.zeros(plane.shape, np.uint32)
+    *_, progress = label_everything(generator, plane, labels, score_threshold=0.0)
+    assert (progress.done, progress.tiles) == (3, 3)
+    assert labels.max() == progress.objects
+
+
+def test_labels_have_the_shape_of_the_plane():
+    with pytest.raises(ValueError, match="They must be equal"):
+        label_everything(BlobGenerator(), np.zeros((70, 70)), np.zeros((70, 71)))
