@@ -24,6 +24,7 @@ BROUGHT = {  # file of the repository: page or file of the site
     "src/napari_sam2/training/nano.toml": "nano.toml",
     "src/napari_sam2/training/nano_continued.toml": "nano_continued.toml",
     "src/napari_sam2/training/nano_gpu.toml": "nano_gpu.toml",
+    "src/napari_sam2/training/nano_parts.toml": "nano_parts.toml",
 }
 ELSEWHERE = {**BROUGHT, "src/napari_sam2/training/config.py": "api.md#training-files"}
 _LINK = re.compile(r"(?<=\]\()[^)#\s:]+")
