@@ -15,6 +15,7 @@ from napari_sam2 import (
     ScribblePrompt,
     VideoPredictor,
 )
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.masks import intersection_over_union
 from napari_sam2.inference.video.memory_bank import Track
 
@@ -607,7 +608,7 @@ def test_a_plane_that_cannot_be_read_says_so(tiny_model, discs):
     video.add_prompts(1, 0, [PointPrompt((30, 30))])
     run = video.propagate("forward")
     assert [next(run).frame for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(InputError, match=r"Plane 3 of the image cannot be read.*the disk is gone"):
         next(run)
     assert video._planes.reader.following is None
     assert set(masks_of(video, 1)) == {0, 1, 2}
