@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from psygnal import Signal
 
@@ -133,6 +133,7 @@ class AllPlanes:
         self._runner.finished.connect(self._on_finished)
         for name in _EVENTS:
             viewer.dims.events[name].connect(self._offer)
+        viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def is_busy(self) -> bool:
@@ -217,11 +218,20 @@ class AllPlanes:
         self._runner.close()
         for name in _EVENTS:
             self._viewer.dims.events[name].disconnect(self._offer)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         if self._run is not None:
             self._run.layer.editable = True
 
     def _offer(self) -> None:
         self.offered.emit(self.offer)
+
+    def _on_removed(self, event: Any) -> None:
+        run = self._run
+        if run is None or event.value not in (run.image, run.layer):
+            return
+        if run.outcome != _LABELS_GONE:
+            run.outcome = _IMAGE_GONE if event.value is run.image else _LABELS_GONE
+        self.cancel()
 
     def _on_step(self, step: object) -> None:
         run = self._run
@@ -240,9 +250,7 @@ class AllPlanes:
 
     def _show_plane(self, run: _Run, objects: StackObjects) -> None:
         layers, layer = self._viewer.layers, run.layer
-        if run.image not in layers or (run.done and layer not in layers):
-            run.outcome = _IMAGE_GONE if run.image not in layers else _LABELS_GONE
-            self._runner.cancel()
+        if run.outcome in (_IMAGE_GONE, _LABELS_GONE):
             return
         if not run.done:
             add_stack_layer(layers, layer, run.image, run.geometry.key)
