@@ -60,12 +60,6 @@ class MaskGenerator:
         Points decoded at once. By default 16 on a CPU and 64 elsewhere; halved where memory does
         not suffice. It does not change the masks.
 
-    Attributes
-    ----------
-    usual : Thresholds
-        What masks of this model must reach to be chosen, unless `Candidates.choose` is told
-        otherwise.
-
     Raises
     ------
     ValueError
@@ -105,9 +99,13 @@ class MaskGenerator:
         self.points_per_side, self.points_downscale = points_per_side, points_downscale
         self.crop_layers = crop_layers
         self.floors = Thresholds(score_floor, stability_floor)
-        config = model.config
-        self.usual = USUAL_OF_NANO if config.name == "nano" else USUAL[config.family]
         self.batch = batch
+
+    @property
+    def usual(self) -> Thresholds:
+        """What masks of this model must reach, unless `Candidates.choose` is told otherwise."""
+        config = self.model.config
+        return USUAL_OF_NANO if config.name == "nano" else USUAL[config.family]
 
     def generate(
         self,
