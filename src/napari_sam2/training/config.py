@@ -16,9 +16,9 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adamw", "muon")
 
 # Where a file names no stages: a few hundred steps on clicks and boxes, for a model that is good
-# already. The dense targets would need a head that is trained first. Without videos a model unlearns
-# to follow objects: on a volume of plant tissue the IoU of whole objects fell from 0.41 to 0.13,
-# with them it rose to 0.58.
+# already. The dense targets would need a head that is trained first. Without videos a model
+# unlearns to follow objects: on a volume of plant tissue the IoU of whole objects fell from 0.41 to
+# 0.13, with them it rose to 0.58.
 TUNING = {
     "name": "tuning",
     "steps": 300,
