@@ -20,8 +20,9 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtTest import QTest
 
 from napari_sam2.plugin.widgets.dock import Sam2Widget
-from napari_sam2.session.engine import Engine, StackSource
+from napari_sam2.session.engine import Engine
 from napari_sam2.session.pass_request import PassRequest
+from napari_sam2.session.stack_source import StackSource
 from napari_sam2.session.values import ModelChoice
 
 TICK_MS = 2

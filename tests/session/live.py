@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
-from napari_sam2.session.engine import StackSource
 from napari_sam2.session.labels import write_labels
 from napari_sam2.session.log import Paint, RemoveObject, Reopen, Run
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.session import Session
+from napari_sam2.session.stack_source import StackSource
 from napari_sam2.session.values import ModelChoice, StackKey
 
 STACK = StackKey("image", (1, 2), 0)

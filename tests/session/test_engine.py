@@ -8,7 +8,8 @@ from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.inference.video.video_predictor import VideoPredictor
-from napari_sam2.session.engine import Engine, StackSource
+from napari_sam2.session.engine import Engine
+from napari_sam2.session.stack_source import StackSource
 from napari_sam2.session.values import ModelChoice, StackKey
 
 DATA = np.zeros((5, 8, 9), np.uint8)

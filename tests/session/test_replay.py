@@ -5,7 +5,7 @@ import pytest
 from tests.session.live import LIMITS, MODEL, STACK, Live
 
 from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
-from napari_sam2.session.engine import Engine, StackSource
+from napari_sam2.session.engine import Engine
 from napari_sam2.session.folder import SessionFolder, read_session
 from napari_sam2.session.identity import identify_image
 from napari_sam2.session.labels import label_image, write_labels
@@ -15,6 +15,7 @@ from napari_sam2.session.replay import replay
 from napari_sam2.session.saved import masks_of_image
 from napari_sam2.session.saver import saved_session
 from napari_sam2.session.session import Session
+from napari_sam2.session.stack_source import StackSource
 
 
 def repeated(log, data, engine):

@@ -55,7 +55,6 @@ class Sam2(Promptable):
     def __init__(self, config: Sam2Config) -> None:
         super().__init__(config)
         self.config = config
-        self.part: Part | None = None
         width, memory_width = config.width, config.memory_width
         self.image_encoder = ImageEncoder(config)
         self.memory_encoder = MemoryEncoder(config)
@@ -73,7 +72,7 @@ class Sam2(Promptable):
 
     def look_at(self, part: Part | None) -> None:
         """Take images for a part of the input from now on, or for all of it: positions follow."""
-        self.part = self.memory_attention.part = part
+        self.memory_attention.part = part
         self.image_encoder.trunk.part = self.prompt_encoder.fourier.part = part
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
@@ -91,7 +90,7 @@ class Sam2(Promptable):
         height, width = memories.maps.shape[-2:]
         memory_width = self.config.memory_width
 
-        position = sine_grid(memory_width, height, width, memories.maps, self.part)
+        position = sine_grid(memory_width, height, width, memories.maps, self.memory_attention.part)
         time = self.memory_time[memories.map_times][..., None, None]  # ([B,] n, M, 1, 1)
         maps = memories.maps.permute(0, 1, 3, 4, 2).reshape(batch, -1, memory_width)
         keys = (memories.maps + position + time).permute(0, 1, 3, 4, 2)

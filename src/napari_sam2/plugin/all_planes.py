@@ -186,14 +186,14 @@ class AllPlanes:
         geometry = stack_geometry(self._viewer.dims, image, self._axis)
         source = stack_source(image, geometry.key, None)
         try:
-            link = linker(kind)
             layer = stack_layer(self._viewer.layers, image, geometry)
-        except (ImportError, MemoryError) as error:
+        except MemoryError as error:
             self.failed.emit(error)
             return
         labels = stack_view(layer.data, geometry.key)
 
         def job() -> Iterator[object]:
+            link = linker(kind)
             generator = settings.generator(self._model.get())
             in_parts = settings.in_parts(geometry.plane_shape, generator.model)
             yield _Ready(generator.usual, in_parts)

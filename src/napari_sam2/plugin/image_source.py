@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_sam2.inference.channels import Channel, ChannelBlend
 from napari_sam2.plugin.coordinates import full_resolution
-from napari_sam2.session.engine import StackSource
+from napari_sam2.session.stack_source import StackSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from napari_sam2.session.predictors import load_chosen
 from napari_sam2.session.values import ModelChoice
 
 if TYPE_CHECKING:
@@ -25,13 +26,9 @@ class LoadedModel:
 
     def get(self) -> Model:
         """The model; for worker threads, as this may take long. Raises what `load_model` does."""
-        # torch takes seconds to import, and the window must not wait for it
-        from napari_sam2.inference.load import load_model
-
         with self._lock:
             chosen = self._choice
             if self._loaded is None or self._loaded[0] != chosen:
                 self._loaded = None  # so that two models never fill the memory together
-                loaded = load_model(chosen.name, chosen.device, chosen.precision, chosen.image_size)
-                self._loaded = chosen, loaded
+                self._loaded = chosen, load_chosen(chosen)
             return self._loaded[1]

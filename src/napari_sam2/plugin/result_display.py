@@ -95,7 +95,8 @@ class ResultDisplay:
         key = painted_key(writer.layer, change.stack, change.frame)
         painted = self._session.kept(key)
         for place, pixels in self._painted:
-            painted = join_pixels(painted, pixels) if place == key else painted
+            if place == key:
+                painted = join_pixels(painted, pixels)
         writer.write(change, geometry, painted)
 
     def _on_object_changed(self) -> None:

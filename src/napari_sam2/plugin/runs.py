@@ -14,9 +14,10 @@ from napari_sam2.plugin.job_runner import Failure, JobRunner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from napari_sam2.session.engine import Engine, StackSource
+    from napari_sam2.session.engine import Engine
     from napari_sam2.session.log import Outcome, Run
     from napari_sam2.session.session import Session
+    from napari_sam2.session.stack_source import StackSource
 
 _DONE, _FAILED = "Done", "Stopped by an error"
 SEGMENTING, PROPAGATING = "Segmenting", "Propagating"

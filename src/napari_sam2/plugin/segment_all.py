@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.automatic.found_masks import Candidates
     from napari_sam2.plugin.loaded_model import LoadedModel
-    from napari_sam2.session.engine import StackSource
+    from napari_sam2.session.stack_source import StackSource
 
 
 @dataclass(frozen=True)

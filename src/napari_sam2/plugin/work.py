@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.runs import Runs
     from napari_sam2.plugin.workspace import Workspace
-    from napari_sam2.session.engine import StackSource
     from napari_sam2.session.pass_request import PassRequest
     from napari_sam2.session.session import Session
+    from napari_sam2.session.stack_source import StackSource
     from napari_sam2.session.values import StackKey
 
 

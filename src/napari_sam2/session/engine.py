@@ -10,73 +10,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2.inference.channels import ChannelBlend
-from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
+from napari_sam2.session.predictors import Predictors, load_chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from napari_sam2.inference.channels import Channel
-    from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import FrameResult
-    from napari_sam2.inference.video.spill import MemoryBudget
-    from napari_sam2.inference.video.video_predictor import Direction, VideoPredictor
+    from napari_sam2.inference.video.video_predictor import Direction
     from napari_sam2.session.log import Run
-    from napari_sam2.session.values import ModelChoice, StackKey
-
-    Predictor = VideoPredictor | LargePlaneObjects
+    from napari_sam2.session.predictors import Predictor
+    from napari_sam2.session.stack_source import StackSource
+    from napari_sam2.session.values import ModelChoice
 
 # what a run says of models, images and prompts that cannot be used
 FORESEEN = (ValueError, TypeError, OSError)
 NO_CHOICES: Mapping[tuple[int, int], int] = MappingProxyType({})
-
-
-@dataclass(frozen=True, eq=False)
-class StackSource:
-    """The pixels behind a `StackKey`.
-
-    Parameters
-    ----------
-    key : StackKey
-        Which planes are meant.
-    data : array-like
-        The image: numpy, dask, zarr, a `ChannelBlend`, anything with shape, dtype and indexing.
-    rgb : bool
-        Whether the last axis of the data holds colours.
-    contrast_limits : tuple of float or None
-        The intensities shown as black and white; None leaves the choice to the predictor.
-    name : str
-        What messages call the image.
-    """
-
-    key: StackKey
-    data: Any
-    rgb: bool
-    contrast_limits: tuple[float, float] | None
-    name: str = UNNAMED
-
-    @property
-    def channels(self) -> tuple[Channel, ...]:
-        """The channels that are blended; none where the image is seen alone."""
-        return self.data.channels if isinstance(self.data, ChannelBlend) else ()
-
-    def same_pixels(self, other: StackSource | None) -> bool:
-        """Whether a predictor made for the other would see the same."""
-        if other is None or (self.key, self.contrast_limits) != (other.key, other.contrast_limits):
-            return False
-        if isinstance(self.data, ChannelBlend):
-            return self.data.same_pixels(other.data)
-        return self.data is other.data
-
-    def frames(self) -> FrameSource:
-        """Read the planes one at a time."""
-        key, data = self.key, self.data
-        if key.frame_axis is None:
-            return FrameSource(OneFrame(data), frame_axis=0, rgb=self.rgb, name=self.name)
-        return FrameSource(
-            data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb, name=self.name
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,46 +55,6 @@ class Memory:
         return self.model == model and source.same_pixels(self.source)
 
 
-def _load_model(choice: ModelChoice) -> Any:
-    # Imported late: torch takes seconds to import, and opening a window must not wait for it.
-    import torch
-
-    from napari_sam2.inference.load import load_model
-
-    torch.cuda.empty_cache()  # what the model before had: budgets are shares of what is free
-    return load_model(choice.name, choice.device, choice.precision, choice.image_size)
-
-
-class _Predictors:
-    """Makes predictors that share one budget for what they remember.
-
-    Each volume of a film has a predictor of its own, and the session keeps what all of them know.
-    """
-
-    def __init__(self) -> None:
-        self._memories: MemoryBudget | None = None
-
-    def __call__(self, model: Any, source: StackSource, memory_budget: int | None) -> Predictor:
-        from napari_sam2.inference.device import memory_share
-        from napari_sam2.inference.large.large_plane import LargePlane
-        from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
-        from napari_sam2.inference.large.tiling import LargeImagePredictor, is_large
-        from napari_sam2.inference.video.spill import MemoryBudget
-        from napari_sam2.inference.video.video_predictor import VideoPredictor
-
-        limits = source.contrast_limits
-        budget = memory_share(model.device) if memory_budget is None else memory_budget
-        if source.key.frame_axis is None and is_large(source.data.shape, model):
-            plane = LargePlane(source.data, limits, source.name)
-            return LargePlaneObjects(LargeImagePredictor(model, plane, memory_budget=budget))
-        if self._memories is None:
-            self._memories = MemoryBudget(budget // 2)
-        self._memories.resize(budget // 2)
-        return VideoPredictor(
-            model, source.frames(), limits, memory_budget=budget, memories=self._memories
-        )
-
-
 class Engine:
     """Runs the model for one stack at a time, and sends it only what has changed.
 
@@ -173,11 +82,11 @@ class Engine:
 
     def __init__(
         self,
-        load_model: Callable[[ModelChoice], Any] = _load_model,
+        load_model: Callable[[ModelChoice], Any] = load_chosen,
         make_predictor: Callable[[Any, StackSource, int | None], Predictor] | None = None,
     ) -> None:
         self._load_model = load_model
-        self._make_predictor = make_predictor or _Predictors()
+        self._make_predictor = make_predictor or Predictors()
         self._choice: ModelChoice | None = None
         self._model: Any = None
         self.memory: Memory | None = None

@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.channels import ChannelBlend
-from napari_sam2.session.engine import Engine, StackSource
+from napari_sam2.session.engine import Engine
 from napari_sam2.session.log import Run
+from napari_sam2.session.stack_source import StackSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_sam2.inference.automatic.depth import ThroughDepth
 from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_sam2.inference.automatic.depth import ThroughDepth
     from napari_sam2.inference.automatic.everything_tiled import TilesDone
     from napari_sam2.inference.automatic.found_masks import Candidates
     from napari_sam2.inference.automatic.mask_generator import MaskGenerator
@@ -185,6 +185,8 @@ def is_searched_in_parts(shape: tuple[int, ...], model: Model) -> bool:
 
 def linker(kind: str) -> ThroughDepth | OverTime:
     """What links the planes of a stack along z, or along t, for which a package may be missing."""
+    # imported late: scipy's solvers take a quarter of a second, and opening a window must not wait
+    from napari_sam2.inference.automatic.depth import ThroughDepth
     from napari_sam2.inference.automatic.over_time import OverTime
 
     return OverTime() if kind == "t" else ThroughDepth()

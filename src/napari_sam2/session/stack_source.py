@@ -1,0 +1,60 @@
+"""Where the pixels of a stack come from, and how they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.inference.channels import ChannelBlend
+from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
+
+if TYPE_CHECKING:
+    from napari_sam2.inference.channels import Channel
+    from napari_sam2.session.values import StackKey
+
+
+@dataclass(frozen=True, eq=False)
+class StackSource:
+    """The pixels behind a `StackKey`.
+
+    Parameters
+    ----------
+    key : StackKey
+        Which planes are meant.
+    data : array-like
+        The image: numpy, dask, zarr, a `ChannelBlend`, anything with shape, dtype and indexing.
+    rgb : bool
+        Whether the last axis of the data holds colours.
+    contrast_limits : tuple of float or None
+        The intensities shown as black and white; None leaves the choice to the predictor.
+    name : str
+        What messages call the image.
+    """
+
+    key: StackKey
+    data: Any
+    rgb: bool
+    contrast_limits: tuple[float, float] | None
+    name: str = UNNAMED
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels that are blended; none where the image is seen alone."""
+        return self.data.channels if isinstance(self.data, ChannelBlend) else ()
+
+    def same_pixels(self, other: StackSource | None) -> bool:
+        """Whether a predictor made for the other would see the same."""
+        if other is None or (self.key, self.contrast_limits) != (other.key, other.contrast_limits):
+            return False
+        if isinstance(self.data, ChannelBlend):
+            return self.data.same_pixels(other.data)
+        return self.data is other.data
+
+    def frames(self) -> FrameSource:
+        """Read the planes one at a time."""
+        key, data = self.key, self.data
+        if key.frame_axis is None:
+            return FrameSource(OneFrame(data), frame_axis=0, rgb=self.rgb, name=self.name)
+        return FrameSource(
+            data, frame_axis=key.frame_axis, fixed=dict(key.fixed), rgb=self.rgb, name=self.name
+        )
