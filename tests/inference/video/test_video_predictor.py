@@ -18,6 +18,7 @@ from napari_sam2 import (
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.masks import intersection_over_union
 from napari_sam2.inference.video.memory_bank import Track
+from napari_sam2.inference.video.trackers import OBJECT_BATCH
 
 
 @pytest.fixture
@@ -511,12 +512,33 @@ def test_memory_that_does_not_suffice_makes_batches_smaller(tiny_model, discs, m
         return with_memory(self, features, memories)
 
     monkeypatch.setattr(type(network), "with_memory", scarce)
-    with pytest.warns(UserWarning, match="fewer are tracked at a time") as told:
+    with pytest.warns(UserWarning, match="fewer objects are tracked at a time") as told:
         results = list(video.propagate("forward"))
     assert [result.object_ids for result in results] == [tuple(objects)] * 8
     assert most[:3] == [6, 3, 1]
     assert set(most[3:]) == {1}
     assert len(told) == 1
+
+
+def test_prompts_survive_memory_that_is_taken_up_by_planes(tiny_model, discs, monkeypatch):
+    video = VideoPredictor(tiny_model, discs[0])
+    for frame in range(3):
+        video.add_prompts(1, frame, [PointPrompt((30, 30))])
+    network, kept = type(tiny_model.network), video._tracker.features._kept
+    encode_image, at_most = network.encode_image, 1
+
+    def scarce(self, image):
+        if len(kept) > at_most:
+            raise RuntimeError("CUDA out of memory.")
+        return encode_image(self, image)
+
+    monkeypatch.setattr(network, "encode_image", scarce)
+    with pytest.warns(UserWarning, match="fewer planes kept"):
+        assert video.add_prompts(1, 5, [PointPrompt((30, 30))]).object_ids == (1,)
+    assert video._tracker.batch == OBJECT_BATCH  # which one object at a time says nothing of
+    at_most = 0
+    with pytest.raises(RuntimeError, match="out of memory"):  # nothing is left to give up
+        video.add_prompts(1, 6, [PointPrompt((30, 30))])
 
 
 def test_objects_that_attend_to_more_are_fewer_at_a_time(tiny_model, discs, monkeypatch):

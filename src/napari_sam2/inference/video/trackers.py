@@ -71,11 +71,12 @@ class Tracker(ABC):
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
     ) -> tuple[FrameMemory, ...]:
         """The mask of an object's prompts on a frame and, unless it was given, the candidates."""
+        found: list[FrameMemory] = []
         with torch.inference_mode(), self.model.precision():
-            found = self._answers(track, frame, prompts)
+            self._in_batches([track], lambda _: found.extend(self._answers(track, frame, prompts)))
         for memory in reversed(found):
             self.memories.note(memory)
-        return found
+        return tuple(found)
 
     def follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         """Carry objects to a frame in a pass, all but those prompted there."""
@@ -131,14 +132,15 @@ class Tracker(ABC):
         """Need less memory from now on; False where that cannot be."""
         if batch == 1 and not self.features.shrink():
             return False
-        self.batch = max(1, batch // 2)
-        self.features.shrink()
+        if batch > 1:
+            self.batch = batch // 2
+            self.features.shrink()
         self.memories.shrink()
         if not self._told_of_memory:
             self._told_of_memory = True
             warnings.warn(
-                "The memory does not suffice for so many objects at a time, so fewer are tracked "
-                "at a time and fewer planes kept, which is slower. Close other programs, or take a "
+                "The memory does not suffice, so fewer objects are tracked at a time and fewer "
+                "planes kept, which is slower. Close other programs, or take a "
                 "smaller model.",
                 stacklevel=2,
             )
