@@ -18,7 +18,7 @@ from napari_sam2.inference.automatic import over_time
 from napari_sam2.inference.automatic.found_masks import Candidates, FoundMask
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.inference.automatic.runs import RunMask
-from napari_sam2.plugin.everything_layers import LABELS_NAME, STACK_NAME, TRACKS_NAME
+from napari_sam2.plugin.everything.result_layers import LABELS_NAME, STACK_NAME, TRACKS_NAME
 from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
 
 LEFT = Qt.MouseButton.LeftButton

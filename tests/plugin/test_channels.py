@@ -13,7 +13,7 @@ from tests.plugin.conftest import discs, sizes
 from tests.plugin.test_saving import saved
 
 from napari_sam2.inference.channels import Channel
-from napari_sam2.plugin.image_source import colour_table
+from napari_sam2.plugin.layers.image_source import colour_table
 from napari_sam2.session.folder import read_session
 
 

@@ -7,7 +7,7 @@ from napari.layers import Image, Labels
 
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.plugin.coordinates import stack_geometry
-from napari_sam2.plugin.labels_layer import (
+from napari_sam2.plugin.layers.labels_layer import (
     LabelsWriter,
     is_possible_target,
     largest_label,

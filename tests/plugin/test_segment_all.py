@@ -12,7 +12,7 @@ from tests.plugin.conftest import discs
 from napari_sam2.inference import load
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.plugin.coordinates import part_in_view, stack_geometry
-from napari_sam2.plugin.everything_layers import LABELS_NAME
+from napari_sam2.plugin.everything.result_layers import LABELS_NAME
 from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
 
 LEFT = Qt.MouseButton.LeftButton

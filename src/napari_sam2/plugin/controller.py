@@ -13,18 +13,18 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.edits import Edits
-from napari_sam2.plugin.label_prompts import read_label
-from napari_sam2.plugin.labels_layer import largest_label
+from napari_sam2.plugin.layers.label_prompts import read_label
+from napari_sam2.plugin.layers.labels_layer import largest_label
+from napari_sam2.plugin.layers.painting import Painting, Stroke, touches_objects
+from napari_sam2.plugin.layers.result_display import ResultDisplay
+from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.objects import Objects
-from napari_sam2.plugin.painting import Painting, Stroke, touches_objects
 from napari_sam2.plugin.prompting import Prompting
-from napari_sam2.plugin.result_display import ResultDisplay
 from napari_sam2.plugin.runs import Runs
 from napari_sam2.plugin.samples import Samples
 from napari_sam2.plugin.saving import Saving
 from napari_sam2.plugin.work import Work
-from napari_sam2.plugin.workspace import Workspace
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.pass_request import WHOLE_STACK, PassRequest
 from napari_sam2.session.session import Session

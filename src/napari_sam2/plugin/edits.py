@@ -10,9 +10,9 @@ from qtpy.QtCore import QTimer
 
 if TYPE_CHECKING:
     from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
-    from napari_sam2.plugin.workspace import Workspace
     from napari_sam2.session.session import Session
 
 SETTLE_MS = 150

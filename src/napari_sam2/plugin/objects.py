@@ -9,9 +9,9 @@ from napari.layers import Points, Shapes
 from napari.utils.notifications import show_info, show_warning
 
 from napari_sam2.plugin.coordinates import to_image
-from napari_sam2.plugin.drawings import Drawing, add_entries
-from napari_sam2.plugin.prompt_features import SIGNS, object_ids, signs
-from napari_sam2.plugin.prompt_layers import is_own
+from napari_sam2.plugin.layers.drawings import Drawing, add_entries
+from napari_sam2.plugin.layers.prompt_features import SIGNS, object_ids, signs
+from napari_sam2.plugin.layers.prompt_layers import is_own
 from napari_sam2.session.log import MergeObjects, RemoveObject
 from napari_sam2.session.overview import Overview
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
-    from napari_sam2.plugin.workspace import Workspace
     from napari_sam2.session.session import Session
 
 

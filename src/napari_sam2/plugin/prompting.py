@@ -9,9 +9,14 @@ from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.plugin.candidates import next_choice
-from napari_sam2.plugin.drawings import Drawing, draw
-from napari_sam2.plugin.painting import join_pixels, painted_key, painted_pixels, painted_planes
-from napari_sam2.plugin.prompt_layers import is_own
+from napari_sam2.plugin.layers.drawings import Drawing, draw
+from napari_sam2.plugin.layers.painting import (
+    join_pixels,
+    painted_key,
+    painted_pixels,
+    painted_planes,
+)
+from napari_sam2.plugin.layers.prompt_layers import is_own
 from napari_sam2.session.log import Paint
 
 if TYPE_CHECKING:
@@ -23,8 +28,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.plugin.painting import Stroke
-    from napari_sam2.plugin.workspace import Workspace
+    from napari_sam2.plugin.layers.painting import Stroke
+    from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import StackKey
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from filelock import FileLock
     from napari.layers import Image
 
+    from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
-    from napari_sam2.plugin.workspace import Workspace
     from napari_sam2.session.session import Session
 
 SAVE_MS = 500

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_error, show_warning
 
 from napari_sam2.plugin.candidates import describe
-from napari_sam2.plugin.image_source import stack_source
-from napari_sam2.plugin.labels_layer import largest_label
+from napari_sam2.plugin.layers.image_source import stack_source
+from napari_sam2.plugin.layers.labels_layer import largest_label
 from napari_sam2.session.log import Run
 from napari_sam2.session.values import ModelChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.runs import Runs
-    from napari_sam2.plugin.workspace import Workspace
     from napari_sam2.session.pass_request import PassRequest
     from napari_sam2.session.session import Session
     from napari_sam2.session.stack_source import StackSource

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QProgressBar, QPushButton
 from napari_sam2.plugin.widgets.section import Section
 
 if TYPE_CHECKING:
-    from napari_sam2.plugin.all_planes import Offer
+    from napari_sam2.plugin.everything.all_planes import Offer
 
 _KINDS = {"z": "continue through depth", "t": "move over time, may divide"}
 _BUTTONS = {"z": "Whole stack", "t": "Whole time-lapse"}

@@ -7,7 +7,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QProgressBar, QPushButton, QSpinBox
 from superqt import QLabeledDoubleSlider
 
-from napari_sam2.plugin.segment_all import Choice
+from napari_sam2.plugin.everything.segment_all import Choice
 from napari_sam2.plugin.widgets.layer_combo import LayerCombo
 from napari_sam2.plugin.widgets.section import Section
 

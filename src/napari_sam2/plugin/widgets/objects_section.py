@@ -8,7 +8,7 @@ from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Q
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableView
 
-from napari_sam2.plugin.colors import object_color
+from napari_sam2.plugin.layers.colors import object_color
 from napari_sam2.plugin.widgets.section import Section
 
 if TYPE_CHECKING:

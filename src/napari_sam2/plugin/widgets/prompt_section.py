@@ -9,10 +9,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QLabel, QPushButton, QSpinBox
 
 from napari_sam2.plugin import keys
-from napari_sam2.plugin.colors import object_color
+from napari_sam2.plugin.layers.colors import object_color
+from napari_sam2.plugin.layers.workspace import TOOLS
 from napari_sam2.plugin.widgets.layer_combo import LayerCombo
 from napari_sam2.plugin.widgets.section import Section
-from napari_sam2.plugin.workspace import TOOLS
 
 if TYPE_CHECKING:
     import napari

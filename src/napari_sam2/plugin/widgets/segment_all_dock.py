@@ -10,11 +10,11 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.inference.automatic.everything import EverythingSettings
-from napari_sam2.plugin.all_planes import AllPlanes
 from napari_sam2.plugin.downloads import Downloads
-from napari_sam2.plugin.loaded_model import LoadedModel
+from napari_sam2.plugin.everything.all_planes import AllPlanes
+from napari_sam2.plugin.everything.loaded_model import LoadedModel
+from napari_sam2.plugin.everything.segment_all import SegmentAll
 from napari_sam2.plugin.notify import tell_error
-from napari_sam2.plugin.segment_all import SegmentAll
 from napari_sam2.plugin.widgets.all_planes_section import AllPlanesSection
 from napari_sam2.plugin.widgets.docked import Docked
 from napari_sam2.plugin.widgets.everything_section import ChoiceSection, SearchSection

@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor, QPainter, QPolygonF
 from qtpy.QtWidgets import QLabel, QPushButton, QToolTip, QWidget
 
 from napari_sam2.plugin import keys
-from napari_sam2.plugin.colors import certainty_color, object_color
+from napari_sam2.plugin.layers.colors import certainty_color, object_color
 from napari_sam2.plugin.widgets.section import Section
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeGuard
 import numpy as np
 from napari.layers import Points, Shapes
 
-from napari_sam2.plugin.colors import negative_color, object_color
 from napari_sam2.plugin.coordinates import StackGeometry, placement
-from napari_sam2.plugin.prompt_features import SIGNS, is_object_id
+from napari_sam2.plugin.layers.colors import negative_color, object_color
+from napari_sam2.plugin.layers.prompt_features import SIGNS, is_object_id
 
 if TYPE_CHECKING:
     from napari.layers import Image

@@ -8,7 +8,11 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam2.plugin.coordinates import image_shape
-from napari_sam2.plugin.labels_layer import insert_above, is_possible_target, make_labels_layer
+from napari_sam2.plugin.layers.labels_layer import (
+    insert_above,
+    is_possible_target,
+    make_labels_layer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

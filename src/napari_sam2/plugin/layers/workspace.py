@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels, Points, Shapes
 from psygnal import Signal
 
-from napari_sam2.plugin.axis_kinds import AxisKinds
-from napari_sam2.plugin.channels import Channels
 from napari_sam2.plugin.coordinates import (
     StackGeometry,
     axis_name,
@@ -17,16 +15,18 @@ from napari_sam2.plugin.coordinates import (
     slider_index,
     stack_geometry,
 )
-from napari_sam2.plugin.prompt_features import largest_object, next_object
-from napari_sam2.plugin.prompt_layers import (
+from napari_sam2.plugin.layers.axis_kinds import AxisKinds
+from napari_sam2.plugin.layers.channels import Channels
+from napari_sam2.plugin.layers.prompt_features import largest_object, next_object
+from napari_sam2.plugin.layers.prompt_layers import (
     is_own,
     make_points_layer,
     make_shapes_layer,
     restyle,
     use_object,
 )
-from napari_sam2.plugin.prompt_reading import PromptReading, read_prompts
-from napari_sam2.plugin.targets import Targets
+from napari_sam2.plugin.layers.prompt_reading import PromptReading, read_prompts
+from napari_sam2.plugin.layers.targets import Targets
 
 if TYPE_CHECKING:
     import napari

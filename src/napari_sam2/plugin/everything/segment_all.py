@@ -16,9 +16,9 @@ from napari_sam2.plugin.coordinates import (
     part_in_view,
     stack_geometry,
 )
-from napari_sam2.plugin.everything_layers import own_plane_layer, plane_layer, show_alone
-from napari_sam2.plugin.image_source import stack_source
+from napari_sam2.plugin.everything.result_layers import own_plane_layer, plane_layer, show_alone
 from napari_sam2.plugin.job_runner import Failure, JobRunner
+from napari_sam2.plugin.layers.image_source import stack_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.inference.automatic.found_masks import Candidates
-    from napari_sam2.plugin.loaded_model import LoadedModel
+    from napari_sam2.plugin.everything.loaded_model import LoadedModel
     from napari_sam2.session.stack_source import StackSource
 
 

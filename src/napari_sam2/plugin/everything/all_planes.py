@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from psygnal import Signal
 
 from napari_sam2.inference.automatic.everything import linker
-from napari_sam2.plugin.axis_kinds import AxisKinds
 from napari_sam2.plugin.coordinates import (
     axis_name,
     frame_axes,
     is_shown,
     stack_geometry,
 )
-from napari_sam2.plugin.everything_layers import (
+from napari_sam2.plugin.everything.result_layers import (
     add_stack_layer,
     stack_layer,
     stack_view,
     tracks_layer,
 )
-from napari_sam2.plugin.image_source import stack_source
 from napari_sam2.plugin.job_runner import Failure, JobRunner
-from napari_sam2.plugin.labels_layer import insert_above
+from napari_sam2.plugin.layers.axis_kinds import AxisKinds
+from napari_sam2.plugin.layers.image_source import stack_source
+from napari_sam2.plugin.layers.labels_layer import insert_above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.automatic.found_masks import Thresholds
     from napari_sam2.inference.automatic.stack_segmenter import StackObjects
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.plugin.loaded_model import LoadedModel
+    from napari_sam2.plugin.everything.loaded_model import LoadedModel
 
 _EVENTS = ("order", "ndim", "range", "axis_labels")
 _UNJOINED = "What was found stays, but is not joined: an object has another number on each plane."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_sam2.plugin.coordinates import StackGeometry
-from napari_sam2.plugin.labels_layer import LabelsWriter
-from napari_sam2.plugin.painting import join_pixels, painted_key, painted_pixels
+from napari_sam2.plugin.layers.labels_layer import LabelsWriter
+from napari_sam2.plugin.layers.painting import join_pixels, painted_key, painted_pixels
 from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from napari.components import Dims
 
-    from napari_sam2.plugin.painting import Stroke
-    from napari_sam2.plugin.targets import Targets
+    from napari_sam2.plugin.layers.painting import Stroke
+    from napari_sam2.plugin.layers.targets import Targets
     from napari_sam2.session.labels import Pixels
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import ObjectMask

@@ -19,7 +19,7 @@ from napari_sam2.inference.prompts import (
     check_prompts,
 )
 from napari_sam2.plugin.coordinates import PlanePosition, StackGeometry, to_image
-from napari_sam2.plugin.prompt_features import object_ids, signs
+from napari_sam2.plugin.layers.prompt_features import object_ids, signs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,8 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
-from napari_sam2.plugin.colors import label_colormap
 from napari_sam2.plugin.coordinates import StackGeometry, is_shown, placement
+from napari_sam2.plugin.layers.colors import label_colormap
 from napari_sam2.session.labels import MaskOverlay
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Labels, Tracks
 
 from napari_sam2.plugin.coordinates import placement
-from napari_sam2.plugin.labels_layer import insert_above
+from napari_sam2.plugin.layers.labels_layer import insert_above
 
 if TYPE_CHECKING:
     from napari.components import LayerList

@@ -1,0 +1,1 @@
+"""What is read from napari's layers, and written to them."""
