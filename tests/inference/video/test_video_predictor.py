@@ -634,6 +634,10 @@ def test_a_plane_that_cannot_be_read_says_so(tiny_model, discs):
         next(run)
     assert video._planes.reader.following is None
     assert set(masks_of(video, 1)) == {0, 1, 2}
+    video.add_prompts(2, 1, [PointPrompt((30, 30))])
+    with pytest.raises(InputError, match="Plane 3"):
+        list(video.propagate("both", object_ids=[2]))
+    assert set(masks_of(video, 2)) == {0, 1, 2}  # the other way is whole
 
 
 def test_a_mask_too_small_for_the_model_is_named(tiny_model):

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam2.inference.device import memory_share
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
 from napari_sam2.inference.frames import FrameSource
@@ -265,6 +266,8 @@ class VideoPredictor:
             When nothing was prompted, or the range is not within the stack. Before work starts.
         KeyError
             When there is no such object.
+        InputError
+            When a plane cannot be read: its pass ends there, and it is said after the other one.
         """
         if not self._tracks:
             raise ValueError("There is no prompt yet. Add a point, a box or a mask first.")
@@ -333,6 +336,7 @@ class VideoPredictor:
         stop_when_absent: int | None,
         stop_when_unchanged: int | None,
     ) -> Iterator[FrameResult]:
+        unreadable: InputError | None = None
         for reverse, ranges in passes:
             absent, unchanged = Counter[int](), Counter[int]()
             frames = sorted({f for frames in ranges.values() for f in frames}, reverse=reverse)
@@ -348,7 +352,11 @@ class VideoPredictor:
                 if not active:
                     continue
                 before = {object_id: track.get(frame) for object_id, track in active.items()}
-                self._follow(frame, following, list(active.values()), reverse)
+                try:
+                    self._follow(frame, following, list(active.values()), reverse)
+                except InputError as error:
+                    unreadable = unreadable or error
+                    break
                 yield self.result(frame)
                 if self._tracks is not tracks:
                     return
@@ -365,6 +373,8 @@ class VideoPredictor:
                     elif unchanged[object_id] == stop_when_unchanged:
                         unchanged[object_id] = 0
                         self._skip(object_id, frame, ranges, reverse, found is not known)
+        if unreadable is not None:
+            raise unreadable
 
     def _follow(
         self, frame: int, following: int | None, tracks: list[Track], reverse: bool
