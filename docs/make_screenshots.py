@@ -4,8 +4,8 @@
 
 opens napari with a volume of real nuclei, from ``$NAPARI_SAM2_DATA`` or ``../shared/data``, or else
 the generated sample stack; clicks a nucleus, then every other once, each on its largest plane;
-propagates; goes to a least certain plane; segments everything on one plane; and saves
-``docs/window.png`` and ``docs/images``.
+propagates; goes through the planes, and to a least certain one; segments everything on one plane;
+and saves ``docs/window.png`` and ``docs/images``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import napari
 import numpy as np
 import tifffile
+from PIL import Image
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -36,6 +37,7 @@ VOXEL = (1.75, 0.8, 0.8)  # µm
 SMALLEST = 100  # voxels; what is labelled smaller is debris
 WINDOW = (1500, 1000)
 PATIENCE_MS = 600_000
+FILM_SIDE, FILM_COLOURS, FILM_MS = 320, 128, 250  # pixels; a plane
 
 
 def load() -> tuple[str, NDArray, NDArray, tuple[float, ...]]:
@@ -67,6 +69,21 @@ def save(viewer: napari.Viewer, path: Path) -> None:
     QTest.qWait(500)
     path.parent.mkdir(exist_ok=True)
     viewer.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def film(viewer: napari.Viewer, path: Path) -> None:
+    """Save a film of the canvas that goes through every second plane."""
+    shown = []
+    for plane in range(0, int(viewer.dims.nsteps[0]), 2):
+        viewer.dims.set_current_step(0, plane)
+        QTest.qWait(200)
+        canvas = Image.fromarray(viewer.screenshot(flash=False)).convert("RGB")
+        margin = (canvas.width - canvas.height) // 2
+        square = canvas.crop((margin, 0, margin + canvas.height, canvas.height))
+        small = square.resize((FILM_SIDE, FILM_SIDE), Image.Resampling.LANCZOS)
+        # the usual way of choosing colours makes objects alike
+        shown.append(small.quantize(FILM_COLOURS, Image.Quantize.FASTOCTREE))
+    shown[0].save(path, save_all=True, append_images=shown[1:], duration=FILM_MS, loop=0)
 
 
 def take(folder: Path, engine: Engine | None = None) -> None:
@@ -116,6 +133,8 @@ def take(folder: Path, engine: Engine | None = None) -> None:
     points.selected_data = set()
     viewer.reset_view()
     save(viewer, folder / "window.png")
+    film(viewer, folder / "images" / "planes.gif")
+    viewer.dims.set_current_step(0, fullest)
     viewer.theme = "light"
     save(viewer, folder / "images" / "propagated.png")
     viewer.theme = "dark"

@@ -25,6 +25,7 @@ BROUGHT = {  # file of the repository: page or file of the site
     "src/napari_sam2/training/nano_continued.toml": "nano_continued.toml",
     "src/napari_sam2/training/nano_gpu.toml": "nano_gpu.toml",
     "src/napari_sam2/training/nano_parts.toml": "nano_parts.toml",
+    "src/napari_sam2/training/nano_outlines.toml": "nano_outlines.toml",
 }
 ELSEWHERE = {**BROUGHT, "src/napari_sam2/training/config.py": "api.md#training-files"}
 _LINK = re.compile(r"(?<=\]\()[^)#\s:]+")
@@ -45,6 +46,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def turned(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[0]))
+        if uri in sources and target.startswith("docs/"):
+            return target.removeprefix("docs/")
         return ELSEWHERE.get(target, match[0])
 
     return _LINK.sub(turned, markdown)

@@ -148,7 +148,7 @@ def test_any_stack_of_a_tiff_can_be_in_blocks(settings, tmp_path, client, planes
 
 @pytest.mark.parametrize("tiles", ["auto", "off"])
 def test_a_large_plane_is_a_block(settings, tmp_path, client, planes, tiles):
-    settings = replace(settings, tiles=tiles, axis=None)
+    settings = replace(settings, tiles=tiles, axis=None, min_score=0.2, min_stability=0.2)
     zarr.save_array(tmp_path / "plane.zarr", planes[0])
     batch = Batch(tmp_path / "plane.zarr", tmp_path / "labels", settings)
     assert batch.steps == 2

@@ -83,7 +83,7 @@ def test_thresholds_move_without_the_model(open_all, qtbot, nano, monkeypatch):
         dock.choice.score.setValue(value)
     qtbot.waitUntil(lambda: not shown(viewer).any(), timeout=5000)
     assert dock.search.status.text().startswith("0 objects")
-    dock.choice.score.setValue(0.3)
+    dock.choice.score.setValue(0.5)
     qtbot.waitUntil(lambda: np.array_equal(shown(viewer), before), timeout=5000)
     dock.choice.smallest.setValue(5000)
     qtbot.waitUntil(lambda: not shown(viewer).any(), timeout=5000)
@@ -92,7 +92,7 @@ def test_thresholds_move_without_the_model(open_all, qtbot, nano, monkeypatch):
 def test_sliders_begin_at_what_is_usual_and_stay_where_they_were_put(open_all, qtbot):
     _, dock = open_all(discs()[0])
     search(dock, qtbot)
-    assert (dock.choice.score.value(), dock.choice.stability.value()) == (0.5, 0.8)
+    assert (dock.choice.score.value(), dock.choice.stability.value()) == (0.5, 0.6)
     assert dock.choice.score.minimum() == 0.2
     dock.choice.score.setValue(0.6)
     search(dock, qtbot)

@@ -27,6 +27,8 @@ images = "images"
 labels = "labels"
 """
 
+RECIPES = [f"nano_{name}.toml" for name in ("continued", "gpu", "parts", "outlines")]
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -76,7 +78,7 @@ def test_the_run_of_nano():
     assert [source.name for source in load_data(NANO_TOML)] == [s.name for s in config.data]
 
 
-@pytest.mark.parametrize("name", ["nano_continued.toml", "nano_gpu.toml", "nano_parts.toml"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_the_runs_that_nano_was_continued_by_have_the_same_data(name):
     first, then = load_config(NANO_TOML), load_config(NANO_TOML.with_name(name))
     assert (then.model.start, then.optimizer, then.stages[-1].size) == ("nano", "muon", 512)

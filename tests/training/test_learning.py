@@ -18,7 +18,7 @@ from napari_sam2.training.augment import Window, apply_look, random_look, render
 from napari_sam2.training.config import Stage
 from napari_sam2.training.data import LabelledStack, Planes
 from napari_sam2.training.dense import DenseHead, dense_loss, dense_targets
-from napari_sam2.training.losses import decoded_loss, overlap
+from napari_sam2.training.losses import decoded_loss, mask_losses, overlap
 from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.simulate import boxes, corrections, first_clicks
@@ -138,11 +138,26 @@ def _decoded(logits, scores, presence):
 
 def test_a_right_answer_costs_less(masks):
     target = coverage(masks)
-    right = ((target > 0.5) * 20.0 - 10)[:, None].expand(-1, 4, -1, -1)
+    right = target.clamp(1e-4, 1 - 1e-4).logit()[:, None].expand(-1, 4, -1, -1)
     good = _decoded(right, torch.ones(2, 4), torch.full((2,), 9.0))
     bad = _decoded(-right, torch.ones(2, 4), torch.full((2,), -9.0))
     assert decoded_loss(good, target, 1.0) < 1 < 5 < decoded_loss(bad, target, 1.0)
     assert overlap(right, target).min() == 1
+
+
+def test_the_outline_is_learned_within_a_cell():
+    rows, columns = np.mgrid[:64, :64] + 0.5
+
+    def disc(middle):
+        inside = np.hypot(rows - middle, columns - 30) < 12  # three cells
+        return coverage(torch.from_numpy(inside)[None])
+
+    target = disc(31)
+    exact, beside = (disc(at).clamp(0.02, 0.98).logit()[:, None] for at in (31, 32))
+    ones = ((target > 0.5) * 20.0 - 10)[:, None]
+    costs = [mask_losses(logits, target, 1.0).item() for logits in (exact, beside, ones)]
+    assert costs[0] < costs[1] < costs[2]
+    assert overlap(ones, target).item() == 1  # though no cell is on the wrong side
 
 
 def test_absent_objects_teach_presence_alone(masks):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-WHOLE_SHARE = 0.3  # of the windows are as a predictor sees the plane, whatever the object's size
+WHOLE_SHARE = 0.4  # of the windows are as a predictor sees the plane, whatever the object's size
 BENDS = (3, 6)  # places a side that a window is bent at: fewest, most
 
 

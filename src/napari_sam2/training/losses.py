@@ -12,22 +12,35 @@ if TYPE_CHECKING:
     from napari_sam2.model.mask_decoder import Decoded
 
 CROSS_ENTROPY_WEIGHT = 3.0
+SCORE_WEIGHT = 3.0
 
 
 def mask_losses(logits: Tensor, target: Tensor, object_weight: float) -> Tensor:
-    """Cross-entropy and Dice of masks (N, m, h, w) against coverage (N, h, w): (N, m).
+    """Cross-entropy, that along the outline, and Dice of masks (N, m, h, w): (N, m).
+
+    All are least where each cell's probability is its coverage (N, h, w), so that the outline lies
+    right within a cell, too: of a nucleus six cells wide, masks of ones and zeros reach an IoU of
+    0.85 at best. Dice has the form that Wang et al. 2023, arXiv 2303.16296, gave it for that.
 
     ``object_weight`` weighs pixels of the object against those of the background.
     """
+    outline = _outline(target)[:, None]
     target = target[:, None].expand_as(logits)
     entropy = F.binary_cross_entropy_with_logits(
         logits, target, pos_weight=logits.new_tensor(object_weight), reduction="none"
     )
+    along = (entropy * outline).sum(dim=(2, 3)) / outline.sum(dim=(2, 3)).clamp(min=1)
     probability = logits.sigmoid()
-    overlap = 2 * (probability * target).sum(dim=(2, 3))
+    wrong = (probability - target).abs().sum(dim=(2, 3))
     total = probability.sum(dim=(2, 3)) + target.sum(dim=(2, 3))
-    dice = 1 - (overlap + 1) / (total + 1)
-    return CROSS_ENTROPY_WEIGHT * entropy.mean(dim=(2, 3)) + dice
+    return CROSS_ENTROPY_WEIGHT * entropy.mean(dim=(2, 3)) + along + wrong / (total + 1)
+
+
+def _outline(target: Tensor) -> Tensor:
+    # cells of coverage (N, h, w) with another coverage than one of their neighbours
+    most = F.max_pool2d(target[:, None], 3, stride=1, padding=1)[:, 0]
+    least = -F.max_pool2d(-target[:, None], 3, stride=1, padding=1)[:, 0]
+    return (most > least).float()
 
 
 def overlap(logits: Tensor, target: Tensor) -> Tensor:
@@ -51,7 +64,9 @@ def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tens
     with torch.no_grad():
         achieved = overlap(logits, target)
     scores = (decoded.scores.float() - achieved).square().mean(dim=1)
-    return (share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + scores)).sum() + presence
+    return (
+        share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + SCORE_WEIGHT * scores)
+    ).sum() + presence
 
 
 def is_present(target: Tensor) -> Tensor:

@@ -52,14 +52,17 @@ def choose_examples(stacks: Sequence[LabelledStack]) -> list[Example]:
     for found in by_source.values():
         count = min(len(found), max(1, PLANES // len(by_source)))
         for place in np.linspace(0, len(found) - 1, count).round().astype(int):
-            example = _example(found[place])
+            example = example_near(found[place], len(found[place]) // 2)
             if example is not None:
                 examples.append(example)
     return examples
 
 
 def draw_predictions(
-    model: Model, examples: Sequence[Example], head: DenseHead | None = None
+    model: Model,
+    examples: Sequence[Example],
+    head: DenseHead | None = None,
+    columns: int = COLUMNS,
 ) -> tuple[Image.Image, float]:
     """Click on the middle of each object.
 
@@ -71,6 +74,8 @@ def draw_predictions(
         One tile each.
     head : DenseHead, optional
         Draws the foreground that it predicts, and no clicks: for a model that knows none yet.
+    columns : int
+        Tiles side by side, at most.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def draw_predictions(
         caption = f"{example.title}: {np.mean(reached):.2f}"
         tiles.append(_tile(example.plane, truths, masks, clicks, caption))
         overlaps += reached
-    columns = min(COLUMNS, len(tiles))
+    columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * TILE, rows * (TILE + HEADER)))
     for index, tile in enumerate(tiles):
@@ -103,9 +108,9 @@ def draw_predictions(
     return sheet, float(np.mean(overlaps))
 
 
-def _example(stack: LabelledStack) -> Example | None:
-    # the middle plane, or the one nearest to it that shows objects
-    for frame in sorted(range(len(stack)), key=lambda frame: abs(frame - len(stack) // 2)):
+def example_near(stack: LabelledStack, wanted: int) -> Example | None:
+    """The plane with objects that is nearest to one; None where no plane has any."""
+    for frame in sorted(range(len(stack)), key=lambda frame: abs(frame - wanted)):
         labels = stack.label_plane(frame)
         objects = objects_on_plane(labels, stack.smallest_on_plane)
         if objects:

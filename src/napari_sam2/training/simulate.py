@@ -30,7 +30,10 @@ def _towards_middle(mask: Tensor) -> Tensor:
     mask = mask.float()
     inner = mask
     for size in (5, 9, 17):
-        inner = inner + F.avg_pool2d(mask[:, None], size, 1, size // 2)[:, 0] ** 2 * mask
+        # rows, then columns: a square at once takes several times as long
+        rows = F.avg_pool2d(mask[:, None], (1, size), 1, (0, size // 2))
+        square = F.avg_pool2d(rows, (size, 1), 1, (size // 2, 0))[:, 0]
+        inner = inner + square**2 * mask
     return inner**3 * mask
 
 
@@ -49,14 +52,15 @@ def first_clicks(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def boxes(masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """A loosely drawn box around each mask (N, S, S): corners (N, 2, 2), labels (N, 2)."""
+    """A box around each mask (N, S, S), drawn well or badly: corners (N, 2, 2), labels (N, 2)."""
     size = masks.shape[-1]
     # (N, S) for x and for y, whether anything is there; to the first and past the last: (N, 2)
     there = [masks.any(dim=1).float(), masks.any(dim=2).float()]
     low = torch.stack([each.argmax(dim=1) for each in there], dim=1).float()
     high = size - torch.stack([each.flip(1).argmax(dim=1) for each in there], dim=1).float()
     noise = torch.randn(len(masks), 2, 2, generator=generator, device=masks.device).clamp(-2, 2)
-    corners = torch.stack([low, high], dim=1) + 0.06 * (high - low)[:, None] * noise
+    care = 0.08 * _uniform(generator, len(masks))[:, None, None]
+    corners = torch.stack([low, high], dim=1) + care * (high - low)[:, None] * noise
     labels = torch.tensor([[BOX_MIN, BOX_MAX]], device=masks.device).expand(len(masks), 2)
     return corners.clamp(0, size), labels
 

@@ -108,7 +108,7 @@ class ChoiceSection(Section):
     def __init__(self) -> None:
         super().__init__("Show")
         # the usual ones of the bundled model
-        self.score, self.stability, self.overlap = (_slider(value) for value in (0.5, 0.8, 0.7))
+        self.score, self.stability, self.overlap = (_slider(value) for value in (0.5, 0.6, 0.7))
         self._moved: set[QLabeledDoubleSlider] = set()
         for slider in (self.score, self.stability):
             slider.valueChanged.connect(lambda _, slider=slider: self._moved.add(slider))
