@@ -15,10 +15,9 @@ from argparse import ArgumentParser
 from itertools import product
 
 import numpy as np
-from benchmarks.automatic_stacks import average_precision
-from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter
+from benchmarks.automatic_stacks import average_precision, split
+from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
 
 from napari_sam2 import MaskGenerator, load_model
 from napari_sam2.training.config import NANO_TOML, load_config
@@ -38,9 +37,7 @@ def classical(plane: np.ndarray, smoothed: float, apart: int) -> np.ndarray:
     border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
     if border.mean() > 0.5:
         inside = ~inside
-    depth = gaussian_filter(distance_transform_edt(inside), 1.0)
-    peaks, _ = label((depth == maximum_filter(depth, 2 * apart + 1)) & inside, np.ones((3, 3)))
-    found = watershed(-depth, peaks, mask=inside)
+    found = split(inside, 1.0, 2 * apart + 1)
     return np.where(np.bincount(found.ravel())[found] < SMALLEST, 0, found)
 
 

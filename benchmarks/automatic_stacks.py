@@ -35,10 +35,14 @@ def classical(image: NDArray) -> NDArray:
     """Otsu, distance transform and watershed in 3D; the best of ten settings on these volumes."""
     smooth = gaussian_filter(image.astype(np.float32), 2 / SPACING)
     inside = smooth > threshold_otsu(smooth)
-    depth = gaussian_filter(distance_transform_edt(inside, sampling=SPACING), 2 / SPACING)
-    reach = 2 * (6 / SPACING).round().astype(int) + 1
-    peaks, _ = label((depth == maximum_filter(depth, reach)) & inside, np.ones((3, 3, 3)))
-    return watershed(-depth, peaks, mask=inside)
+    return split(inside, 2 / SPACING, 2 * (6 / SPACING).round().astype(int) + 1, SPACING)
+
+
+def split(inside: NDArray, smoothed, reach, spacing=None) -> NDArray:
+    """Labels of what touches: a watershed from the deepest points that are ``reach`` apart."""
+    depth = gaussian_filter(distance_transform_edt(inside, sampling=spacing), smoothed)
+    deepest = (depth == maximum_filter(depth, reach)) & inside
+    return watershed(-depth, label(deepest, np.ones((3,) * inside.ndim))[0], mask=inside)
 
 
 @cache

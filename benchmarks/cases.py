@@ -13,13 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-import napari_sam2.training
 from napari_sam2 import load_model
-from napari_sam2.training.config import load_config
+from napari_sam2.training.config import NANO_TOML, load_config
 from napari_sam2.training.datasets import load_sources
 from napari_sam2.training.pictures import draw_predictions, example_near
 
-RECIPE = Path(napari_sam2.training.__file__).with_name("nano_outlines.toml")
 TENTHS = (0.9, 0.1)
 PLANES = 40  # of a kind are looked at, at most
 QUALITY = 82  # of JPEG
@@ -31,7 +29,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/images/nano_cases.jpg"))
     arguments = parser.parse_args()
     model = load_model(arguments.model)
-    config = load_config(RECIPE)
+    config = load_config(NANO_TOML)
     kept_out = load_sources(config.data, config.folder).validation
     good, bad = [], []
     for source in dict.fromkeys(stack.source for stack in kept_out):

@@ -63,10 +63,8 @@ def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tens
     masks = mask_losses(logits, target, object_weight)
     with torch.no_grad():
         achieved = overlap(logits, target)
-    scores = (decoded.scores.float() - achieved).square().mean(dim=1)
-    return (
-        share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + SCORE_WEIGHT * scores)
-    ).sum() + presence
+    scores = SCORE_WEIGHT * (decoded.scores.float() - achieved).square().mean(dim=1)
+    return (share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + scores)).sum() + presence
 
 
 def is_present(target: Tensor) -> Tensor:
