@@ -456,7 +456,7 @@ def test_a_pass_stops_where_masks_stay_the_same(video):
 def settled(monkeypatch):
     """Masks that are computed again count as unchanged."""
     monkeypatch.setattr(
-        "napari_sam2.inference.video.video_predictor.alike",
+        "napari_sam2.inference.video.propagation.alike",
         lambda before, after: before is not None,
     )
 

@@ -28,6 +28,7 @@ class Tracks(dict[int, Track]):
     def __init__(self, shared: Mapping[int, Track] | None = None) -> None:
         super().__init__(shared or {})
         self._shared = set(self)
+        self.replaced = False  # by those of a snapshot: a pass that still runs over them ends
 
     def own(self, object_id: int) -> Track:
         """An object's track, to be changed."""

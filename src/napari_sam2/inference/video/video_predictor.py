@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam2.inference.device import memory_share
-from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.planes import ShownPlanes
 from napari_sam2.inference.prompts import check_object_id, check_prompts
 from napari_sam2.inference.video import answers
-from napari_sam2.inference.video.answers import alike
 from napari_sam2.inference.video.memory_bank import Track
 from napari_sam2.inference.video.passes import plan_passes
+from napari_sam2.inference.video.propagation import Propagation
 from napari_sam2.inference.video.spill import MemoryBudget
 from napari_sam2.inference.video.trackers import tracker_for
 from napari_sam2.inference.video.tracks import Snapshot, Tracks
@@ -291,7 +289,10 @@ class VideoPredictor:
             if object_id in carried
         }
         passes = plan_passes(prompted, direction, start, stop, len(self.source))
-        return self._run(self._tracks, passes, stop_when_absent, stop_when_unchanged)
+        propagation = Propagation(
+            self._tracker, self._planes.reader, self._tracks, stop_when_absent, stop_when_unchanged
+        )
+        return (self.result(frame) for frame in propagation.run(passes))
 
     def snapshot(self) -> Snapshot:
         """Keep what is known now, to go back to it; cheap, as nothing is copied yet."""
@@ -311,6 +312,7 @@ class VideoPredictor:
             self._planes.contrast_limits = snapshot.contrast_limits
             self.features.clear()
         self._tracker.memories = snapshot.memories
+        self._tracks.replaced = True
         self._tracks = Tracks(snapshot.tracks)
 
     def result(self, frame: int) -> FrameResult:
@@ -328,82 +330,3 @@ class VideoPredictor:
             raise IndexError(
                 f"There is no frame {frame}: the stack has {len(self.source)}, from 0."
             )
-
-    def _run(
-        self,
-        tracks: Tracks,
-        passes: list[tuple[bool, dict[int, range]]],
-        stop_when_absent: int | None,
-        stop_when_unchanged: int | None,
-    ) -> Iterator[FrameResult]:
-        unreadable: InputError | None = None
-        for reverse, ranges in passes:
-            absent, unchanged = Counter[int](), Counter[int]()
-            frames = sorted({f for frames in ranges.values() for f in frames}, reverse=reverse)
-            for frame, following in zip(frames, [*frames[1:], None], strict=True):
-                if self._tracks is not tracks:  # a snapshot was restored
-                    return
-                active = {
-                    object_id: tracks.own(object_id)
-                    for object_id, frames in ranges.items()
-                    # one that was removed and prompted anew waits for the next pass
-                    if frame in frames and object_id in tracks and tracks[object_id].conditioning
-                }
-                if not active:
-                    continue
-                before = {object_id: track.get(frame) for object_id, track in active.items()}
-                try:
-                    self._follow(frame, following, list(active.values()), reverse)
-                except InputError as error:
-                    unreadable = unreadable or error
-                    break
-                yield self.result(frame)
-                if self._tracks is not tracks:
-                    return
-                for object_id in active.keys() & tracks.keys():
-                    known, found = before[object_id], tracks[object_id].get(frame)
-                    if found is None:
-                        continue
-                    absent[object_id] = 0 if found.present else absent[object_id] + 1
-                    same = frame not in tracks[object_id].conditioning and alike(known, found)
-                    unchanged[object_id] = unchanged[object_id] + 1 if same else 0
-                    if absent[object_id] == stop_when_absent:
-                        absent[object_id] = 0
-                        self._leave(object_id, frame, ranges, reverse)
-                    elif unchanged[object_id] == stop_when_unchanged:
-                        unchanged[object_id] = 0
-                        self._skip(object_id, frame, ranges, reverse, found is not known)
-        if unreadable is not None:
-            raise unreadable
-
-    def _follow(
-        self, frame: int, following: int | None, tracks: list[Track], reverse: bool
-    ) -> None:
-        reader = self._planes.reader
-        known = following is None or following in self.features
-        reader.following = None if known else following
-        try:
-            self._tracker.follow(frame, tracks, reverse)
-        finally:
-            reader.following = None
-
-    def _leave(self, object_id: int, frame: int, ranges: dict[int, range], reverse: bool) -> None:
-        """Look for an object no further, up to where it is prompted again."""
-        track = self._tracks.own(object_id)
-        skipped, ranges[object_id] = track.beyond(frame, ranges[object_id], reverse)
-        track.forget(skipped)
-
-    def _skip(
-        self, object_id: int, frame: int, ranges: dict[int, range], reverse: bool, computed: bool
-    ) -> None:
-        """Leave an object as it is known, up to where it is prompted again."""
-        track = self._tracks[object_id]
-        skipped, rest = track.beyond(frame, ranges[object_id], reverse)
-        # masks that stayed though they were computed again say that those beyond would stay, too;
-        # others say nothing of what a pass that was cancelled had left to be computed
-        if computed:
-            complete = all(track.get(each) is not None for each in skipped)
-        else:
-            complete = all(self._tracker.is_current(track, each, reverse) for each in skipped)
-        if complete:
-            ranges[object_id] = rest
