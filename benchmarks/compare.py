@@ -9,8 +9,10 @@ neither; what is reported is the median of each and of the ratios of the pairs.
 
 from __future__ import annotations
 
+import csv
 import time
 from argparse import ArgumentParser
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+ALONE = {"encode": "encode one image", "click": "answer a click on an encoded image"}
+
+
 def timed(work: Callable[..., Any], *arguments: object) -> tuple[float, Any]:
     """Seconds that a call takes, and what it gives."""
     sync()
@@ -31,29 +36,52 @@ def timed(work: Callable[..., Any], *arguments: object) -> tuple[float, Any]:
     return time.perf_counter() - started, found
 
 
-def row(what: str, rival: Rival, times: list[tuple[float, float]], difference: str) -> str:
-    """A line of the table; times are pairs, ours first."""
-    ours, theirs = np.array(times).T
-    ratios = theirs / ours
-    cells = (
-        what,
-        rival.name,
-        f"{np.median(theirs):.2f}",
-        f"{np.median(ours):.2f}",
-        f"{np.median(ratios):.2f}",
-        f"{ratios.min():.2f} to {ratios.max():.2f}",
-        difference,
-    )
-    return f"| {' | '.join(cells)} |"
+@dataclass(frozen=True)
+class Compared:
+    """One line of the table; in seconds, medians."""
+
+    what: str
+    package: str
+    theirs: float
+    ours: float
+    ratio: float
+    lowest: float
+    highest: float
+    difference: float
+
+    @classmethod
+    def of(
+        cls, what: str, rival: Rival, times: list[tuple[float, float]], difference: float = 0.0
+    ) -> Compared:
+        """Of pairs of times, ours first."""
+        own, their = np.array(times).T
+        ratios = their / own
+        middle = [float(np.median(each)) for each in (their, own, ratios)]
+        return cls(what, rival.name, *middle, ratios.min(), ratios.max(), difference)
+
+    def line(self) -> str:
+        """In Markdown."""
+        cells = (
+            self.what,
+            self.package,
+            f"{self.theirs:.3g}",
+            f"{self.ours:.3g}",
+            f"{self.ratio:.2f}",
+            f"{self.lowest:.2f} to {self.highest:.2f}",
+            f"{self.difference:.1e}" if self.difference else "",
+        )
+        return f"| {' | '.join(cells)} |"
 
 
-def encoding(ours: Ours, theirs: Rival, repeats: int) -> str:
-    ours.encode(), theirs.encode()
-    times = [(timed(ours.encode)[0], timed(theirs.encode)[0]) for _ in range(repeats)]
-    return row("encode one image", theirs, times, "")
+def alone(what: str, ours: Rival, theirs: Rival, repeats: int) -> Compared:
+    """What needs no preparation: a method of both."""
+    own, their = getattr(ours, what), getattr(theirs, what)
+    own(), their()
+    times = [(timed(own)[0], timed(their)[0]) for _ in range(repeats)]
+    return Compared.of(ALONE[what], theirs, times)
 
 
-def tracking(ours: Ours, theirs: Rival, objects: int, repeats: int) -> str:
+def tracking(ours: Ours, theirs: Rival, objects: int, repeats: int) -> Compared:
     ours.prepare(objects)
     theirs.prepare(objects)
     times, difference = [], 0.0
@@ -62,7 +90,7 @@ def tracking(ours: Ours, theirs: Rival, objects: int, repeats: int) -> str:
         times.append((own_time, their_time))
         difference = max(difference, float(np.abs(own - their).max()))
     what = f"encode a frame and track {objects} object{'s' * (objects > 1)}"
-    return row(what, theirs, times, f"{difference:.1e}")
+    return Compared.of(what, theirs, times, difference)
 
 
 def main() -> None:
@@ -73,28 +101,32 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--packages", nargs="*", default=["sam2", "transformers"])
     parser.add_argument("--precisions", nargs="*", default=["float32", "bfloat16"])
-    parser.add_argument("--output", type=Path, help="write the table here, too")
+    parser.add_argument("--output", type=Path, help="write the figures here, too, as CSV")
     arguments = parser.parse_args()
-    lines = [
+    print(
         f"{arguments.variant} at {arguments.image_size} px on {DEVICE.type}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"median of {arguments.repeats}",
-        "",
-        "| what | against | theirs, s | ours, s | times as fast | range | logits differ by |",
+        f"median of {arguments.repeats}\n\n"
+        "| what | against | theirs, s | ours, s | times as fast | range | logits differ by |\n"
         "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    print("\n".join(lines), flush=True)
+        flush=True,
+    )
+    found: list[Compared] = []
     compared = pairs(
         arguments.variant, arguments.image_size, arguments.packages, arguments.precisions
     )
     for ours, theirs in compared:
-        lines.append(encoding(ours, theirs, arguments.repeats))
-        print(lines[-1], flush=True)
+        for what in ("encode", "click") if theirs.clicks else ("encode",):
+            found.append(alone(what, ours, theirs, arguments.repeats))
+            print(found[-1].line(), flush=True)
         for objects in arguments.objects:
-            lines.append(tracking(ours, theirs, objects, arguments.repeats))
-            print(lines[-1], flush=True)
+            found.append(tracking(ours, theirs, objects, arguments.repeats))
+            print(found[-1].line(), flush=True)
     if arguments.output:
-        arguments.output.write_text("\n".join(lines) + "\n")
+        with arguments.output.open("w", newline="") as file:
+            table = csv.DictWriter(file, [each.name for each in fields(Compared)])
+            table.writeheader()
+            table.writerows(map(asdict, found))
 
 
 if __name__ == "__main__":

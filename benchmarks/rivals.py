@@ -10,6 +10,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ import numpy as np
 import torch
 from tests.parity import hugging_face, published
 
-from napari_sam2 import PointPrompt, VideoPredictor
+from napari_sam2 import ImagePredictor, PointPrompt, VideoPredictor
 from napari_sam2.inference.load import Model, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 FULL = 16  # frames after which every memory and pointer is taken
 FRAMES = FULL + 8
@@ -45,6 +48,7 @@ class Rival(ABC):
 
     name: str
     half: bool
+    clicks: bool = True  # whether it answers clicks on single images
 
     def precision(self) -> AbstractContextManager[object]:
         return torch.autocast(DEVICE.type, torch.bfloat16) if self.half else nullcontext()
@@ -52,6 +56,10 @@ class Rival(ABC):
     @abstractmethod
     def encode(self) -> None:
         """Encode the first frame."""
+
+    def click(self) -> None:
+        """Answer a click on the first frame, encoded by the first call."""
+        raise NotImplementedError
 
     @abstractmethod
     def prepare(self, objects: int) -> None:
@@ -76,6 +84,16 @@ class Ours(Rival):
         with torch.inference_mode(), self.model.precision():
             self.model.network.encode_image(self.image)
 
+    @cached_property
+    def predictor(self) -> ImagePredictor:
+        predictor = ImagePredictor(self.model)
+        predictor.set_image(self.stack[0])
+        return predictor
+
+    def click(self) -> None:
+        prediction = self.predictor.predict([PointPrompt((100.0, 120.0))], multimask=True)
+        prediction.masks  # noqa: B018
+
     def prepare(self, objects: int) -> None:
         self.video = VideoPredictor(self.model, self.stack, memory_budget=2**33, store=None)
         for object_id, position in clicks(objects).items():
@@ -96,13 +114,27 @@ class Sam2Package(Rival):
 
     def __init__(self, model: torch.nn.Module, stack: np.ndarray, half: bool) -> None:
         self.name, self.half = _named("sam2", half), half
-        self.model = model.to(DEVICE)
+        self.model, self.stack = model.to(DEVICE), stack
         size = model.image_size
         self.images = torch.cat([published.model_image(plane, size) for plane in stack])
 
     def encode(self) -> None:
         with torch.inference_mode(), self.precision():
             self.model.forward_image(self.images[:1].to(DEVICE))
+
+    @cached_property
+    def predictor(self) -> SAM2ImagePredictor:
+        from sam2.sam2_image_predictor import SAM2ImagePredictor
+
+        predictor = SAM2ImagePredictor(self.model)
+        size = self.model.image_size  # it knows that of the published models alone
+        predictor._bb_feat_sizes = [(size // stride,) * 2 for stride in (4, 8, 16)]
+        predictor.set_image(np.repeat(self.stack[0][..., None], 3, axis=-1))
+        return predictor
+
+    def click(self) -> None:
+        with self.precision():
+            self.predictor.predict(np.array([[120.0, 100.0]]), np.array([1]), multimask_output=True)
 
     def prepare(self, objects: int) -> None:
         from sam2 import sam2_video_predictor
@@ -132,6 +164,8 @@ class Sam2Package(Rival):
 
 class Transformers(Rival):
     """The video model of the transformers package."""
+
+    clicks = False
 
     def __init__(self, model: torch.nn.Module, stack: np.ndarray, half: bool) -> None:
         self.name, self.half = _named("transformers", half), half
