@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import zarr
+from scipy.optimize import linear_sum_assignment
 
 from napari_sam2 import MaskGenerator, StackSegmenter, ThroughDepth
 from napari_sam2.inference.automatic import stack_segmenter
@@ -213,18 +214,51 @@ def test_settings_without_a_meaning_are_refused(settings):
         ThroughDepth(**settings)
 
 
-def test_overlaps_are_those_of_the_masks():
+@pytest.mark.parametrize("band", [1024, 7])
+def test_overlaps_are_those_of_the_masks(monkeypatch, band):
+    monkeypatch.setattr("napari_sam2.inference.automatic.detections.BAND", band)
     truth = planes((0, 6, 20, 20), (0, 6, 20, 38))
     detections = Detections(reach=2)
     for plane in truth[:3]:
         detections.add(plane)
+    for label in (1, 2):
+        rows, columns = np.nonzero(truth[2] == label)
+        assert detections.areas[2][label - 1] == len(rows)
+        assert detections.centres[2][label - 1] == pytest.approx([rows.mean(), columns.mean()])
     for before in (0, 1):
+        overlaps = np.zeros((2, 2))
+        first, second, found = detections.overlapping(before, 2)
+        overlaps[first, second] = found
         for first in (1, 2):
             for second in (1, 2):
                 one, other = truth[before] == first, truth[2] == second
                 wanted = (one & other).sum() / (one | other).sum()
-                overlaps = detections.overlaps(before, 2)
                 assert overlaps[first - 1, second - 1] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("overlap", [0.05, 0.5])
+def test_links_have_the_largest_sum_of_overlaps(overlap):
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        truth = np.zeros((2, 48, 48), np.uint32)
+        places = random.integers(4, 36, (30, 2))
+        for plane in truth:
+            moved = places + random.integers(-2, 3, places.shape)
+            for number, (row, column) in enumerate(moved, start=1):
+                plane[row : row + 6, column : column + 6] = number
+        detections = Detections(reach=1)
+        for plane in truth:
+            detections.add(plane)
+        ids = ThroughDepth(overlap, gap=0, least_planes=1)(detections).ids
+        table = np.zeros([len(areas) for areas in detections.areas])
+        first, second, found = detections.overlapping(0, 1)
+        table[first, second] = np.where(found >= overlap, found, 0)
+        best = table[linear_sum_assignment(table, maximize=True)].sum()
+        linked = [table[np.flatnonzero(ids[0] == each)[0], place]
+                  for place, each in enumerate(ids[1]) if each in ids[0]]  # fmt: skip
+        assert linked
+        assert min(linked) > 0
+        assert sum(linked) == pytest.approx(best)
 
 
 def test_nano_finds_the_nuclei_of_a_generated_stack(nano):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from napari_sam2.inference.automatic.detections import Links
 
@@ -63,15 +65,13 @@ class ThroughDepth:
         for plane, areas in enumerate(detections.areas):
             own = np.zeros(len(areas), np.int64)
             for before in range(plane - 1, max(plane - 2 - self.gap, -1), -1):
-                overlaps = detections.overlaps(before, plane)
-                overlaps[overlaps < self.overlap] = 0
-                overlaps[:, own > 0] = 0
+                first, second, overlaps = detections.overlapping(before, plane)
                 # an object that goes on nearer by does not go on from here, too
                 nearer = np.concatenate([own, *ids[before + 1 :]])
-                overlaps[np.isin(ids[before], nearer)] = 0
-                first, second = linear_sum_assignment(overlaps, maximize=True)
-                good = overlaps[first, second] > 0
-                own[second[good]] = ids[before][first[good]]
+                free = (own[second] == 0) & ~np.isin(ids[before][first], nearer)
+                kept = free & (overlaps >= self.overlap)
+                first, second = _assigned(first[kept], second[kept], overlaps[kept])
+                own[second] = ids[before][first]
             new = np.flatnonzero(own == 0)
             own[new] = count + 1 + np.arange(len(new))
             count += len(new)
@@ -91,3 +91,30 @@ class ThroughDepth:
         kept[0] = False
         numbers = np.where(kept, np.cumsum(kept), 0)
         return [numbers[own] for own in ids]
+
+
+def _assigned(
+    first: NDArray[np.int64], second: NDArray[np.int64], overlaps: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of pairs (p,) those that have the largest sum of overlaps, each object in one at most.
+
+    Pairs that have no object in common with another, nearly all of them, need no search. The others
+    fall into small groups: a table of every object of a plane with every other would not fit.
+    """
+    rows, row = np.unique(first, return_inverse=True)
+    columns, column = np.unique(second, return_inverse=True)
+    size = len(rows) + len(columns)
+    graph = coo_array((overlaps, (row, len(rows) + column)), shape=(size, size))
+    group = connected_components(graph, directed=False)[1][row]
+    chosen = np.bincount(group)[group] == 1 if len(group) else np.zeros(0, bool)
+    for each in np.unique(group[~chosen]):
+        pairs = np.flatnonzero(group == each)
+        own_rows, own_row = np.unique(row[pairs], return_inverse=True)
+        own_columns, own_column = np.unique(column[pairs], return_inverse=True)
+        table = np.zeros((len(own_rows), len(own_columns)))
+        table[own_row, own_column] = overlaps[pairs]
+        best = linear_sum_assignment(table, maximize=True)
+        taken = np.zeros(table.shape, bool)
+        taken[best] = True
+        chosen[pairs] = taken[own_row, own_column]
+    return first[chosen], second[chosen]

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+BAND = 1024  # rows worked on at a time, so that what is counted needs little beside a large plane
 
 
 class Detections:
@@ -35,7 +39,8 @@ class Detections:
         self.areas: list[NDArray[np.int64]] = []
         self.centres: list[NDArray[np.float64]] = []
         self._latest: deque[NDArray[np.uint32]] = deque(maxlen=reach)
-        self._shared: dict[tuple[int, int], NDArray[np.int64]] = {}
+        # places of two frames' objects that overlap, and in how many pixels
+        self._shared: dict[tuple[int, int], tuple[NDArray[np.int64], ...]] = {}
 
     def add(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.uint32]:
         """Take in the next frame.
@@ -50,37 +55,61 @@ class Detections:
         array of uint32, shape (Y, X)
             The same objects, labelled 1 to n in the order of the lists here.
         """
-        values, flat = np.unique(labels, return_inverse=True)
-        flat = flat.reshape(labels.shape) + int(values[0] != 0)
-        numbered: NDArray[np.uint32] = flat.astype(np.uint32)
         frame = len(self.areas)
-        rows, columns = np.nonzero(numbered)
-        which = numbered[rows, columns]
-        areas = np.bincount(which)[1:]
-        sums = [np.bincount(which, weights=place)[1:] for place in (rows, columns)]
-        self.areas.append(areas)
-        self.centres.append(np.stack(sums, axis=1) / areas[:, None])
+        values = np.unique(np.concatenate([np.unique(band) for band in _bands(labels)]))
+        values = values[values != 0]
+        numbered = np.empty(labels.shape, np.uint32)
+        sums = np.zeros((3, len(values) + 1))  # of pixels, rows and columns
+        for top, band in enumerate(_bands(labels)):
+            own = np.searchsorted(values, band) + 1
+            own[band == 0] = 0
+            rows, columns = np.nonzero(own)
+            which = own[rows, columns]
+            for total, weights in zip(sums, (None, rows + top * BAND, columns), strict=True):
+                total += np.bincount(which, weights, minlength=len(total))
+            numbered[top * BAND :][: len(own)] = own
+        areas, *places = sums[:, 1:]
+        self.areas.append(areas.astype(np.int64))
+        self.centres.append(np.stack(places, axis=1) / areas[:, None])
         for back, before in enumerate(reversed(self._latest), start=1):
-            both = (before > 0) & (numbered > 0)
-            pairs = np.stack([before[both], numbered[both]], axis=1).astype(np.int64) - 1
-            found, counts = np.unique(pairs, axis=0, return_counts=True)
-            self._shared[frame - back, frame] = np.column_stack([found, counts])
+            self._shared[frame - back, frame] = _shared(before, numbered, len(values))
         self._latest.append(numbered)
         return numbered
 
     def shared(self, before: int, frame: int) -> NDArray[np.int64]:
         """Pixels that each object of a frame has in common with each of a frame before, (m, n)."""
         table = np.zeros((len(self.areas[before]), len(self.areas[frame])), np.int64)
-        first, second, counts = self._shared[before, frame].T
+        first, second, counts = self._shared[before, frame]
         table[first, second] = counts
         return table
 
-    def overlaps(self, before: int, frame: int) -> NDArray[np.float64]:
-        """IoU of each object of a frame with each of a frame before, (m, n)."""
-        shared = self.shared(before, frame)
-        together = self.areas[before][:, None] + self.areas[frame] - shared
-        overlaps: NDArray[np.float64] = shared / together
-        return overlaps
+    def overlapping(
+        self, before: int, frame: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Places (p,) in the lists of two frames of objects that overlap, and their IoU (p,)."""
+        first, second, counts = self._shared[before, frame]
+        together = self.areas[before][first] + self.areas[frame][second] - counts
+        return first, second, counts / together
+
+
+def _bands(plane: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """A plane in bands of `BAND` rows."""
+    return (plane[top : top + BAND] for top in range(0, len(plane), BAND))
+
+
+def _shared(
+    before: NDArray[np.uint32], numbered: NDArray[np.uint32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Places (p,) of what overlaps in two planes, of which the second has so many objects."""
+    found = [np.zeros((0, 2), np.int64)]
+    for one, other in zip(_bands(before), _bands(numbered), strict=True):
+        both = (one > 0) & (other > 0)
+        pairs = (one[both].astype(np.int64) - 1) * count + other[both] - 1
+        found.append(np.stack(np.unique(pairs, return_counts=True), axis=1))
+    pairs, counts = np.concatenate(found).T
+    pairs, where = np.unique(pairs, return_inverse=True)
+    first, second = np.divmod(pairs, max(count, 1))
+    return first, second, np.bincount(where, counts, minlength=len(pairs)).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
