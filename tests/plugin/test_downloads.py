@@ -54,7 +54,7 @@ def test_a_model_is_offered_downloaded_and_used(opened, qtbot, engine, messages)
     assert not section.download.isVisible()
     pick(section, "sam2.1_tiny")
     assert section.download.isVisible()
-    assert section.download.text() == "Download 156 MB"
+    assert section.download.text() == "Download 156 MB, Apache-2.0"
     section.download.click()
     assert not section.download.isVisible()
     opened.server.gate.release(2)

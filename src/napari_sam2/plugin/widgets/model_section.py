@@ -119,7 +119,8 @@ class ModelSection(Section):
             if checkpoint is not None:
                 wanted = "" if is_downloaded(checkpoint) else f" — {checkpoint.size_text}"
                 self.model.setItemText(index, checkpoint.name + wanted)
-                self.model.setItemData(index, f"For {checkpoint.purpose}.", tip)
+                licence = f"Licence: {checkpoint.licence}."
+                self.model.setItemData(index, f"For {checkpoint.purpose}. {licence}", tip)
 
     def _show_only(self, *widgets: QWidget) -> None:
         for widget in (self.download, self.progress, self.cancel):
@@ -130,7 +131,7 @@ class ModelSection(Section):
         chosen = self.model.itemData(index)
         checkpoint = CHECKPOINTS.get(chosen)
         if checkpoint is not None and not is_downloaded(checkpoint):
-            self.download.setText(f"Download {checkpoint.size_text}")
+            self.download.setText(f"Download {checkpoint.size_text}, {checkpoint.licence}")
             self.download.setToolTip(
                 f"From {address_of(checkpoint)}. Until it is there, the model before is used."
             )
