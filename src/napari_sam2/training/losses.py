@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 CROSS_ENTROPY_WEIGHT = 3.0
 SCORE_WEIGHT = 3.0
 
-# How far the loss of the candidates goes from that of the best to the mean of all. By the best alone
-# a third of the objects teaches each: chosen by their scores they were worse than the single mask.
+# How far the loss of the candidates goes from that of the best to the mean of all. Where the best
+# alone learned, each had a third of the objects, and the one chosen was worse than the single mask.
 SHARED = 0.2
 
 
