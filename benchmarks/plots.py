@@ -42,8 +42,13 @@ def draw_tracking() -> None:
     objects = np.array(sorted(seconds[OURS]))
     limit = (ENCODER + FIRST + (objects - 1) * FURTHER + objects * OTHER) / RATE
     axes.loglog(objects, limit, "k:", label="products alone, at the machine's rate")
-    axes.set(xlabel="objects", ylabel="seconds a frame", title="tiny, 1024 px, bfloat16, two cores")
+    axes.set(
+        xlabel="objects",
+        ylabel="seconds a frame",
+        title="A frame of tiny, 1024 px, bfloat16, two cores",
+    )
     axes.set_xticks(objects, [str(n) for n in objects])
+    axes.set_yticks([1, 10, 100], ["1", "10", "100"])
     axes.minorticks_off()
     finish(figure, axes, "tracking.png")
 

@@ -5,12 +5,14 @@
 opens napari with a volume of real nuclei, from ``$NAPARI_SAM2_DATA`` or ``../shared/data``, or else
 the generated sample stack; clicks a nucleus, then every other once, each on its largest plane;
 propagates; goes through the planes, and to a least certain one; segments everything on one plane;
-and saves ``docs/window.png`` and ``docs/images``.
+and saves ``docs/window.png`` and ``docs/images``. With ``--states FOLDER`` it takes the window in
+each state that a user meets, in both themes, instead: to be looked at after the window was changed.
 """
 
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,6 +172,79 @@ def take_everything(folder: Path) -> None:
     QApplication.processEvents()
 
 
+def take_states(folder: Path, theme: str) -> None:
+    """Save pictures of the window in each state: empty, asked, at work, refused, restored."""
+    os.environ["NAPARI_SAM2_SESSIONS"] = str(folder / "sessions" / theme)
+    (image, layer, _), (truth, _, _) = generated_zstack()
+    middle = len(image) // 2
+    clicks = clicks_on_largest_planes(truth[middle : middle + 1])
+    number = 0
+
+    def state(name: str) -> None:
+        nonlocal number
+        number += 1
+        save(viewer, folder / f"{theme}_{number:02}_{name}.png")
+
+    def opened() -> tuple[napari.Viewer, Sam2Widget]:
+        viewer = napari.Viewer(show=True)
+        viewer.theme = theme
+        viewer.window.resize(*WINDOW)
+        dock = Sam2Widget(viewer)
+        viewer.window.add_dock_widget(dock, name="Click and track")
+        return viewer, dock
+
+    viewer, dock = opened()
+    state("no_image")
+    viewer.add_image(image, **layer)
+    viewer.dims.set_current_step(0, middle)
+    state("image")
+    dock.controller.prepare_layers()
+    points = viewer.layers["SAM 2 points"]
+    for object_id, (_, click) in enumerate(list(clicks.values())[:3], start=1):
+        dock.controller.prompting.set_active(object_id, True)
+        points.add([middle, *click.position])
+        wait(dock)
+    state("clicked")
+    dock.propagate.run.click()
+    QTest.qWait(2000)
+    state("propagating")
+    dock.controller.cancel()
+    wait(dock)
+    state("cancelled")
+    dock.controller.undo()
+    dock.controller.undo()
+    wait(dock)
+    state("undone")
+    dock.model.show_download(60 * 10**6, 156 * 10**6)
+    state("downloading")
+    dock.model.end_download("")
+    broken = folder / "notes.pt"
+    broken.write_bytes(b"no checkpoint")
+    dock.model.add_file(str(broken))
+    dock.controller.run_plane()
+    wait(dock)
+    state("no_checkpoint")
+    QTest.qWait(2500)  # until the session is saved
+    viewer.close()
+    QApplication.processEvents()
+    viewer, dock = opened()
+    viewer.add_image(image, **layer)
+    QTest.qWait(1000)
+    state("asked_to_restore")
+    dock.offer.restore.click()
+    wait(dock)
+    state("restored")
+    viewer.close()
+    QApplication.processEvents()
+
+
 if __name__ == "__main__":
-    take(REPOSITORY / "docs")
-    take_everything(REPOSITORY / "docs")
+    parser = ArgumentParser(description="Take the pictures of the documentation.")
+    parser.add_argument("--states", type=Path, help="pictures of every state into this folder")
+    arguments = parser.parse_args()
+    if arguments.states:
+        for theme in ("dark", "light"):
+            take_states(arguments.states, theme)
+    else:
+        take(REPOSITORY / "docs")
+        take_everything(REPOSITORY / "docs")

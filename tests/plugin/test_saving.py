@@ -114,13 +114,13 @@ def test_what_was_all_undone_is_not_kept(open_dock, stack, qtbot, sessions):
 def test_a_killed_session_is_restored(open_dock, stack, qtbot, killed, messages):
     labels, prompts, _ = killed
     opened = open_dock(stack, show=True)
-    section = opened.dock.history
-    qtbot.waitUntil(section.offer.isVisible, timeout=5000)
-    assert "You worked on this image" in section.question.text()
-    qtbot.mouseClick(section.restore, Qt.MouseButton.LeftButton)
+    offer = opened.dock.offer
+    qtbot.waitUntil(offer.isVisible, timeout=5000)
+    assert "You worked on this image" in offer.question.text()
+    qtbot.mouseClick(offer.restore, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
     settled(opened, qtbot)
-    assert not section.offer.isVisible()
+    assert not offer.isVisible()
     np.testing.assert_array_equal(opened.labels(), labels)
     assert held(opened) == prompts
     assert opened.session.log[-1] == Reopen()
@@ -146,14 +146,14 @@ def test_a_killed_session_is_restored(open_dock, stack, qtbot, killed, messages)
 
 def test_work_that_was_begun_is_undone_before_restoring(open_dock, stack, qtbot, killed, messages):
     opened = open_dock(stack, show=True)
-    section = opened.dock.history
-    qtbot.waitUntil(section.offer.isVisible, timeout=5000)
+    offer = opened.dock.offer
+    qtbot.waitUntil(offer.isVisible, timeout=5000)
     opened.points.add([0, 44, 46])
     opened.wait_idle()
-    qtbot.mouseClick(section.restore, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(offer.restore, Qt.MouseButton.LeftButton)
     assert "There is work on this image already" in messages[0][1]
     opened.controller.undo()
-    qtbot.mouseClick(section.restore, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(offer.restore, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
     settled(opened, qtbot)
     np.testing.assert_array_equal(opened.labels(), killed[0])
@@ -161,18 +161,18 @@ def test_work_that_was_begun_is_undone_before_restoring(open_dock, stack, qtbot,
 
 def test_an_offer_goes_with_its_image(open_dock, stack, qtbot, killed):
     opened = open_dock(stack, show=True)
-    qtbot.waitUntil(opened.dock.history.offer.isVisible, timeout=5000)
+    qtbot.waitUntil(opened.dock.offer.isVisible, timeout=5000)
     other = opened.viewer.add_image(stack[:4])
     opened.dock.image.image.chosen.emit(other)
-    assert not opened.dock.history.offer.isVisible()
+    assert not opened.dock.offer.isVisible()
 
 
 def test_an_earlier_session_is_discarded(open_dock, stack, qtbot, killed):
     opened = open_dock(stack, show=True)
-    section = opened.dock.history
-    qtbot.waitUntil(section.offer.isVisible, timeout=5000)
-    qtbot.mouseClick(section.discard, Qt.MouseButton.LeftButton)
-    assert not section.offer.isVisible()
+    offer = opened.dock.offer
+    qtbot.waitUntil(offer.isVisible, timeout=5000)
+    qtbot.mouseClick(offer.discard, Qt.MouseButton.LeftButton)
+    assert not offer.isVisible()
     qtbot.waitUntil(lambda: not killed[2].exists(), timeout=5000)
     assert opened.session.stacks == ()
 
@@ -180,7 +180,7 @@ def test_an_earlier_session_is_discarded(open_dock, stack, qtbot, killed):
 def test_another_image_has_no_offer(open_dock, stack, qtbot, killed):
     opened = open_dock(stack[:, ::-1], show=True)
     qtbot.waitUntil(lambda: bool(opened.controller.saving._images), timeout=5000)
-    assert not opened.dock.history.offer.isVisible()
+    assert not opened.dock.offer.isVisible()
 
 
 def test_the_session_of_a_dock_that_is_open_is_not_offered(open_dock, stack, qtbot, sessions):
@@ -190,7 +190,7 @@ def test_the_session_of_a_dock_that_is_open_is_not_offered(open_dock, stack, qtb
     saved(sessions, qtbot)
     second = open_dock(stack, show=True)
     qtbot.waitUntil(lambda: bool(second.controller.saving._images), timeout=5000)
-    assert not second.dock.history.offer.isVisible()
+    assert not second.dock.offer.isVisible()
 
 
 def test_save_as_and_open(open_dock, stack, qtbot, tmp_path, messages):

@@ -18,6 +18,7 @@ from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.objects_section import ObjectsSection
 from napari_sam2.plugin.widgets.prompt_section import PromptSection
 from napari_sam2.plugin.widgets.propagate_section import PropagateSection
+from napari_sam2.plugin.widgets.restore_offer import RestoreOffer
 from napari_sam2.plugin.widgets.session_section import SessionSection
 from napari_sam2.plugin.widgets.timeline import TimelineSection
 from napari_sam2.plugin.widgets.vertical_scroll import VerticalScroll
@@ -48,6 +49,7 @@ class Sam2Widget(Docked):
         super().__init__()
         self.controller = Controller(viewer, engine)
         workspace = self.controller.workspace
+        self.offer = RestoreOffer()
         self.hint = hint.Hint()
         self.model = ModelSection()
         self.image = ImageSection(viewer, workspace.is_target_candidate)
@@ -88,6 +90,7 @@ class Sam2Widget(Docked):
         layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(14)
         sections = (
+            self.offer,
             self.hint,
             self.model,
             self.image,
@@ -141,8 +144,8 @@ class Sam2Widget(Docked):
         self.history.redo_asked.connect(controller.redo)
         self.history.save_asked.connect(controller.saving.save_as)
         self.history.open_asked.connect(controller.saving.open)
-        self.history.restore_answered.connect(controller.saving.answer)
-        controller.saving.offered.connect(self.history.show_offer)
+        self.offer.answered.connect(controller.saving.answer)
+        controller.saving.offered.connect(self.offer.ask)
         controller.session.history_changed.connect(self._show_history)
         self._wire_objects()
         workspace.layers_changed.connect(self._show_layers)

@@ -47,3 +47,5 @@ class Hint(QWidget):
         self.text.setText(_TEXTS[what])
         self.sample.setVisible(what == NO_IMAGE)
         self.setVisible(bool(what))
+        # Qt leaves the text as narrow as it was beside the button
+        self.layout().activate()
