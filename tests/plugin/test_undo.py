@@ -1,5 +1,7 @@
 """Undo and redo in a real viewer, by mouse and keys."""
 
+import threading
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -404,3 +406,92 @@ def test_random_operations_and_as_many_undos(open_dock, stack, qtbot):
     settled(opened, qtbot)
     np.testing.assert_array_equal(opened.labels(), last[0])
     np.testing.assert_array_equal(opened.points.data, last[1])
+
+
+def test_what_was_done_during_a_cancelled_run_is_carried_out_in_order(propagating, qtbot, engine):
+    opened = propagating()
+    objects = opened.controller.objects
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    objects.rename(1, "first")
+    objects.rename(1, "nucleus")
+    objects.show(1, False)
+    opened.controller.new_object()
+    opened.points.add([0, 44, 45])
+    qtbot.wait(250)
+    objects.delete([3])
+    opened.controller.propagate()
+    opened.controller.cancel()
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert [(each.object_id, each.name, each.visible) for each in opened.session.objects] == [
+        (1, "nucleus", False),
+        (2, "object 2", True),
+    ]
+    assert sizes(opened.labels(), 2) == [197] + [0] * 5
+    passes = [each for each in opened.session.log if getattr(each, "request", None)]
+    assert [each.outcome for each in passes] == ["cancelled"]
+    names = []
+    while opened.session.undo_name:
+        names.insert(0, opened.session.undo_name)
+        opened.controller.undo()
+    assert names[1:] == [
+        "Propagate",
+        "Prompt object 2",
+        "Change object 1",
+        "Change object 1",
+        "Change object 1",
+        "Delete object 3",
+    ]
+
+
+def test_undo_is_not_lost_by_cancel_and_two_count_as_two(propagating, qtbot, engine):
+    opened = propagating()
+    for _ in range(2):
+        opened.controller.undo()
+    opened.controller.cancel()
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert opened.session.undo_name == ""
+    assert opened.session.redo_name == "Prompt object 1"
+    assert not opened.labels().any()
+
+
+def test_a_click_during_a_cancelled_run_has_its_mask(propagating, qtbot, engine):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.controller.cancel()
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 2)[0] == 197
+
+
+def test_a_click_just_before_an_object_is_changed_has_its_mask(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.controller.objects.rename(1, "nucleus")
+    settled(opened, qtbot)
+    assert sizes(opened.labels(), 2)[0] == 197
+    assert opened.session.undo_name == "Change object 1"
+
+
+def test_clicks_at_two_times_during_a_run_are_both_taken(open_dock, stack, qtbot, engine):
+    engine.gate = threading.Semaphore(0)
+    opened = open_dock(np.stack([stack] * 2))
+    opened.points.add([0, 0, 20, 18])
+    opened.wait_idle()
+    opened.controller.propagate()
+    engine.gate.release()
+    opened.points.add([0, 0, 44, 46])
+    qtbot.wait(250)
+    opened.viewer.dims.set_current_step(0, 1)
+    opened.points.add([1, 0, 44, 46])
+    qtbot.wait(250)
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert [sizes(volume, 1)[0] for volume in opened.labels()] == [394, 197]

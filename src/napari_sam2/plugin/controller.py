@@ -85,7 +85,7 @@ class Controller:
         self._work = Work(self.runs, self.session, self.workspace, self.prompting)
         self._edits = Edits(self.session, self.workspace, self.prompting, self._work)
         self.objects = Objects(
-            self.session, self.workspace, self.prompting, self._work, self._edits.take_without_run
+            self.session, self.workspace, self.prompting, self._work, self._edits
         )
         self.saving = Saving(self.session, self.workspace, self.prompting, self._work)
         self.downloads = Downloads()
@@ -193,7 +193,7 @@ class Controller:
 
     def run_plane(self) -> None:
         """Show the masks of the prompts on the plane in view."""
-        self._on_plane("run", self._run_plane)
+        self._on_plane(self._run_plane, "run")
 
     def next_candidate(self) -> None:
         """Show another mask that the active object's prompts on the plane in view may mean."""
@@ -201,7 +201,7 @@ class Controller:
         def choose(stack: StackGeometry, frame: int) -> None:
             self.prompting.choose_next_candidate(stack.key, frame)
 
-        self._change_plane("candidate", choose)
+        self._change_plane(choose)
 
     def use_label(self) -> None:
         """Give the active object the label that is picked in the selected Labels layer as mask."""
@@ -210,7 +210,7 @@ class Controller:
         def give(stack: StackGeometry, frame: int) -> None:
             self.prompting.set_mask(stack.key, frame, read_label(selected, stack, frame))
 
-        self._change_plane("label", give)
+        self._change_plane(give)
 
     def remove_label(self) -> None:
         """Take back the label that the active object has as mask on the plane in view."""
@@ -218,34 +218,37 @@ class Controller:
         def take_back(stack: StackGeometry, frame: int) -> None:
             self.prompting.remove_mask(stack.key, frame)
 
-        self._change_plane("label", take_back)
+        self._change_plane(take_back)
 
     def propagate(self, request: PassRequest = WHOLE_STACK) -> None:
         """Carry every object from its prompts to other frames."""
-        self._on_plane("propagate", lambda stack, _: self._propagate(stack, request))
+        self._on_plane(lambda stack, _: self._propagate(stack, request), "propagate")
 
     def undo(self) -> None:
         """Take back what was done last; a run that is under way is stopped and taken back."""
         self._stop("Cancelled")
-        self._work.when_idle("history", self._undo)
+        self._work.when_idle(self._undo)
 
     def redo(self) -> None:
         """Do again what was taken back last."""
-        self._work.when_idle("history", self._redo)
+        self._edits.when_taken(self._redo)
 
     def cancel(self) -> None:
-        """Stop after the frame that is being worked on; what was found stays."""
+        """Stop after the frame that is being worked on; what was found stays.
+
+        Runs that wait are dropped, and what else was done meanwhile is carried out.
+        """
         self._stop("Cancelled")
 
     def _stop(self, outcome: str) -> None:
         if self._work.is_busy:
             self._work.stop(outcome)
-            # what was drawn and painted meanwhile is no part of what is stopped
-            self._work.when_idle("prompts", self._edits.take_without_run)
-            self._work.when_idle("strokes", self._take_painted)
 
-    def _on_plane(self, what: str, action: Callable[[StackGeometry, int], None]) -> None:
-        """Act on the plane that is in view now, with its prompts as they are then."""
+    def _on_plane(self, action: Callable[[StackGeometry, int], None], run: str = "") -> None:
+        """Act on the plane that is in view now, with its prompts as they are then.
+
+        For `run` see `Work.when_idle`.
+        """
         geometry = self.workspace.geometry()
         if geometry is None:
             show_warning(
@@ -259,9 +262,9 @@ class Controller:
             self._edits.take(geometry)
             action(geometry, frame)
 
-        self._work.when_idle(what, act)
+        self._work.when_idle(act, run)
 
-    def _change_plane(self, what: str, change: Callable[[StackGeometry, int], None]) -> None:
+    def _change_plane(self, change: Callable[[StackGeometry, int], None]) -> None:
         """Change prompts on the plane in view; a ValueError says why that cannot be."""
 
         def act(geometry: StackGeometry, frame: int) -> None:
@@ -274,7 +277,7 @@ class Controller:
                 if any(key[1] == frame for key in self.session.prompts(geometry.key)):
                     self._work.run_frame(geometry.key, frame)
 
-        self._on_plane(what, act)
+        self._on_plane(act)
 
     def _run_plane(self, geometry: StackGeometry, frame: int) -> None:
         if not any(key[1] == frame for key in self.session.prompts(geometry.key)):
@@ -306,8 +309,6 @@ class Controller:
             self.session.undo()
 
     def _redo(self) -> None:
-        # where there is anything, it takes the place of what was undone
-        self._edits.take_without_run()
         if self.session.redo_name:
             self.session.redo()
 
@@ -321,7 +322,7 @@ class Controller:
                 if geometry is not None:
                     self._edits.run(geometry, self.workspace.frame(geometry))
 
-        self._work.when_idle("layers", take)
+        self._work.take_when_idle("layers", take)
 
     def _take_removed(self, geometry: StackGeometry | None) -> None:
         # a whole layer went, which says nothing about the masks
@@ -344,15 +345,11 @@ class Controller:
             self._painting.take_over()
             self._painted.append((geometry, strokes))
             self._display.show_painted(self._painted)
-            self._work.when_idle("strokes", self._take_painted)
+            self._edits.when_taken(self._take_painted)
 
     def _take_painted(self) -> None:
-        if not self._painted:
-            return
-        self._edits.take_without_run()
-        for geometry, strokes in self._painted:
-            self.prompting.paint(geometry, strokes)
-        self._painted = []
+        geometry, strokes = self._painted.pop(0)
+        self.prompting.paint(geometry, strokes)
         self._display.show_painted(self._painted)
 
     def _on_masks_changed(self, change: FrameChange) -> None:
@@ -385,6 +382,6 @@ class Controller:
             self._stop("Stopped")
         if name in ("points", "shapes"):
             geometry = self.workspace.geometry()
-            self._work.when_idle("prompts", lambda: self._take_removed(geometry))
+            self._work.take_when_idle("prompts", lambda: self._take_removed(geometry))
         if name == "image":
             self._adopt_image_soon()

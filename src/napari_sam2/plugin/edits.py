@@ -9,6 +9,8 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
@@ -77,13 +79,23 @@ class Edits:
         geometry = self._workspace.geometry()
         if geometry is not None:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
-        self._work.when_idle("prompts", self._take_edited)
+        self._work.take_when_idle("prompts", self._take_edited)
 
     def take_without_run(self) -> None:
         """Take what was drawn, and do not run it."""
-        edited, self._edited = dict.fromkeys(self._edited), {}
-        for geometry in (*edited, self._workspace.geometry()):
-            self.take(geometry)
+        self.take(self._workspace.geometry())
+
+    def when_taken(self, change: Callable[[], None]) -> None:
+        """Change the session as soon as it can be, with all that was drawn taken and run."""
+
+        def act() -> None:
+            if self.is_waiting:
+                self.take_now()
+                self._work.when_idle(act)
+            else:
+                change()
+
+        self._work.when_idle(act)
 
     def run(self, geometry: StackGeometry, frame: int) -> None:
         """Run the prompts of a frame, if they are to run by themselves."""
@@ -93,9 +105,11 @@ class Edits:
 
     def _take_edited(self) -> None:
         edited, self._edited = self._edited, {}
-        for geometry, frames in edited.items():
-            with self._session.step():
-                for frame in frames & self.take(geometry):
+        with self._session.step():
+            # of every stack before the first run, during which nothing can be taken
+            changed = [(geometry, edited[geometry] & self.take(geometry)) for geometry in edited]
+            for geometry, frames in changed:
+                for frame in sorted(frames):
                     self.run(geometry, frame)
 
     def _on_prompts_edited(self) -> None:

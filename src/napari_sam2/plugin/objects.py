@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.plugin.edits import Edits
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
@@ -40,8 +41,8 @@ class Objects:
         Knows the active object.
     work : Work
         Tells when the session can be changed.
-    take : callable
-        Takes what was drawn just now into the session.
+    edits : Edits
+        Takes what is drawn into the session.
 
     Attributes
     ----------
@@ -55,27 +56,23 @@ class Objects:
         workspace: Workspace,
         prompting: Prompting,
         work: Work,
-        take: Callable[[], None],
+        edits: Edits,
     ) -> None:
         self.overview = Overview(session)
         self._session = session
         self._workspace = workspace
         self._prompting = prompting
         self._work = work
-        self._take = take
+        self._edits = edits
         self._looked_at = -1  # the frame that `go_to_least_certain` went to, in its order
 
     def rename(self, object_id: int, name: str) -> None:
         """Give an object another name."""
-        self._when_idle(
-            f"rename {object_id}", lambda: self._session.change_object(object_id, name=name)
-        )
+        self._when_idle(lambda: self._session.change_object(object_id, name=name))
 
     def show(self, object_id: int, visible: bool) -> None:
         """Show an object, or hide it."""
-        self._when_idle(
-            f"show {object_id}", lambda: self._session.change_object(object_id, visible=visible)
-        )
+        self._when_idle(lambda: self._session.change_object(object_id, visible=visible))
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete objects with their prompts and masks in every stack."""
@@ -87,7 +84,7 @@ class Objects:
                     self._session.apply(RemoveObject(number))
                 self._redraw(lambda objects, _: np.isin(objects, numbers), None)
 
-        self._when_idle(f"delete {numbers}", delete)
+        self._when_idle(delete)
 
     def merge(self, numbers: Sequence[int]) -> None:
         """Make one object of several: the one with the lowest number."""
@@ -106,7 +103,7 @@ class Objects:
                     self._redraw(lambda objects, _: np.isin(objects, merged), first)
             self._prompting.set_active(first, self._prompting.active[1])
 
-        self._when_idle(f"merge {numbers}", merge)
+        self._when_idle(merge)
 
     def split(self, number: int) -> None:
         """Make another object of what an object is from the plane in view on."""
@@ -116,6 +113,8 @@ class Objects:
         cut = self._workspace.frame(geometry)
 
         def split() -> None:
+            if geometry.key.image != self._workspace.image_id:
+                return  # Deleted or left while this was waiting.
             self._refuse_foreign([number])
             part = self._prompting.free_number()
             with self._session.step():
@@ -127,7 +126,7 @@ class Objects:
 
                 self._redraw(goes, part)
 
-        self._when_idle(f"split {number}", split)
+        self._when_idle(split)
 
     def one_each(self) -> None:
         """Make every point or shape of the selected layer an object of its own, with a mask.
@@ -143,19 +142,21 @@ class Objects:
             return
 
         def give() -> None:
+            if geometry.key.image != workspace.image_id:
+                return  # Deleted or left while this was waiting.
             first = self._prompting.free_number()
             with self._session.step("One object each"):
                 if is_own(layer):
                     self._number(layer, first)
                 else:
                     self._copy(layer, first)
-                self._take()
+                self._edits.take_without_run()
                 prompts = self._session.prompts(geometry.key)
                 new = [frame for number, frame in prompts if number >= first]
                 if new:  # what kept its number is in the same range, or is as it was
                     self._work.run_frames(geometry.key, min(new), max(new))
 
-        self._when_idle("one each", give)
+        self._when_idle(give)
 
     def go_to(self, frame: int) -> None:
         """Show another frame of the stack."""
@@ -177,15 +178,14 @@ class Objects:
         self._looked_at = frames[place % len(frames)]
         self._workspace.go_to(geometry, self._looked_at)
 
-    def _when_idle(self, what: str, change: Callable[[], None]) -> None:
+    def _when_idle(self, change: Callable[[], None]) -> None:
         def act() -> None:
-            self._take()
             try:
                 change()
             except (KeyError, ValueError) as error:
                 show_warning(str(error.args[0]))
 
-        self._work.when_idle(what, act)
+        self._edits.when_taken(act)
 
     def _number(self, layer: Points | Shapes, first: int) -> None:
         """Give what is positive in our own layer numbers from one on, but for one of each object.
@@ -244,7 +244,7 @@ class Objects:
                 drawing.without(where).show()
             else:
                 drawing.of_objects(np.where(where, object_id, numbers)).show()
-        self._take()
+        self._edits.take_without_run()
 
     def _frames(self, layer: Points | Shapes, geometry: StackGeometry) -> NDArray[np.int_]:
         """Frame of each point or shape; -1 for those in another stack."""

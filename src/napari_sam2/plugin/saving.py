@@ -148,7 +148,7 @@ class Saving:
 
         def take(found: object) -> None:
             assert isinstance(found, SavedSession)
-            self._work.when_idle("open", lambda: self._take(image_id, found))
+            self._work.when_idle(lambda: self._take(image_id, found))
 
         self._run(read, take)
 

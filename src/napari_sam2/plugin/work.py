@@ -57,7 +57,9 @@ class Work:
         self._prompting = prompting
         self._source: StackSource | None = None
         # By what it is: what is asked for later takes the place of what is asked for earlier.
-        self._waiting: dict[str, Callable[[], None]] = {}
+        self._prompts: dict[str, Callable[[], None]] = {}
+        # In order, each with the name of the run that it asks for.
+        self._waiting: list[tuple[Callable[[], None], str]] = []
         runs.ended.connect(self._go_on)
 
     @property
@@ -65,8 +67,28 @@ class Work:
         """Whether a run is under way."""
         return self._runs.is_busy
 
-    def when_idle(self, what: str, action: Callable[[], None]) -> None:
-        """Act now, or when the run has ended.
+    def when_idle(self, action: Callable[[], None], run: str = "") -> None:
+        """Act now, or when the run has ended and what was asked for before is done.
+
+        Parameters
+        ----------
+        action : callable
+            What is to be done.
+        run : str
+            The name of the run that is asked for, where it is one: it takes the place of one that
+            waits under the same name, and is dropped by `stop`.
+        """
+        if not self.is_busy:
+            action()
+            return
+        if run:
+            self._drop_runs(run)
+        self._waiting.append((action, run))
+
+    def take_when_idle(self, what: str, action: Callable[[], None]) -> None:
+        """Take or answer prompts now, or when the run has ended.
+
+        This comes before all else that waits, which finds what is drawn taken.
 
         Parameters
         ----------
@@ -76,18 +98,18 @@ class Work:
             What is to be done.
         """
         if self.is_busy:
-            self._waiting[what] = action
+            self._prompts[what] = action
         else:
             action()
 
     def stop(self, outcome: str) -> None:
-        """Stop the run, as `Runs.stop` does, and drop what waits for it."""
-        self._waiting.clear()
+        """Stop the run, as `Runs.stop` does, and drop runs that wait; all else is still done."""
+        self._drop_runs()
         self._runs.stop(outcome)
 
     def run_frame(self, stack: StackKey, frame: int) -> None:
         """Show the masks of the prompts on a frame, as soon as that can be."""
-        self.when_idle(
+        self.take_when_idle(
             f"frame {frame} of {stack}",
             lambda: self._start(stack, (frame, frame), None, lambda: self._summary(stack, frame)),
         )
@@ -137,8 +159,16 @@ class Work:
         self._runs.start(run, source, summary)
 
     def _go_on(self) -> None:
-        while self._waiting and not self.is_busy:
-            self._waiting.pop(next(iter(self._waiting)))()
+        while (self._prompts or self._waiting) and not self.is_busy:
+            if self._prompts:
+                action = self._prompts.pop(next(iter(self._prompts)))
+            else:
+                action, _ = self._waiting.pop(0)
+            action()
+
+    def _drop_runs(self, name: str = "") -> None:
+        """Drop the runs that wait: those of a name, or else all."""
+        self._waiting = [(a, run) for a, run in self._waiting if not run or name not in ("", run)]
 
     def _summary(self, stack: StackKey, frame: int) -> str:
         object_id = self._prompting.active[0]
