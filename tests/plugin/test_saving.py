@@ -16,6 +16,7 @@ from tests.plugin.test_undo import held, settled
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.session.folder import SessionError, read_session
 from napari_sam2.session.log import Reopen, Run
+from napari_sam2.session.session import Session
 
 
 def folders(sessions):
@@ -282,3 +283,48 @@ def test_a_window_killed_while_it_propagates_leaves_what_is_two_seconds_old(sess
     missing = {frame: killed - when for frame, when in seen.items() if frame not in masks}
     assert max(missing.values(), default=0) < 2
     assert isinstance(found.log[-1], Run)
+
+
+def test_work_done_during_a_run_is_saved_when_the_dock_is_closed(
+    propagating, open_dock, stack, qtbot, sessions, engine
+):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    layer = opened.viewer.layers["SAM 2 labels"]
+    layer.selected_label = 3
+    layer.paint((0, 5, 50), 3)
+    opened.controller.objects.rename(1, "nucleus")
+    opened.controller.propagate()
+    opened.points.add([0, 43, 46])  # and does not settle
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    engine.gate.release(20)
+    (path,) = folders(sessions)
+    found = read_session(path, "image")
+    (run,) = (each for each in found.log if isinstance(each, Run) and each.request)
+    (masks,) = found.masks.values()
+    assert (run.outcome, run.results) == ("cancelled", 2)
+    assert sorted(masks) == [0, 1]
+    assert 3 in masks[0]
+    replayed = Session()
+    replayed.reopen(found.log, found.masks)
+    (key,) = replayed.stacks
+    assert {place: len(held) for place, held in replayed.prompts(key).items()} == {
+        (1, 0): 1,
+        (2, 0): 2,
+        (3, 0): 1,
+    }
+    assert replayed.find_object(1).name == "nucleus"
+
+
+def test_a_click_just_before_the_dock_is_closed_is_saved(open_dock, stack, sessions, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    saved(sessions, qtbot, 2)
+    opened.points.add([0, 21, 18])
+    opened.points.add([0, 22, 18])
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    (path,) = folders(sessions)
+    assert len(read_session(path).log[-1].prompts) == 3

@@ -120,11 +120,13 @@ class Controller:
         QTimer.singleShot(_SHOWN_MS, self._prepare_opened)
 
     def close(self) -> None:
-        """Stop the worker and let go of the viewer."""
+        """Stop the worker, save what was done and let go of the viewer."""
         self._closed = True
-        self._edits.close()
-        self.runs.close()
-        self.saving.close()
+        try:
+            self._work.close()
+            self._edits.close()
+        finally:  # whatever fails in a window that is half gone
+            self.saving.close()
         self.downloads.close()
         self.samples.close()
         self._display.close()

@@ -62,8 +62,9 @@ class Edits:
         return bool(self._settle.isActive())
 
     def close(self) -> None:
-        """Take nothing any longer."""
-        self._settle.stop()
+        """Take what is not taken yet, and nothing any longer."""
+        if self.is_waiting:
+            self.take_now()
 
     def take(self, geometry: StackGeometry | None, keep_masks: bool = False) -> frozenset[int]:
         """Take the prompts of a stack as `Prompting.take` does: the frames that have changed."""

@@ -122,8 +122,12 @@ class Runs:
             self._runner.cancel()
 
     def close(self) -> None:
-        """Stop the run and listen to it no longer."""
+        """End the run as cancelled, and listen to the model no longer."""
         self._runner.close()
+        if self._run is not None:
+            self._run = None
+            # what the model remembers is the worker's still, and needed no longer
+            self._session.end_run("cancelled", None)
 
     def _on_step(self, step: object) -> None:
         assert self._run is not None

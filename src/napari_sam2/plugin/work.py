@@ -60,6 +60,7 @@ class Work:
         self._prompts: dict[str, Callable[[], None]] = {}
         # In order, each with the name of the run that it asks for.
         self._waiting: list[tuple[Callable[[], None], str]] = []
+        self._closed = False
         runs.ended.connect(self._go_on)
 
     @property
@@ -107,6 +108,13 @@ class Work:
         self._drop_runs()
         self._runs.stop(outcome)
 
+    def close(self) -> None:
+        """End the run, carry out what waits, and start no run any longer."""
+        self._closed = True
+        self._drop_runs()
+        self._runs.close()
+        self._go_on()
+
     def run_frame(self, stack: StackKey, frame: int) -> None:
         """Show the masks of the prompts on a frame, as soon as that can be."""
         self.take_when_idle(
@@ -139,6 +147,8 @@ class Work:
         request: PassRequest | None,
         summary: Callable[[], str] = str,
     ) -> None:
+        if self._closed:
+            return
         image = self._workspace.image
         if image is None or stack.image != str(image.unique_id):
             return  # Deleted or left while the run was waiting.
