@@ -1,8 +1,12 @@
 """The dock and the layers it works on: which images, which axes, which results."""
 
+import threading
+
+import dask.array as da
 import numpy as np
 import pytest
-from napari.layers import Points
+import zarr
+from napari.layers import Labels, Points
 from tests.plugin.conftest import sizes
 
 
@@ -183,3 +187,72 @@ def test_going_back_to_an_image_finds_its_labels(open_dock, stack):
     opened.dock.image.image.chosen.emit(second)
     assert opened.workspace.target.name == "SAM 2 labels"
     assert sizes(opened.labels(), 1)[0] == 197
+
+
+def test_labels_on_disk_are_looked_through_before_results_go_there(
+    open_dock, stack, qtbot, tmp_path, messages
+):
+    opened = open_dock(stack)
+    labels = zarr.open(tmp_path / "labels.zarr", mode="w", shape=stack.shape, dtype="uint16")
+    labels[5, :4] = 1
+    labels[4, 60:] = 40
+    mine = opened.viewer.add_labels(labels, name="mine")
+    opened.dock.image.target.chosen.emit(mine)
+    assert opened.workspace.target is None
+    assert "are looked through" in messages[-1][1]
+    qtbot.waitUntil(lambda: opened.workspace.target is mine, timeout=5000)
+    assert opened.controller.prompting.active == (41, True)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert sizes(labels[:], 41)[0] == 197
+    assert [kind for kind, _ in messages] == ["info"]
+
+
+def test_results_stay_where_they_are_until_labels_are_looked_through(
+    open_dock, stack, qtbot, messages
+):
+    looked, go_on = threading.Event(), threading.Event()
+
+    def plane(block, block_info=None):
+        if block_info[0]["chunk-location"][0] == 5:  # which is not in view
+            looked.set()
+            assert go_on.wait(5)
+        return block
+
+    opened = open_dock(stack)
+    held = da.from_array(np.full(stack.shape, 3, np.uint16), chunks=(1, -1, -1))
+    mine = Labels(held.map_blocks(plane, meta=np.empty((0, 0, 0), np.uint16)), name="mine")
+    opened.viewer.add_layer(mine)
+    opened.dock.image.target.chosen.emit(mine)
+    qtbot.waitUntil(looked.is_set, timeout=5000)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    assert opened.workspace.target.name == "SAM 2 labels"
+    assert sizes(opened.labels(), 1)[0] == 197
+    opened.dock.image.target.chosen.emit(opened.workspace.target)  # thinks better of it
+    go_on.set()
+    qtbot.wait(200)
+    assert opened.workspace.target.name == "SAM 2 labels"
+
+
+def test_numbers_that_are_taken_in_the_layer_are_told_once(open_dock, stack, messages):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    taken = np.zeros(stack.shape, np.uint8)
+    taken[:, :5] = np.arange(1, 6)[:, np.newaxis]
+    mine = opened.viewer.add_labels(taken.copy(), name="mine")
+    opened.dock.image.target.chosen.emit(mine)
+    assert messages[0][0] == "warning"
+    assert "“mine” had labels up to 5 before, and object 1 has a number" in messages[0][1]
+    opened.points.add([0, 21, 18])
+    opened.controller.prompting.set_active(3, True)
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    assert "and object 3 has" in messages[-1][1]
+    # what was written there since is no label of its own
+    opened.dock.image.target.chosen.emit(opened.viewer.layers["SAM 2 labels"])
+    opened.dock.image.target.chosen.emit(mine)
+    opened.controller.new_object()
+    assert opened.controller.prompting.active[0] == 6
+    assert len(messages) == 2

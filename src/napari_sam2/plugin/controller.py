@@ -24,6 +24,7 @@ from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.runs import Runs
 from napari_sam2.plugin.samples import Samples
 from napari_sam2.plugin.saving import Saving
+from napari_sam2.plugin.target_choice import TargetChoice
 from napari_sam2.plugin.work import Work
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.pass_request import WHOLE_STACK, PassRequest
@@ -91,6 +92,9 @@ class Controller:
         self.downloads = Downloads()
         self.samples = Samples(viewer)
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
+        self._target_choice = TargetChoice(
+            self.session, self.workspace, self._display, self._on_target_chosen
+        )
         self._closed = False
         self._painted: list[tuple[StackGeometry, list[Stroke]]] = []  # and not taken yet
         self._painting = Painting(self.undo, self.redo)
@@ -127,6 +131,7 @@ class Controller:
             self._edits.close()
         finally:  # whatever fails in a window that is half gone
             self.saving.close()
+        self._target_choice.close()
         self.downloads.close()
         self.samples.close()
         self._display.close()
@@ -181,13 +186,8 @@ class Controller:
 
     def choose_target(self, layer: Labels | None) -> None:
         """Write results to another layer, with numbers that are free there; None makes one."""
-        image = self.workspace.image
-        if image is not None and layer is not self.workspace.target:
-            self._display.leave(str(image.unique_id))
-            self.workspace.targets.choose(image, layer)
-            self._display.refresh(str(image.unique_id))
-            if self.prompting.is_active_new():
-                self.new_object()
+        if self.workspace.image is not None:
+            self._target_choice.choose(self.workspace.image, layer)
 
     def set_protect(self, protect: bool) -> None:
         """Let masks fill the background of a Labels layer only, or cover other labels, too."""
@@ -334,6 +334,10 @@ class Controller:
         # in the same layer the brush may have a label that was picked, to be used as mask
         if self._painting.listen(self.workspace.target):
             self._load_brush()
+
+    def _on_target_chosen(self) -> None:
+        if self.prompting.is_active_new():
+            self.new_object()
 
     def _load_brush(self) -> None:
         """Let what is painted next belong to the active object."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
 from napari_sam2.plugin.coordinates import image_shape
@@ -42,12 +41,21 @@ class Targets:
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
         self._layers: dict[str, Labels] = {}
-        self._largest_found = 0
+        # by layer, when it was made or first chosen: what comes later is ours
+        self._largest: dict[str, int] = {}
 
     @property
     def largest_found(self) -> int:
-        """Largest label that was in the layer chosen last; 0 where it is not in memory."""
-        return self._largest_found
+        """Largest label that was in any of the layers."""
+        return max(map(self.largest, self._layers.values()), default=0)
+
+    def is_known(self, layer: Labels) -> bool:
+        """Whether the largest label of a layer is known."""
+        return str(layer.unique_id) in self._largest
+
+    def largest(self, layer: Labels) -> int:
+        """Largest label that was in a layer before it was chosen; 0 for one that was made here."""
+        return self._largest.get(str(layer.unique_id), 0)
 
     def of(self, image_id: str) -> Labels | None:
         """Layer of an image; None where there is none yet."""
@@ -57,18 +65,25 @@ class Targets:
         """Whether results of an image could be written to a layer."""
         return is_possible_target(layer, image_shape(image))
 
-    def choose(self, image: Image, layer: Labels | None) -> None:
-        """Write the results of an image to another layer; None makes one when it is needed."""
+    def choose(self, image: Image, layer: Labels | None, largest: int = 0) -> None:
+        """Write the results of an image to another layer.
+
+        Parameters
+        ----------
+        image : napari.layers.Image
+            The image.
+        layer : napari.layers.Labels or None
+            The layer; None makes one when it is needed.
+        largest : int
+            Its largest label, where that is not known yet.
+        """
         image_id = str(image.unique_id)
         if layer is self.of(image_id):
             return
         self._layers.pop(image_id, None)
-        self._largest_found = 0
         if layer is not None:
             self._layers[image_id] = layer
-            # Reading a whole file for this would hold up the window.
-            if isinstance(layer.data, np.ndarray):
-                self._largest_found = int(layer.data.max(initial=0))
+            self._largest.setdefault(str(layer.unique_id), largest)
         self.changed.emit()
 
     def make(self, image: Image, channels: Sequence[Image] = ()) -> Labels:
@@ -85,6 +100,7 @@ class Targets:
         layer = self.of(image_id)
         if layer is None or not is_possible_target(layer, shape):
             layer = self._layers[image_id] = make_labels_layer(image, shape)
+            self._largest[str(layer.unique_id)] = 0
             insert_above(self._viewer.layers, (image, *channels), layer)
             self.changed.emit()
         return layer
