@@ -360,3 +360,34 @@ def test_hints_lead_the_way(open_dock, stack, qtbot):
     opened.controller.propagate()
     opened.wait_idle()
     qtbot.waitUntil(hint.isHidden, timeout=2000)
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_detections_become_objects_again_after_all_were_deleted(open_dock, stack, qtbot, chosen):
+    opened = open_dock(stack)
+    own = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]])
+    if chosen:  # as the layer that is read, it keeps what is deleted
+        opened.controller.choose_points(own)
+        opened.wait_idle()
+        opened.controller.objects.delete([1])
+    for _ in range(2):
+        opened.viewer.layers.selection.active = own
+        qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
+        opened.wait_idle()
+        numbers = [entry.object_id for entry in opened.session.objects]
+        assert [sizes(opened.labels(), number)[0] for number in numbers] == [197, 197]
+        opened.controller.objects.delete(numbers)
+    assert opened.session.objects == ()
+
+
+def test_a_click_where_a_deleted_object_was_painted_over_counts(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.layers["SAM 2 labels"].paint((0, 50, 10), 1)
+    opened.controller.objects.delete([1])
+    opened.controller.new_object()
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    (entry,) = opened.session.objects
+    assert sizes(opened.labels(), entry.object_id)[0] == 197

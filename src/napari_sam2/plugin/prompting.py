@@ -18,6 +18,7 @@ from napari_sam2.plugin.layers.painting import (
 )
 from napari_sam2.plugin.layers.prompt_layers import is_own
 from napari_sam2.session.log import Paint
+from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.layers.painting import Stroke
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.session.session import Session
-    from napari_sam2.session.values import StackKey
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class Prompting:
         self.set_active(self.free_number(), True)
 
     def free_number(self) -> int:
-        """A number that no object has."""
+        """A number that no object has, and under which a deleted one has left nothing."""
         known = max((entry.object_id for entry in self._session.objects), default=0)
-        return max(known, self._workspace.largest_number()) + 1
+        return max(known, self._largest_left(), self._workspace.largest_number()) + 1
 
     def is_active_new(self) -> bool:
         """Whether the active object has never had a prompt."""
@@ -216,7 +216,10 @@ class Prompting:
         session.choose(stack, object_id, frame, next_choice(prompts, chosen, mask))
 
     def ignore(self, object_id: int) -> None:
-        """Take what is drawn for an object now for nothing, wherever it stays."""
+        """Take what layers of the user's say of an object now for nothing, as it stays there."""
+        layers = (self._workspace.points, self._workspace.shapes)
+        if all(layer is None or is_own(layer) for layer in layers):
+            return
         for stack in self._session.stacks:
             for (held, frame), prompts in self._session.prompts(stack).items():
                 if held == object_id:
@@ -225,6 +228,13 @@ class Prompting:
     def _ignore(self, place: tuple[StackKey, int, int], prompts: Sequence[Prompt]) -> None:
         earlier = self._session.kept(place) or ()
         self._session.keep(place, (*earlier, *_without_masks(prompts)) or None)
+
+    def _largest_left(self) -> int:
+        """Largest number whose earlier prompts, as long as they are the same, give no mask."""
+        kept = self._session.table("kept", None)
+        places = [key for key in kept if isinstance(key, tuple) and isinstance(key[0], StackKey)]
+        ignored = {object_id for _, object_id, _ in places}
+        return max(ignored | self._session.remembered, default=0)
 
     def _keep_painted(
         self, geometry: StackGeometry, strokes: Sequence[Stroke], frames: set[int]

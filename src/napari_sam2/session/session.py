@@ -100,6 +100,12 @@ class Session(State):
         memory: Memory | None = self._table("memory", stack).get(None)
         return memory
 
+    @property
+    def remembered(self) -> frozenset[int]:
+        """Objects that the model remembers of any stack, also those that were removed since."""
+        tables = (table for (kind, _), table in self._tables.items() if kind == "memory")
+        return frozenset(n for table in tables for memory in table.values() for n, _ in memory.sent)
+
     def apply(self, edit: Edit) -> None:
         """Carry out an edit, as the methods below do, and note it in the log.
 
