@@ -340,3 +340,22 @@ def test_features_edited_into_nonsense(open_dock, stack, messages):
     opened.points.features = {"object": [5], "sign": ["positive"]}
     opened.wait_idle()
     assert (opened.labels()[0] == 5).sum() == 197
+
+
+@pytest.mark.parametrize("part", [np.s_[:3], np.s_[:, :24, :24]])
+def test_an_image_that_became_smaller(open_dock, stack, messages, part):
+    opened = open_dock(stack)
+    opened.points.add([0, 44, 46])
+    opened.controller.propagate()
+    opened.wait_idle()
+    opened.viewer.layers["image"].data = stack[part]
+    opened.points.data = [[0, 20, 18]]
+    for _ in range(2):
+        opened.controller.propagate()
+        opened.wait_idle()
+    made = opened.viewer.layers["SAM 2 labels [1]"]
+    assert made.data.shape == stack[part].shape
+    assert all((plane == 1).any() for plane in made.data)
+    assert "SAM 2 labels [2]" not in opened.viewer.layers
+    assert [severity for severity, _ in messages] == ["warning"]
+    assert told(messages, "smaller than it was")

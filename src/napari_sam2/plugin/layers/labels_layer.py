@@ -81,6 +81,7 @@ class LabelsWriter:
 
     def __init__(self, layer: Labels, dims: Dims, protect: bool = True) -> None:
         self.layer = layer
+        self.shape = tuple(layer.data.shape)  # as it was chosen; its data may be replaced
         self.protect = protect
         self._dims = dims
         self._overlay = MaskOverlay()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_warning
+
 from napari_sam2.plugin.coordinates import StackGeometry
 from napari_sam2.plugin.layers.labels_layer import LabelsWriter
 from napari_sam2.plugin.layers.painting import join_pixels, painted_key, painted_pixels
@@ -41,6 +43,7 @@ class ResultDisplay:
         self._writers: dict[str, LabelsWriter] = {}
         self._hidden: set[int] = set()  # objects
         self._protect = True
+        self._told: set[LabelsWriter] = set()  # of masks that lie outside their layers
         # where was painted during a run, with the layer, as the session does not know of it yet
         self._painted: list[tuple[Hashable, Pixels]] = []
         session.object_changed.connect(self._on_object_changed)
@@ -91,13 +94,27 @@ class ResultDisplay:
         self._writers.clear()
 
     def _write(self, writer: LabelsWriter, change: FrameChange) -> None:
-        geometry = StackGeometry(change.stack, writer.layer.data.shape)
+        geometry = StackGeometry(change.stack, writer.shape)
+        before, after = (_within(m, geometry, change.frame) for m in (change.before, change.after))
+        if (before, after) != (change.before, change.after):
+            self._tell_outside(writer)
+            if not before and not after:
+                return
+        change = FrameChange(change.stack, change.frame, before, after)
         key = painted_key(writer.layer, change.stack, change.frame)
         painted = self._session.kept(key)
         for place, pixels in self._painted:
             if place == key:
                 painted = join_pixels(painted, pixels)
         writer.write(change, geometry, painted)
+
+    def _tell_outside(self, writer: LabelsWriter) -> None:
+        if writer not in self._told:
+            self._told.add(writer)
+            show_warning(
+                f"The image of “{writer.layer.name}” is smaller than it was, so masks outside it "
+                "are not shown. The session keeps them."
+            )
 
     def _on_object_changed(self) -> None:
         """Take what is hidden now out of the layers, and put what is shown again into them."""
@@ -132,6 +149,23 @@ class ResultDisplay:
                 for frame in self._session.frames(stack):
                     masks = _without(self._hidden, self._session.masks(stack, frame))
                     self._write(writer, FrameChange(stack, frame, masks, masks))
+
+
+def _within(
+    masks: Mapping[int, ObjectMask], geometry: StackGeometry, frame: int
+) -> Mapping[int, ObjectMask]:
+    """Masks that lie within a stack, as they do not where an image has lost planes."""
+    held, shape = geometry.held_axes(frame), geometry.shape
+    if len(held) + 2 != len(shape) or any(shape[axis] <= index for axis, index in held):
+        return {}
+    return {
+        object_id: mask
+        for object_id, mask in masks.items()
+        if all(
+            part.stop <= length
+            for part, length in zip(mask.crop.slices, geometry.plane_shape, strict=True)
+        )
+    }
 
 
 def _without(hidden: set[int], masks: Mapping[int, ObjectMask]) -> Mapping[int, ObjectMask]:
