@@ -8,6 +8,9 @@ import pytest
 import zarr
 from napari.layers import Labels, Points
 from tests.plugin.conftest import sizes
+from tests.plugin.test_undo import held, settled
+
+from napari_sam2.inference.prompts import PointPrompt
 
 
 def test_contrast_limits_are_those_of_the_layer(open_dock, stack, engine):
@@ -181,7 +184,7 @@ def test_going_back_to_an_image_finds_its_labels(open_dock, stack):
     opened.wait_idle()
     opened.dock.image.image.chosen.emit(first)
     assert opened.workspace.target is None
-    opened.points.data = [[0, 20, 18]]
+    opened.workspace.points.add([0, 20, 18])
     opened.wait_idle()
     assert opened.workspace.target.name == "SAM 2 labels [1]"
     opened.dock.image.image.chosen.emit(second)
@@ -256,3 +259,72 @@ def test_numbers_that_are_taken_in_the_layer_are_told_once(open_dock, stack, mes
     opened.controller.new_object()
     assert opened.controller.prompting.active[0] == 6
     assert len(messages) == 2
+
+
+def test_each_image_has_prompts_of_its_own(open_dock, stack, qtbot):
+    opened = open_dock(stack[0], stack[0, ::-1])
+    second, first = opened.viewer.layers["image [1]"], opened.viewer.layers["image"]
+    opened.points.add([43, 18])
+    opened.controller.choose_image(first)  # sooner than a second click would be taken
+    assert opened.workspace.points.name == "SAM 2 points of image"
+    opened.workspace.points.add([20, 18])
+    opened.wait_idle()
+    assert held(opened) == {(1, 0): (PointPrompt((20, 18)),)}
+    opened.controller.choose_image(second)
+    assert opened.workspace.points is opened.points
+    opened.points.add([43, 19])
+    opened.wait_idle()
+    assert held(opened) == {(1, 0): (PointPrompt((43, 18)), PointPrompt((43, 19)))}
+    opened.controller.undo()
+    opened.controller.undo()
+    settled(opened, qtbot)
+    # the click in the other image, which stays as it is in use
+    assert opened.workspace.points is opened.points
+    assert [len(points.data) for points in prompt_layers(opened)] == [1, 0]
+    assert held(opened) == {(1, 0): (PointPrompt((43, 18)),)}
+
+
+def test_undo_in_an_image_of_other_axes_goes_back_to_its_own_layer(open_dock, stack, qtbot):
+    opened = open_dock(stack, stack[0])
+    opened.points.add([20, 18])
+    opened.wait_idle()
+    opened.controller.choose_image(opened.viewer.layers["image"])
+    points = opened.workspace.points
+    points.add([0, 44, 46])
+    opened.wait_idle()
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert opened.workspace.points is points
+    assert [len(points.data) for points in prompt_layers(opened)] == [1, 0]
+
+
+def test_a_layer_of_the_user_is_read_for_its_image_alone(open_dock, stack):
+    opened = open_dock(stack, stack[:, ::-1])
+    second, first = opened.viewer.layers["image [1]"], opened.viewer.layers["image"]
+    mine = opened.viewer.add_points([[0, 43, 18]], name="mine")
+    opened.dock.prompts.points.chosen.emit(mine)
+    opened.wait_idle()
+    opened.controller.choose_image(first)
+    assert opened.workspace.points is not mine
+    opened.controller.run_plane()
+    assert held(opened) == {}
+    opened.controller.choose_image(second)
+    assert opened.workspace.points is mine
+
+
+def test_masks_stay_when_prompts_are_deleted_while_another_image_is_in_use(open_dock, stack):
+    opened = open_dock(stack, stack[:, ::-1])
+    second, first = opened.viewer.layers["image [1]"], opened.viewer.layers["image"]
+    opened.points.add([0, 43, 18])
+    opened.wait_idle()
+    opened.controller.choose_image(first)
+    opened.viewer.layers.remove(opened.points)
+    opened.controller.choose_image(second)
+    opened.controller.run_plane()
+    assert held(opened) == {}
+    assert sizes(opened.labels(), 1)[0] == 197
+
+
+def prompt_layers(opened):
+    """Our Points layers, in the order in which they were made."""
+    return [layer for layer in opened.viewer.layers if layer.name.startswith("SAM 2 points")]

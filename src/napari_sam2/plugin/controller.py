@@ -170,6 +170,8 @@ class Controller:
 
     def choose_image(self, image: Image | None) -> None:
         """Work on another image."""
+        if self._edits.is_waiting:
+            self._edits.take_now()  # what was drawn just now is for the image before
         self.workspace.choose_image(image)
         if image is not None:
             self.prepare_layers()

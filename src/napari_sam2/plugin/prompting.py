@@ -21,7 +21,7 @@ from napari_sam2.session.log import Paint
 from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     import numpy as np
     from napari.layers import Points, Shapes
@@ -73,8 +73,8 @@ class Prompting:
         self._workspace = workspace
         self._active = (1, True)
         self._told: frozenset[str] = frozenset()
-        # what the layers showed when they were seen first
-        self._first: dict[str, Drawing] = {}
+        # what an image's layers showed when they were seen first
+        self._first: dict[tuple[str | None, str], Drawing] = {}
         workspace.next_object_changed.connect(self._on_next_object)
         workspace.layers_changed.connect(self._on_layers_changed)
         session.kept_changed.connect(self._on_kept_changed)
@@ -145,10 +145,10 @@ class Prompting:
 
     def record_drawings(self) -> None:
         """Keep what the prompt layers show now, so that undo and redo bring it back."""
-        for name, layer in self._layers():
-            earlier = self._session.kept(name) or self._first.get(name)
+        for key, layer in self._layers():
+            earlier = self._session.kept(key) or self._first.get(key)
             if earlier is None or earlier.layer is not layer or not earlier.is_shown():
-                self._session.keep(name, Drawing.of(layer))
+                self._session.keep(key, Drawing.of(layer))
 
     def draw(self, image: str) -> None:
         """Show the session's prompts of an image in our own layers, for instance after opening."""
@@ -263,27 +263,26 @@ class Prompting:
         over = self._session.kept((stack, *key)) or ()
         return tuple(prompt for prompt in prompts if prompt not in over)
 
-    def _layers(self) -> Iterator[tuple[str, Points | Shapes]]:
+    def _layers(self) -> Iterator[tuple[tuple[str | None, str], Points | Shapes]]:
+        """The prompt layers of the chosen image, with what the session keeps them under."""
         for name in ("points", "shapes"):
             layer = getattr(self._workspace, name)
             if layer is not None:
-                yield name, layer
+                yield (self._workspace.image_id, name), layer
 
     def _on_layers_changed(self) -> None:
-        for name, layer in self._layers():
+        for key, layer in self._layers():
             # what undo goes back to before the first prompt
-            if name not in self._first:
-                self._first[name] = Drawing.of(layer)
+            if key not in self._first:
+                self._first[key] = Drawing.of(layer)
 
-    def _on_kept_changed(self, key: object) -> None:
-        if key not in ("points", "shapes"):
-            return
-        drawing = self._session.kept(key) or self._first.get(str(key))
-        if drawing is None or drawing.layer not in self._workspace.viewer.layers:
-            return
-        if drawing.layer is not getattr(self._workspace, str(key)):
-            self._workspace.choose_prompts(str(key), drawing.layer)
-        drawing.show()
+    def _on_kept_changed(self, key: Hashable) -> None:
+        match key:
+            case (str() as image, "points" | "shapes" as name):
+                drawing = self._session.kept(key) or self._first.get((image, name))
+                if drawing is not None and drawing.layer in self._workspace.viewer.layers:
+                    self._workspace.choose_prompts(name, drawing.layer, image)
+                    drawing.show()
 
     def _set_prompts(
         self,

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, TypeGuard
 import numpy as np
 from napari.layers import Points, Shapes
 
-from napari_sam2.plugin.coordinates import StackGeometry, placement
+from napari_sam2.plugin.coordinates import StackGeometry, placement, stack_geometry
 from napari_sam2.plugin.layers.colors import negative_color, object_color
 from napari_sam2.plugin.layers.prompt_features import SIGNS, is_object_id
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Image
 
 POINTS_NAME = "SAM 2 points"
 SHAPES_NAME = "SAM 2 shapes"
 SYMBOLS = {"positive": "disc", "negative": "x"}
-_MARK = "napari_sam2"
+_MARK = "napari_sam2"  # in the metadata, with the image that a layer was made for
 
 
 def make_points_layer(image: Image, geometry: StackGeometry) -> Points:
@@ -33,7 +34,7 @@ def make_points_layer(image: Image, geometry: StackGeometry) -> Points:
         size=max(min(geometry.plane_shape) / 40, 2),
         border_color="black",
         border_width=0.05,
-        metadata={_MARK: "points"},
+        metadata={_MARK: str(image.unique_id)},
         **placement(image),
     )
     # From near, a marker must not cover the cell. No lower limit: napari draws its stand-in for
@@ -52,7 +53,7 @@ def make_shapes_layer(image: Image, geometry: StackGeometry) -> Shapes:
         face_color="transparent",
         opacity=1,
         edge_width=max(min(geometry.plane_shape) / 200, 0.5),
-        metadata={_MARK: "shapes"},
+        metadata={_MARK: str(image.unique_id)},
         **placement(image),
     )
     use_object(layer, 1, True)
@@ -62,6 +63,39 @@ def make_shapes_layer(image: Image, geometry: StackGeometry) -> Shapes:
 def is_own(layer: Points | Shapes | None) -> TypeGuard[Points | Shapes]:
     """Whether a layer was made here, and not by the user."""
     return layer is not None and _MARK in layer.metadata
+
+
+def is_made_for(layer: Points | Shapes, image: Image) -> bool:
+    """Whether a layer was made here for an image, and still has its axes."""
+    return bool(layer.metadata.get(_MARK) == str(image.unique_id)) and layer.ndim == image.ndim
+
+
+def own_layer(viewer: napari.Viewer, name: str, image: Image, make: bool) -> Points | Shapes | None:
+    """Find the layer in a viewer that was made here for an image.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    name : str
+        "points" or "shapes".
+    image : napari.layers.Image
+        The image.
+    make : bool
+        Whether it is made and added where there is none; else that is None.
+    """
+    kind, make_layer = _KINDS[name]
+    ours = [layer for layer in viewer.layers if isinstance(layer, kind) and is_own(layer)]
+    for layer in ours:
+        if is_made_for(layer, image):
+            return layer
+    if not make:
+        return None
+    layer = make_layer(image, stack_geometry(viewer.dims, image))
+    if ours:  # another image's
+        layer.name += f" of {image.name}"
+    viewer.add_layer(layer)
+    return layer
 
 
 def use_object(layer: Points | Shapes, object_id: int, positive: bool) -> None:
@@ -101,6 +135,9 @@ def restyle(layer: Points | Shapes) -> None:
     else:
         styles = zip(objects, features["sign"], strict=True)
         layer.edge_color = [_edge_color(object_id, sign) for object_id, sign in styles]
+
+
+_KINDS = {"points": (Points, make_points_layer), "shapes": (Shapes, make_shapes_layer)}
 
 
 def _no_features() -> dict[str, np.ndarray]:

@@ -19,9 +19,9 @@ from napari_sam2.plugin.layers.axis_kinds import AxisKinds
 from napari_sam2.plugin.layers.channels import Channels
 from napari_sam2.plugin.layers.prompt_features import largest_object, next_object
 from napari_sam2.plugin.layers.prompt_layers import (
+    is_made_for,
     is_own,
-    make_points_layer,
-    make_shapes_layer,
+    own_layer,
     restyle,
     use_object,
 )
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _DONE = ("added", "removed", "changed")
+_PROMPT_LAYERS = ("shapes", "points")  # as they are made, the one for clicks on top
 # what can be drawn: in which prompt layer, and the layer's mode for it
 TOOLS = {
     "point": ("points", "add"),
@@ -55,7 +56,7 @@ class Workspace:
     image : napari.layers.Image or None
         The image.
     points, shapes : napari.layers.Points or None, napari.layers.Shapes or None
-        The prompts.
+        The prompts of the image; going back to an image finds them again.
     channels : Channels
         The layers that the model sees together with the image.
     targets : Targets
@@ -98,6 +99,7 @@ class Workspace:
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.frame_axis: int | None = None
+        self._prompt_layers: dict[tuple[str | None, str], Points | Shapes | None] = {}  # by image
         self.channels = Channels(viewer)
         self.targets = Targets(viewer)
         self.kinds = AxisKinds()
@@ -136,9 +138,16 @@ class Workspace:
         if image is self.image:
             return
         self._listen_image(image)
+        known = (None, *self.viewer.layers)
+        held = {name: self._prompt_layers.get((self.image_id, name)) for name in _PROMPT_LAYERS}
+        lost = [name for name, layer in held.items() if layer not in known]
+        for name, layer in held.items():
+            self._listen(name, None if name in lost else layer)
         self.frame_axis = None
         self.layers_changed.emit()
         self.stack_changed.emit()
+        for name in lost:  # deleted while another image was in use
+            self.layer_removed.emit(name)
 
     def frame_axis_names(self) -> dict[int, str]:
         """Axes of the image that frames can lie along, with their names."""
@@ -176,10 +185,25 @@ class Workspace:
         geometry = self.geometry()
         return None if geometry is None else geometry.key.frame_axis
 
-    def choose_prompts(self, name: str, layer: Points | Shapes | None) -> None:
-        """Read "points" or "shapes" from another layer; None makes one when it is needed."""
-        self._listen(name, layer)
-        self.layers_changed.emit()
+    def choose_prompts(
+        self, name: str, layer: Points | Shapes | None, image_id: str | None = None
+    ) -> None:
+        """Read "points" or "shapes" from another layer; None makes one when it is needed.
+
+        Parameters
+        ----------
+        name : str
+            "points" or "shapes".
+        layer : napari.layers.Points or napari.layers.Shapes or None
+            The layer.
+        image_id : str, optional
+            Whose prompts they are; by default the chosen image's.
+        """
+        if image_id in (None, self.image_id):
+            self._listen(name, layer)
+            self.layers_changed.emit()
+        else:
+            self._prompt_layers[image_id, name] = layer
 
     @property
     def image_id(self) -> str | None:
@@ -226,7 +250,7 @@ class Workspace:
         return read_prompts(self.points, self.shapes, self.image, geometry)
 
     def make_prompt_layers(self, *needed: str) -> None:
-        """Make the prompt layers that are missing; those of an earlier dock serve again.
+        """Make the image's prompt layers that are missing; an earlier dock's serve again.
 
         A Shapes layer, for which napari loads a compiler first, is made once it is needed.
 
@@ -235,23 +259,17 @@ class Workspace:
         *needed : str
             "shapes" makes a Shapes layer, too.
         """
-        geometry = self.geometry()
-        if self.image is None or geometry is None:
+        if self.image is None:
             return
         selected = self.viewer.layers.selection.active
-        for name, kind, make in (
-            ("shapes", Shapes, make_shapes_layer),
-            ("points", Points, make_points_layer),
-        ):
-            held, found = getattr(self, name), self._own_layer(kind)
-            if held is None and found is None and name not in ("points", *needed):
-                continue
+        for name in _PROMPT_LAYERS:
+            held = getattr(self, name)
             # The user's own layer was chosen on purpose; reading it says what does not fit.
-            if held is None or (is_own(held) and held.ndim != self.image.ndim):
-                self._listen(name, found or make(self.image, geometry))
-                if getattr(self, name) not in self.viewer.layers:
-                    self.viewer.add_layer(getattr(self, name))
-            self._raise_above_image(getattr(self, name))
+            if held is None or (is_own(held) and not is_made_for(held, self.image)):
+                held = own_layer(self.viewer, name, self.image, name in ("points", *needed))
+                self._listen(name, held)
+            if held is not None:
+                self._raise_above_image(held)
         self.viewer.layers.selection.active = selected
         self.layers_changed.emit()
 
@@ -296,13 +314,6 @@ class Workspace:
         layers = [layer for layer in (self.points, self.shapes) if is_own(layer)]
         return max([self.targets.largest_found, *map(largest_object, layers)])
 
-    def _own_layer(self, kind: type[Layer]) -> Layer | None:
-        assert self.image is not None
-        for layer in self.viewer.layers:
-            if isinstance(layer, kind) and is_own(layer) and layer.ndim == self.image.ndim:
-                return layer
-        return None
-
     def _raise_above_image(self, layer: Layer) -> None:
         layers = self.viewer.layers
         if is_own(layer) and layers.index(layer) < layers.index(self.image):
@@ -323,6 +334,7 @@ class Workspace:
             held.events.feature_defaults.disconnect(self._on_feature_defaults)
             held.events.mode.disconnect(self._on_tool)
         setattr(self, name, layer)
+        self._prompt_layers[self.image_id, name] = layer
         if layer is not None:
             layer.events.data.connect(self._on_data)
             layer.events.features.connect(self._on_features)
