@@ -201,7 +201,7 @@ class Objects:
                 first += 1
             if part:
                 seen.add(number)
-        Drawing.of(layer).of_objects(numbers).show()
+        Drawing.of(layer).of_objects(numbers).show(layer)
 
     def _copy(self, layer: Points | Shapes, first: int) -> None:
         """Draw what is in a layer of the user's in our own, each with a number of its own."""
@@ -241,9 +241,9 @@ class Objects:
             drawing, numbers = Drawing.of(layer), np.array(object_ids(layer))
             where = chosen(numbers, layer)
             if object_id is None:
-                drawing.without(where).show()
+                drawing.without(where).show(layer)
             else:
-                drawing.of_objects(np.where(where, object_id, numbers)).show()
+                drawing.of_objects(np.where(where, object_id, numbers)).show(layer)
         self._edits.take_without_run()
 
     def _frames(self, layer: Points | Shapes, geometry: StackGeometry) -> NDArray[np.int_]:

@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.plugin.candidates import next_choice
-from napari_sam2.plugin.layers.drawings import Drawing, draw
+from napari_sam2.plugin.layers.drawings import NOTHING, Drawing, draw
 from napari_sam2.plugin.layers.painting import (
     join_pixels,
     painted_key,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.layers.painting import Stroke
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.session.session import Session
+
+_Key = tuple[str | None, str]  # an image, and "points" or "shapes"
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Prompting:
         self._workspace = workspace
         self._active = (1, True)
         self._told: frozenset[str] = frozenset()
-        # what an image's layers showed when they were seen first
-        self._first: dict[tuple[str | None, str], Drawing] = {}
+        # what an image's layers of ours showed when they were seen first
+        self._first: dict[_Key, Drawing] = {}
         workspace.next_object_changed.connect(self._on_next_object)
         workspace.layers_changed.connect(self._on_layers_changed)
         session.kept_changed.connect(self._on_kept_changed)
@@ -146,9 +148,9 @@ class Prompting:
     def record_drawings(self) -> None:
         """Keep what the prompt layers show now, so that undo and redo bring it back."""
         for key, layer in self._layers():
-            earlier = self._session.kept(key) or self._first.get(key)
-            if earlier is None or earlier.layer is not layer or not earlier.is_shown():
-                self._session.keep(key, Drawing.of(layer))
+            shown = NOTHING if layer is None else Drawing.of(layer)
+            if not shown.equals(self._kept(key)):
+                self._session.keep(key, shown)
 
     def draw(self, image: str) -> None:
         """Show the session's prompts of an image in our own layers, for instance after opening."""
@@ -263,26 +265,29 @@ class Prompting:
         over = self._session.kept((stack, *key)) or ()
         return tuple(prompt for prompt in prompts if prompt not in over)
 
-    def _layers(self) -> Iterator[tuple[tuple[str | None, str], Points | Shapes]]:
+    def _layers(self) -> Iterator[tuple[_Key, Points | Shapes | None]]:
         """The prompt layers of the chosen image, with what the session keeps them under."""
         for name in ("points", "shapes"):
-            layer = getattr(self._workspace, name)
-            if layer is not None:
-                yield (self._workspace.image_id, name), layer
+            yield (self._workspace.image_id, name), getattr(self._workspace, name)
+
+    def _kept(self, key: _Key) -> Drawing:
+        return self._session.kept(key) or self._first.get(key, NOTHING)
 
     def _on_layers_changed(self) -> None:
         for key, layer in self._layers():
             # what undo goes back to before the first prompt
-            if key not in self._first:
+            if is_own(layer) and key not in self._first:
                 self._first[key] = Drawing.of(layer)
 
     def _on_kept_changed(self, key: Hashable) -> None:
         match key:
             case (str() as image, "points" | "shapes" as name):
-                drawing = self._session.kept(key) or self._first.get((image, name))
-                if drawing is not None and drawing.layer in self._workspace.viewer.layers:
-                    self._workspace.choose_prompts(name, drawing.layer, image)
-                    drawing.show()
+                drawing = self._kept((image, name))
+                needed = len(drawing.data) > 0
+                layer = self._workspace.restore_prompts(image, name, drawing.layer, needed)
+                if layer is not None:
+                    drawing.show(layer)
+                    self._workspace.use_object(*self._active)
 
     def _set_prompts(
         self,

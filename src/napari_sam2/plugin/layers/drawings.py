@@ -35,8 +35,8 @@ class Drawing:
 
     Parameters
     ----------
-    layer : napari.layers.Points or napari.layers.Shapes
-        The layer.
+    layer : napari.layers.Points or napari.layers.Shapes or None
+        The layer where it is the user's own; None for ours, which is made anew when deleted.
     data : tuple of array
         Position of each point, or corners of each shape.
     kinds : tuple of str
@@ -45,7 +45,7 @@ class Drawing:
         The layer's features.
     """
 
-    layer: Points | Shapes
+    layer: Points | Shapes | None
     data: tuple[NDArray[Any], ...]
     kinds: tuple[str, ...]
     features: Any
@@ -55,7 +55,7 @@ class Drawing:
         """Read a layer."""
         kinds = () if isinstance(layer, Points) else tuple(layer.shape_type)
         data = tuple(np.array(each) for each in layer.data)
-        return cls(layer, data, kinds, layer.features.copy())
+        return cls(None if is_own(layer) else layer, data, kinds, layer.features.copy())
 
     def without(self, where: NDArray[np.bool_]) -> Drawing:
         """The same without some points or shapes."""
@@ -69,21 +69,20 @@ class Drawing:
         features = self.features.assign(object=numbers)
         return Drawing(self.layer, self.data, self.kinds, features)
 
-    def is_shown(self) -> bool:
-        """Whether the layer shows it now."""
-        layer = self.layer
+    def equals(self, other: Drawing) -> bool:
+        """Whether another one is the same in the same layer."""
         return (
-            len(layer.data) == len(self.data)
-            and all(map(np.array_equal, layer.data, self.data))
-            and (isinstance(layer, Points) or tuple(layer.shape_type) == self.kinds)
-            and bool(layer.features.equals(self.features))
+            self.layer is other.layer
+            and len(self.data) == len(other.data)
+            and all(map(np.array_equal, self.data, other.data))
+            and self.kinds == other.kinds
+            and (not self.data or bool(self.features.equals(other.features)))
         )
 
-    def show(self) -> None:
+    def show(self, layer: Points | Shapes) -> None:
         """Make the layer show it again."""
-        if self.is_shown():
+        if self.equals(Drawing.of(layer)):
             return
-        layer = self.layer
         layer.selected_data = set()
         if isinstance(layer, Points):
             layer.data = np.array(self.data).reshape(-1, layer.ndim)
@@ -93,10 +92,14 @@ class Drawing:
             layer.remove_selected()
             if self.data:
                 layer.add(list(self.data), shape_type=list(self.kinds))
-        layer.features = self.features.copy()
+        if self.data:
+            layer.features = self.features.copy()
         if is_own(layer):
             restyle(layer)
         layer.selected_data = set()
+
+
+NOTHING = Drawing(None, (), (), None)  # in a layer of ours, also where there is none
 
 
 def draw(

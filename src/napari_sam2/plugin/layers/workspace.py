@@ -185,25 +185,31 @@ class Workspace:
         geometry = self.geometry()
         return None if geometry is None else geometry.key.frame_axis
 
-    def choose_prompts(
-        self, name: str, layer: Points | Shapes | None, image_id: str | None = None
-    ) -> None:
-        """Read "points" or "shapes" from another layer; None makes one when it is needed.
+    def choose_prompts(self, name: str, layer: Points | Shapes | None) -> None:
+        """Read "points" or "shapes" from another layer; None makes one when it is needed."""
+        self._listen(name, layer)
+        self.layers_changed.emit()
 
-        Parameters
-        ----------
-        name : str
-            "points" or "shapes".
-        layer : napari.layers.Points or napari.layers.Shapes or None
-            The layer.
-        image_id : str, optional
-            Whose prompts they are; by default the chosen image's.
+    def restore_prompts(
+        self, image_id: str, name: str, layer: Points | Shapes | None, needed: bool
+    ) -> Points | Shapes | None:
+        """Read an image's prompts from a layer as before, also when it was deleted since.
+
+        None is our layer, which is made where it is missing and needed; gives the layer.
         """
-        if image_id in (None, self.image_id):
-            self._listen(name, layer)
-            self.layers_changed.emit()
+        layers = self.viewer.layers
+        selected = layers.selection.active
+        if layer is None:
+            images = [each for each in layers if str(each.unique_id) == image_id]
+            layer = own_layer(self.viewer, name, images[0], needed) if images else None
+        elif layer not in layers:
+            layers.append(layer)
+        layers.selection.active = selected
+        if image_id == self.image_id:
+            self.choose_prompts(name, layer)
         else:
             self._prompt_layers[image_id, name] = layer
+        return layer
 
     @property
     def image_id(self) -> str | None:
