@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from tests.plugin.conftest import sizes
+from tests.plugin.conftest import FakeEngine, sizes
 from tests.plugin.test_undo import held, settled
 
 from napari_sam2.inference.prompts import MaskPrompt
@@ -143,6 +143,37 @@ def test_a_killed_session_is_restored(open_dock, stack, qtbot, killed, messages)
     np.testing.assert_array_equal(opened.labels(), labels)
     assert held(opened) == prompts
     assert messages == []
+
+
+def test_a_dock_that_is_opened_again_restores_into_its_layers(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack)
+    opened.points.add([2, 20, 20])
+    opened.controller.new_object()
+    opened.shapes.add_rectangles([[2, 34, 34], [2, 34, 54], [2, 54, 54], [2, 54, 34]])
+    opened.controller.propagate()
+    opened.wait_idle()
+    labels, prompts, layers = opened.labels().copy(), held(opened), list(opened.viewer.layers)
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    opened.dock = type(opened.dock)(opened.viewer, FakeEngine())
+    opened.viewer.window.add_dock_widget(opened.dock, name="SAM 2 again")
+    opened.controller, opened.session = opened.dock.controller, opened.dock.controller.session
+    opened.workspace = opened.controller.workspace
+    asked = opened.dock.history.question
+    qtbot.waitUntil(lambda: bool(asked.text()), timeout=5000)
+    opened.controller.saving.answer(True)
+    qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
+    opened.controller.propagate()
+    opened.wait_idle()
+    assert held(opened) == prompts
+    assert list(opened.viewer.layers) == layers
+    assert len(opened.points.data) == opened.shapes.nshapes == 1
+    np.testing.assert_array_equal(opened.labels(), labels)
+    assert messages == []
+    for _ in range(2):
+        opened.controller.undo()
+        settled(opened, qtbot)
+    assert not opened.labels().any()
+    opened.dock.let_go()
 
 
 def test_work_that_was_begun_is_undone_before_restoring(open_dock, stack, qtbot, killed, messages):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari.layers import Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
     import numpy as np
-    from napari.layers import Points, Shapes
     from numpy.typing import NDArray
 
     from napari_sam2.inference.prompts import Prompt
@@ -153,16 +153,20 @@ class Prompting:
                 self._session.keep(key, shown)
 
     def draw(self, image: str) -> None:
-        """Show the session's prompts of an image in our own layers, for instance after opening."""
-        workspace = self._workspace
+        """Show the session's prompts of an image in our own layers, and nothing else there."""
         prompts = {
             stack: self._session.prompts(stack)
             for stack in self._session.stacks
             if stack.image == image
         }
-        workspace.make_prompt_layers("shapes")
-        if is_own(workspace.points) and is_own(workspace.shapes):
-            draw(workspace.points, workspace.shapes, prompts)
+        points, shapes = (
+            self._workspace.restore_prompts(image, name, None, needed=True)
+            for name in ("points", "shapes")
+        )
+        if isinstance(points, Points) and isinstance(shapes, Shapes):
+            for layer in (points, shapes):
+                NOTHING.show(layer)  # what an earlier dock has left
+            draw(points, shapes, prompts)
 
     def paint(self, geometry: StackGeometry, strokes: Sequence[Stroke]) -> None:
         """Make what was painted the masks of the objects that it belongs to, as one step.

@@ -162,6 +162,8 @@ class Saving:
             return
         self._drop_offer()
         if restore:
+            assert self._workspace.image is not None
+            self._workspace.targets.take_up(self._workspace.image)  # it shows what is restored
             self.open(str(path))
         else:
             self._run(lambda: delete(path), lambda _: None)

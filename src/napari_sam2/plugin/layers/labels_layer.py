@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.coordinates import StackGeometry, is_shown, placement
 from napari_sam2.plugin.layers.colors import label_colormap
+from napari_sam2.plugin.layers.prompt_layers import MARK
 from napari_sam2.session.labels import MaskOverlay
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def make_labels_layer(image: Image, shape: tuple[int, ...]) -> Labels:
         name=LABELS_NAME,
         colormap=label_colormap(),
         opacity=0.5,
+        metadata={MARK: str(image.unique_id)},
         **placement(image),
     )
 

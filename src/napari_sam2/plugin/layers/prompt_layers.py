@@ -17,12 +17,12 @@ from napari_sam2.plugin.layers.prompt_features import SIGNS, is_object_id
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 POINTS_NAME = "SAM 2 points"
 SHAPES_NAME = "SAM 2 shapes"
 SYMBOLS = {"positive": "disc", "negative": "x"}
-_MARK = "napari_sam2"  # in the metadata, with the image that a layer was made for
+MARK = "napari_sam2"  # in the metadata, with the image that a layer was made for
 
 
 def make_points_layer(image: Image, geometry: StackGeometry) -> Points:
@@ -34,7 +34,7 @@ def make_points_layer(image: Image, geometry: StackGeometry) -> Points:
         size=max(min(geometry.plane_shape) / 40, 2),
         border_color="black",
         border_width=0.05,
-        metadata={_MARK: str(image.unique_id)},
+        metadata={MARK: str(image.unique_id)},
         **placement(image),
     )
     # From near, a marker must not cover the cell. No lower limit: napari draws its stand-in for
@@ -53,7 +53,7 @@ def make_shapes_layer(image: Image, geometry: StackGeometry) -> Shapes:
         face_color="transparent",
         opacity=1,
         edge_width=max(min(geometry.plane_shape) / 200, 0.5),
-        metadata={_MARK: str(image.unique_id)},
+        metadata={MARK: str(image.unique_id)},
         **placement(image),
     )
     use_object(layer, 1, True)
@@ -62,12 +62,12 @@ def make_shapes_layer(image: Image, geometry: StackGeometry) -> Shapes:
 
 def is_own(layer: Points | Shapes | None) -> TypeGuard[Points | Shapes]:
     """Whether a layer was made here, and not by the user."""
-    return layer is not None and _MARK in layer.metadata
+    return layer is not None and MARK in layer.metadata
 
 
-def is_made_for(layer: Points | Shapes, image: Image) -> bool:
+def is_made_for(layer: Layer, image: Image) -> bool:
     """Whether a layer was made here for an image, and still has its axes."""
-    return bool(layer.metadata.get(_MARK) == str(image.unique_id)) and layer.ndim == image.ndim
+    return bool(layer.metadata.get(MARK) == str(image.unique_id)) and layer.ndim == image.ndim
 
 
 def own_layer(viewer: napari.Viewer, name: str, image: Image, make: bool) -> Points | Shapes | None:

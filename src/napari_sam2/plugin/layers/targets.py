@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.layers import Labels
 from psygnal import Signal
 
 from napari_sam2.plugin.coordinates import image_shape
@@ -12,12 +13,13 @@ from napari_sam2.plugin.layers.labels_layer import (
     is_possible_target,
     make_labels_layer,
 )
+from napari_sam2.plugin.layers.prompt_layers import is_made_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Layer
 
 
 class Targets:
@@ -104,6 +106,14 @@ class Targets:
             insert_above(self._viewer.layers, (image, *channels), layer)
             self.changed.emit()
         return layer
+
+    def take_up(self, image: Image) -> None:
+        """Where an image has no layer, go on with the last one that was made for it here."""
+        if self.of(str(image.unique_id)) is None:
+            # new ones are added below the others
+            labels = (layer for layer in self._viewer.layers if isinstance(layer, Labels))
+            made = (layer for layer in labels if is_made_for(layer, image))
+            self.choose(image, next(made, None))
 
     def forget(self, image_id: str) -> None:
         """Write the results of an image to its layer no longer."""
