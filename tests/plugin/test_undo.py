@@ -158,6 +158,27 @@ def test_undo_after_a_layer_of_the_user_was_chosen_and_deleted(open_dock, stack,
     assert mine.nshapes == 1
 
 
+def test_undo_leaves_what_was_changed_in_a_layer_that_was_not_in_use(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    mine = opened.viewer.add_points([[0, 20, 18]], name="mine")
+    opened.controller.choose_points(mine)
+    opened.wait_idle()
+    mine.add([0, 44, 46])
+    opened.wait_idle()
+    for move, count in ((opened.controller.undo, 1), (opened.controller.redo, 2)):
+        move()
+        settled(opened, qtbot)
+        assert len(mine.data) == count
+    opened.controller.choose_points(None)
+    opened.wait_idle()
+    changed = [[0, 10, 10], [0, 20, 18], [0, 44, 46]]
+    mine.data = changed
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert opened.workspace.points is mine
+    np.testing.assert_array_equal(mine.data, changed)
+
+
 def test_a_pass_is_undone_and_done_again(open_dock, stack, qtbot):
     opened = open_dock(stack)
     opened.points.add([2, 20, 20])

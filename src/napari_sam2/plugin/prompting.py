@@ -77,6 +77,8 @@ class Prompting:
         self._told: frozenset[str] = frozenset()
         # what an image's layers of ours showed when they were seen first
         self._first: dict[_Key, Drawing] = {}
+        # what each layer showed when it was last read or drawn
+        self._seen: dict[Points | Shapes, Drawing] = {}
         workspace.next_object_changed.connect(self._on_next_object)
         workspace.layers_changed.connect(self._on_layers_changed)
         session.kept_changed.connect(self._on_kept_changed)
@@ -149,6 +151,8 @@ class Prompting:
         """Keep what the prompt layers show now, so that undo and redo bring it back."""
         for key, layer in self._layers():
             shown = NOTHING if layer is None else Drawing.of(layer)
+            if layer is not None:
+                self._seen[layer] = shown
             if not shown.equals(self._kept(key)):
                 self._session.keep(key, shown)
 
@@ -289,9 +293,13 @@ class Prompting:
                 drawing = self._kept((image, name))
                 needed = len(drawing.data) > 0
                 layer = self._workspace.restore_prompts(image, name, drawing.layer, needed)
-                if layer is not None:
+                if layer is None:
+                    return
+                # what was changed in it while it was not in use stays
+                if layer not in self._seen or self._seen[layer].equals(Drawing.of(layer)):
                     drawing.show(layer)
-                    self._workspace.use_object(*self._active)
+                    self._seen[layer] = Drawing.of(layer)
+                self._workspace.use_object(*self._active)
 
     def _set_prompts(
         self,
