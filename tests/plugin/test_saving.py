@@ -158,7 +158,7 @@ def test_a_dock_that_is_opened_again_restores_into_its_layers(open_dock, stack, 
     opened.viewer.window.add_dock_widget(opened.dock, name="SAM 2 again")
     opened.controller, opened.session = opened.dock.controller, opened.dock.controller.session
     opened.workspace = opened.controller.workspace
-    asked = opened.dock.history.question
+    asked = opened.dock.offer.question
     qtbot.waitUntil(lambda: bool(asked.text()), timeout=5000)
     opened.controller.saving.answer(True)
     qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
