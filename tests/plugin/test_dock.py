@@ -58,6 +58,17 @@ def test_opens_ready_and_the_first_click_gives_a_mask(open_dock, stack, qtbot, m
     assert messages == []
 
 
+def test_the_right_button_adds_a_negative_point(open_dock, stack, qtbot):
+    opened = open_dock(stack, show=True)
+    click(opened, qtbot, 20, 20)
+    click(opened, qtbot, 44, 44, Qt.MouseButton.RightButton)
+    qtbot.waitUntil(lambda: opened.controller.prompting.active == (1, True), timeout=1000)
+    click(opened, qtbot, 24, 20)
+    assert opened.points.features["sign"].tolist() == ["positive", "negative", "positive"]
+    assert [str(symbol) for symbol in opened.points.symbol] == ["disc", "x", "disc"]
+    opened.wait_idle()
+
+
 def test_a_second_object_a_negative_click_and_both_ways(open_dock, stack, qtbot, engine):
     opened = open_dock(stack, show=True)
     opened.viewer.dims.set_current_step(0, 2)

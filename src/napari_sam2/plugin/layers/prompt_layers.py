@@ -6,22 +6,26 @@ object; colour and marker show it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from napari.layers import Points, Shapes
+from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.coordinates import StackGeometry, placement, stack_geometry
 from napari_sam2.plugin.layers.colors import negative_color, object_color
-from napari_sam2.plugin.layers.prompt_features import SIGNS, is_object_id
+from napari_sam2.plugin.layers.prompt_features import SIGNS, is_object_id, next_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import napari
     from napari.layers import Image, Layer
 
 POINTS_NAME = "SAM 2 points"
 SHAPES_NAME = "SAM 2 shapes"
 SYMBOLS = {"positive": "disc", "negative": "x"}
+_RIGHT = 2  # napari's number of the button
 MARK = "napari_sam2"  # in the metadata, with the image that a layer was made for
 
 
@@ -40,6 +44,7 @@ def make_points_layer(image: Image, geometry: StackGeometry) -> Points:
     # From near, a marker must not cover the cell. No lower limit: napari draws its stand-in for
     # "no point on this plane", of size 0, as large as that.
     layer.canvas_size_limits = (0, 16)
+    layer.mouse_drag_callbacks.append(_right_is_negative)
     use_object(layer, 1, True)
     return layer
 
@@ -135,6 +140,20 @@ def restyle(layer: Points | Shapes) -> None:
     else:
         styles = zip(objects, features["sign"], strict=True)
         layer.edge_color = [_edge_color(object_id, sign) for object_id, sign in styles]
+
+
+def _right_is_negative(layer: Points, event: Any) -> Iterator[None]:
+    """Let a click with the right button add a negative point."""
+    drawn_next = next_object(layer)
+    if event.button != _RIGHT or layer.mode != "add" or drawn_next is None:
+        return
+    object_id, positive = drawn_next
+    use_object(layer, object_id, False)
+    yield
+    while event.type == "mouse_move":
+        yield
+    # napari adds the point at the same release, before or after this
+    QTimer.singleShot(0, lambda: use_object(layer, object_id, positive is not False))
 
 
 _KINDS = {"points": (Points, make_points_layer), "shapes": (Shapes, make_shapes_layer)}

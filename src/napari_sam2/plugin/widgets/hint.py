@@ -11,7 +11,7 @@ NO_IMAGE, CLICK, PROPAGATE, NOTHING = "no image", "click", "propagate", ""
 _TEXTS = {
     NO_IMAGE: "Open an image: drag a file into the window. Or try it on a sample.",
     CLICK: "Click on an object in the image. "
-    f"{keys.TOGGLE_SIGN} and a click take away what does not belong to it.",
+    "The right button takes away what does not belong to it.",
     PROPAGATE: f"{keys.NEW_OBJECT} begins the next object. "
     f"{keys.PROPAGATE} carries all of them through the other planes.",
     NOTHING: "",

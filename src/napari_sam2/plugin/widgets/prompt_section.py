@@ -135,7 +135,7 @@ class PromptSection(Section):
             self.positive,
             self.negative,
             tip="Of clicks and scribbles. Positive: this belongs to the object. Negative: this "
-            f"does not. Key to switch: {keys.TOGGLE_SIGN}",
+            f"does not; so are clicks with the right button. Key to switch: {keys.TOGGLE_SIGN}",
             even=True,
         )
         self.add_row("label", self.use_label, self.remove_label, even=True)
