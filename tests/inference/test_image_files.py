@@ -76,6 +76,25 @@ def test_a_zarr_pyramid_is_read_at_full_resolution(tmp_path, numbers):
     assert (image.shape, image.axes) == ((4, 5, 6), "TYX")
 
 
+def ome_zarr(path, data, axes, version, level="0"):
+    """An OME-Zarr image of one level; 0.4 is zarr 2, which has no names of axes of its own."""
+    kinds = {"t": "time", "c": "channel"}
+    named = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
+    described = {"multiscales": [{"axes": named, "datasets": [{"path": level}]}]}
+    group = zarr.open_group(path, mode="w", zarr_format=2 if version == "0.4" else 3)
+    group.create_array(level, data=data)
+    group.attrs.update(described if version == "0.4" else {"ome": described})
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("axes", ["tyx", "cyx"])
+def test_the_axes_of_ome_zarr_are_those_of_its_description(tmp_path, numbers, axes, version):
+    ome_zarr(tmp_path / "image.zarr", numbers, axes, version, level="s0")
+    for path in (tmp_path / "image.zarr", tmp_path / "image.zarr" / "s0"):
+        image = open_image(path)
+        assert (image.shape, image.axes) == ((4, 5, 6), axes.upper())
+
+
 @pytest.mark.parametrize(("shape", "rgb"), [((8, 9), False), ((8, 9, 3), True), ((8, 9, 4), True)])
 def test_a_png_is_read(tmp_path, shape, rgb):
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -295,16 +296,37 @@ def _read_tiff(path: Path) -> tuple[Any, str]:
 def _read_zarr(path: Path) -> tuple[Any, str | None]:
     import zarr
 
-    node = zarr.open(path, mode="r")
+    node = group = zarr.open(path, mode="r")
     if isinstance(node, zarr.Group):
-        if "0" not in node:
+        level = _multiscale(group).get("datasets", [{}])[0].get("path", "0")
+        if level not in node:
             raise InputError(
-                f"{path} is a zarr group without an array '0'. Give the path of an array in it."
+                f"{path} is a zarr group without an array '{level}'. Give the path of an array "
+                "in it."
             )
-        node = node["0"]
-    names = getattr(node.metadata, "dimension_names", None) or ()
-    axes = "".join(str(name)[:1].upper() for name in names)
+        node = node[level]
+    else:
+        with suppress(FileNotFoundError):  # it may be a level of a pyramid, whose group names axes
+            group = zarr.open_group(path.parent, mode="r")
+    # zarr 2 has no names of its own
+    names = _multiscale(group).get("axes") or getattr(node.metadata, "dimension_names", None) or ()
+    axes = "".join(map(_letter, names))
     return node, axes if len(axes) == node.ndim else None
+
+
+def _multiscale(node: Any) -> dict[str, Any]:
+    """What OME-Zarr says of an image; nothing where there is none."""
+    attributes = node.attrs.asdict()
+    found: list[dict[str, Any]] = attributes.get("ome", attributes).get("multiscales") or [{}]
+    return found[0]
+
+
+def _letter(axis: Any) -> str:
+    """The letter of an axis, by its description in OME-Zarr, or by its name."""
+    if not isinstance(axis, dict):
+        return str(axis)[:1].upper()
+    kinds = {"time": "T", "channel": "C"}
+    return kinds.get(axis.get("type", ""), str(axis["name"])[:1].upper())
 
 
 def _named(data: Any, axes: str | None) -> tuple[Any, str]:
