@@ -59,9 +59,9 @@ def test_blocks_give_the_labels_of_the_whole_with_any_number_of_workers(
     assert batch.steps == 4
     *searched, report = batch.run(client)
     assert sorted((block.first, block.stop) for block in searched) == [(0, 2), (2, 4), (4, 5)]
-    whole, axes = segment_file(settings, volume)
+    whole, image = segment_file(settings, volume)
     np.testing.assert_array_equal(labels_in(tmp_path / "one"), whole)
-    assert (report.status, report.objects, axes) == ("done", len(np.unique(whole)) - 1, "ZYX")
+    assert (report.status, report.objects, image.axes) == ("done", len(np.unique(whole)) - 1, "ZYX")
     assert report.objects > 1
     assert report.seconds >= sum(block.seconds for block in searched)
     assert count_whole(batch.jobs[0].output) == report.objects
@@ -141,9 +141,31 @@ def test_any_stack_of_a_tiff_can_be_in_blocks(settings, tmp_path, client, planes
     batch = Batch(tmp_path / "volume.tif", tmp_path / "labels", settings)
     assert [report.status for report in list(batch.run(client))[-1:]] == ["done"]
     labels = open_image(tmp_path / "labels" / "volume_labels.tif")
-    whole, axes = segment_file(settings, tmp_path / "volume.tif")
+    whole, image = segment_file(settings, tmp_path / "volume.tif")
     np.testing.assert_array_equal(labels.data[:], whole)
-    assert labels.axes == axes
+    assert labels.axes == image.axes
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 4, 96, 96), (4, 96, 96, 1), (1, 1, 96, 96)])
+def test_axes_of_length_1_are_those_of_the_labels_too(
+    settings, tmp_path, client, planes, monkeypatch, shape, whole
+):
+    stack = planes[:, 48:144, 48:144] if 4 in shape else planes[0, 48:144, 48:144]
+    axes = {(4, 96, 96, 1): "zyxt"}.get(shape, "tczyx"[-len(shape) :])
+    for path, data in (("volume.zarr", stack.reshape(shape)), ("plain.zarr", stack)):
+        names = tuple(axes if data.shape == shape else "zyx"[-data.ndim :])
+        group = zarr.open_group(tmp_path / path, mode="w")
+        group.create_array("0", data=data, dimension_names=names)
+    monkeypatch.setattr(blocks, "BLOCK", 10**6 if whole else 96 * 96 - 1)
+    batch = Batch(tmp_path / "volume.zarr", tmp_path / "labels", settings)
+    assert (batch.steps > 1) != whole
+    assert [report.message for report in list(batch.run(client))[-1:]] == [""]
+    labels = open_image(tmp_path / "labels" / "volume_labels.ome.zarr")
+    assert (labels.shape, labels.axes) == (shape, axes.upper())
+    plain, _ = segment_file(settings, tmp_path / "plain.zarr")
+    assert plain.any()
+    np.testing.assert_array_equal(np.asarray(labels.data).reshape(plain.shape), plain)
 
 
 @pytest.mark.parametrize("tiles", ["auto", "off"])

@@ -95,6 +95,21 @@ def test_the_axes_of_ome_zarr_are_those_of_its_description(tmp_path, numbers, ax
         assert (image.shape, image.axes) == ((4, 5, 6), axes.upper())
 
 
+def test_the_first_series_of_bioformats2raw_is_read(tmp_path, numbers):
+    zarr.open_group(tmp_path / "image.zarr", mode="w", zarr_format=2)
+    ome_zarr(tmp_path / "image.zarr" / "0", numbers[None, None], "tczyx", "0.4")
+    image = open_image(tmp_path / "image.zarr")
+    assert (image.shape, image.axes) == ((1, 1, 4, 5, 6), "TCZYX")
+
+
+def test_axes_of_length_1_are_left_out(tmp_path, numbers):
+    zarr.save_array(tmp_path / "image.zarr", numbers[None, None, :, :1])
+    image = open_image(tmp_path / "image.zarr").squeezed()
+    assert (image.shape, image.axes, image.stack_axis()) == ((4, 1, 6), "ZYX", (0, "z"))
+    np.testing.assert_array_equal(image.data[2], numbers[2, :1])
+    np.testing.assert_array_equal(image.frames().plane(3), numbers[3, :1])
+
+
 @pytest.mark.parametrize(("shape", "rgb"), [((8, 9), False), ((8, 9, 3), True), ((8, 9, 4), True)])
 def test_a_png_is_read(tmp_path, shape, rgb):
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)

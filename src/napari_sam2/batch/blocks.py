@@ -110,7 +110,7 @@ def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | No
     if job.source.suffix.lower() == ".png":
         return None  # it could not be read in parts
     try:
-        image = open_image(job.source)
+        image = open_image(job.source).squeezed()
         planes = 1
         if len(image.shape) > 2:
             axis, kind = image.stack_axis(settings.axis)
@@ -138,7 +138,7 @@ def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | No
 
 def sample_limits(large: LargeImage, settings: BatchSettings) -> tuple[float, float] | None:
     """Contrast limits for all blocks of a stack; None for one plane, which is one block."""
-    image = open_image(large.job.source)
+    image = open_image(large.job.source).squeezed()
     if len(image.shape) == 2:
         return None
     axis, _ = image.stack_axis(settings.axis)
@@ -160,7 +160,7 @@ def search_block(
         As `sample_limits` gives them.
     """
     start = perf_counter()
-    image = open_image(block.job.source)
+    image = open_image(block.job.source).squeezed()
     block.path.parent.mkdir(exist_ok=True)
     with loaded(settings) as generator, replacing(block.path) as partial:
         if len(image.shape) == 2:
@@ -201,16 +201,17 @@ def link_blocks(
     start, job = perf_counter(), large.job
     try:
         image = open_image(job.source)
+        stack = image.squeezed()
         blocks = [zarr.open_array(str(block.path), mode="r") for block in large.blocks]
         labels: Any = blocks[0]
-        if len(image.shape) > 2:
-            axis, kind = image.stack_axis(settings.axis)
+        if len(stack.shape) > 2:
+            axis, kind = stack.stack_axis(settings.axis)
             found = _Joined(blocks)
             labels = _new_labels(large.folder / "linked.zarr", found.shape)
             StackSegmenter(lambda plane, _: plane, linker(kind)).segment(found, labels, (0, 1))
             if axis > 0:  # rare; it could not be written plane by plane
                 labels = np.moveaxis(labels[:], 0, axis)
-        count = write(job, labels, image.axes)
+        count = write(job, labels, image)
         remove(large.folder)
     except Exception as error:  # readers raise anything when a file is broken
         return FileReport(job.name, "failed", message=one_line(error))

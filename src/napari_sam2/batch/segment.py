@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_sam2.batch.jobs import Job
     from napari_sam2.inference.automatic.mask_generator import MaskGenerator
     from napari_sam2.inference.frames import ArrayLike
+    from napari_sam2.inference.image_files import OpenImage
 
 _MODEL = Lock()  # a cluster's workers may have several threads; the model is for one at a time
 
@@ -69,7 +70,7 @@ class FileReport:
     message: str = ""
 
 
-def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32], str]:
+def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32], OpenImage]:
     """Segment everything in an image.
 
     Parameters
@@ -83,8 +84,8 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32
     -------
     labels : array of uint32
         Of the image's shape.
-    axes : str
-        One letter for each axis.
+    image : OpenImage
+        The image.
 
     Raises
     ------
@@ -92,29 +93,29 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32
         When the image or a setting cannot be used.
     """
     image = open_image(path)
+    stack = image.squeezed()
     with loaded(settings) as generator:
-        if len(image.shape) == 2:
-            labels = settings.find(generator, image.frames().plane(0))
+        if len(stack.shape) == 2:
+            labels = settings.find(generator, stack.frames().plane(0))
         else:
-            axis, kind = image.stack_axis(settings.axis)
-            labels = np.zeros(image.shape, np.uint32)
-            for _ in settings.stack_steps(generator, image, axis, linker(kind), labels):
+            axis, kind = stack.stack_axis(settings.axis)
+            labels = np.zeros(stack.shape, np.uint32)
+            for _ in settings.stack_steps(generator, stack, axis, linker(kind), labels):
                 pass
-    return labels, image.axes
+    return labels.reshape(image.shape), image
 
 
 def do_job(job: Job, settings: BatchSettings) -> FileReport:
     """Segment an image and write its labels; whatever goes wrong is reported, not raised."""
     start = perf_counter()
     try:
-        labels, axes = segment_file(settings, job.source)
-        count = write(job, labels, axes)
+        count = write(job, *segment_file(settings, job.source))
     except Exception as error:  # readers raise anything when a file is broken
         return FileReport(job.name, "failed", message=one_line(error))
     return FileReport(job.name, "done", count, round(perf_counter() - start, 2))
 
 
-def write(job: Job, labels: ArrayLike, axes: str) -> int:
+def write(job: Job, labels: ArrayLike, image: OpenImage) -> int:
     """Write labels in the smallest type that holds them, and count the objects.
 
     Parameters
@@ -122,16 +123,18 @@ def write(job: Job, labels: ArrayLike, axes: str) -> int:
     job : Job
         Says where they go.
     labels : array-like of uint32
-        Of the image's shape; read one plane at a time.
-    axes : str
-        One letter for each axis.
+        Of the image's shape, or of that without axes of length 1; read one plane at a time.
+    image : OpenImage
+        The image.
     """
+    if image.shape[-2:] != tuple(labels.shape[-2:]):  # rare; the planes of both are not alike
+        labels = np.asarray(labels[:]).reshape(image.shape)
     numbers = label_numbers(labels)
-    dtype = smallest_dtype(numbers)
+    dtype, shape, axes = smallest_dtype(numbers), image.shape, image.axes
     if job.output.suffix == ".zarr":
-        write_ome_zarr(job.output, labels, axes, job.source.name, dtype=dtype)
+        write_ome_zarr(job.output, labels, axes, job.source.name, dtype=dtype, shape=shape)
     else:
-        write_labels(job.output, labels, axes, dtype)
+        write_labels(job.output, labels, axes, dtype, shape)
     return len(numbers)
 
 

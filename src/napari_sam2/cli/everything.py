@@ -70,7 +70,8 @@ def run_everything(request: EverythingRequest) -> list[str]:
         When the labels cannot be written.
     """
     check_output(request.output, request.image)
-    image = open_image(request.image)
+    whole = open_image(request.image)
+    image = whole.squeezed()
     flat = len(image.shape) == 2
     if flat and request.axis:
         raise InputError(f"{request.image} is one plane. Leave --axis out.")
@@ -82,14 +83,15 @@ def run_everything(request: EverythingRequest) -> list[str]:
     plane = tuple(length for each, length in enumerate(image.shape) if flat or each != axis)
     in_parts = request.in_parts(plane, generator.model)
     if flat and in_parts:
-        return _tiled(request, image, generator)
+        return _tiled(request, whole, generator)
     if flat:
         labels, objects, unread = _plane(request, image, generator), None, None
     else:
         labels, objects, unread = _stack(request, image, generator, axis, link)
     numbers = label_numbers(labels)
     count, dtype = len(numbers), smallest_dtype(numbers)
-    write_labels(request.output, labels, image.axes, dtype)
+    labels = labels.reshape(whole.shape)
+    write_labels(request.output, labels, whole.axes, dtype)
     lines = [
         f"{count} objects",
         f"Labels of shape {labels.shape}, {dtype}: {request.output}",
@@ -116,10 +118,11 @@ def _plane(
     return request.labels_of(candidates)
 
 
-def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerator) -> list[str]:
+def _tiled(request: EverythingRequest, whole: OpenImage, generator: MaskGenerator) -> list[str]:
     """Segment tile by tile; the labels wait on disk, beside where they go to."""
     from napari_sam2.inference.large.large_plane import LargePlane
 
+    image = whole.squeezed()
     with TemporaryFile(dir=request.output.parent) as file:
         labels = np.memmap(file, np.uint32, "w+", shape=image.shape)
         with explained():
@@ -129,11 +132,11 @@ def _tiled(request: EverythingRequest, image: OpenImage, generator: MaskGenerato
         with progress_bar(progress.tiles, "Segmenting", "parts") as show:
             for progress in steps:
                 show(progress.done)
-        write_labels(request.output, labels, image.axes)
+        write_labels(request.output, labels, whole.axes, shape=whole.shape)
     return [
         f"{progress.objects} objects",
         _in_parts("The", image.shape, generator),
-        f"Labels of shape {labels.shape}, {labels.dtype}: {request.output}",
+        f"Labels of shape {whole.shape}, {labels.dtype}: {request.output}",
     ]
 
 

@@ -84,6 +84,31 @@ class OneFrame:
         return self._plane[index[1:]]
 
 
+class FixedAxes:
+    """An array of which some axes stay at an index; nothing is read before it is indexed.
+
+    Parameters
+    ----------
+    data : array-like
+        Anything with ``shape``, ``dtype`` and indexing.
+    fixed : mapping of int to int
+        The axes, and the index that each stays at.
+    """
+
+    def __init__(self, data: ArrayLike, fixed: Mapping[int, int]) -> None:
+        self._data, self._fixed, self.dtype = data, fixed, data.dtype
+        self.shape = tuple(n for axis, n in enumerate(data.shape) if axis not in fixed)
+
+    def __getitem__(self, index: Any) -> Any:
+        others = iter(index if isinstance(index, tuple) else (index,))
+        return self._data[
+            tuple(
+                self._fixed[axis] if axis in self._fixed else next(others, slice(None))
+                for axis in range(len(self._data.shape))
+            )
+        ]
+
+
 class FrameSource:
     """The planes of a stack, read lazily.
 

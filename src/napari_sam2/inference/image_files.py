@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.errors import InputError
-from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
+from napari_sam2.inference.frames import UNNAMED, FixedAxes, FrameSource, OneFrame
 from napari_sam2.inference.masks import BAND, bands, label_numbers
 
 if TYPE_CHECKING:
@@ -47,6 +47,17 @@ class OpenImage:
     def shape(self) -> tuple[int, ...]:
         """The shape without the colours."""
         return tuple(self.data.shape[: len(self.axes)])
+
+    def at(self, fixed: Mapping[int, int]) -> OpenImage:
+        """Itself without some axes, which stay at an index; nothing is read."""
+        axes = "".join(name for axis, name in enumerate(self.axes) if axis not in fixed)
+        return replace(self, data=FixedAxes(self.data, fixed), axes=axes) if fixed else self
+
+    def squeezed(self) -> OpenImage:
+        """Itself without axes of length 1, other than Y and X; its labels are to be reshaped."""
+        lengths = zip(self.axes, self.shape, strict=True)
+        single = [name not in "YX" and length == 1 for name, length in lengths]
+        return self.at({axis: 0 for axis, each in enumerate(single) if each})
 
     def frames(self, axis: int = 0, fixed: Mapping[int, int] | None = None) -> FrameSource:
         """Its planes along an axis, as a `FrameSource` takes it; a plane is a stack of one."""
@@ -142,17 +153,8 @@ def split_channels(image: OpenImage) -> list[OpenImage]:
     list of OpenImage
         One for each index along the axis C; none where there is no such axis.
     """
-    if "C" not in image.axes:
-        return []
-    import dask.array
-
-    data, axis = dask.array.from_array(image.data), image.axes.index("C")
-    return [
-        replace(
-            image, data=data[(slice(None),) * axis + (index,)], axes=image.axes.replace("C", "")
-        )
-        for index in range(image.shape[axis])
-    ]
+    axis = image.axes.find("C")
+    return [image.at({axis: index}) for index in range(image.shape[axis])] if axis >= 0 else []
 
 
 def check_output(path: Path, image: Path | None = None) -> None:
@@ -176,7 +178,13 @@ def check_output(path: Path, image: Path | None = None) -> None:
         raise InputError(f"The labels would overwrite the image {path}. Choose another name.")
 
 
-def write_labels(path: Path, labels: ArrayLike, axes: str, dtype: Any = None) -> None:
+def write_labels(
+    path: Path,
+    labels: ArrayLike,
+    axes: str,
+    dtype: Any = None,
+    shape: tuple[int, ...] | None = None,
+) -> None:
     """Write labels as a compressed TIFF, all or nothing.
 
     Parameters
@@ -189,14 +197,16 @@ def write_labels(path: Path, labels: ArrayLike, axes: str, dtype: Any = None) ->
         One letter for each axis.
     dtype : dtype, optional
         Of the file; by default that of the labels.
+    shape : tuple of int, optional
+        Of the file, where it has further axes of length 1 before those of the plane.
     """
     import tifffile
 
-    shape, kind = tuple(labels.shape), np.dtype(dtype or labels.dtype)
+    shape, kind = shape or tuple(labels.shape), np.dtype(dtype or labels.dtype)
     with replacing(path) as partial:
         tifffile.imwrite(
             partial,
-            (np.asarray(labels[plane], kind) for plane in np.ndindex(*shape[:-2])),
+            (np.asarray(labels[plane], kind) for plane in np.ndindex(*labels.shape[:-2])),
             shape=shape,
             dtype=kind,
             # not known before compression; better safe
@@ -215,6 +225,7 @@ def write_ome_zarr(
     scale: Sequence[float] = (),
     units: Sequence[str] = (),
     dtype: Any = None,
+    shape: tuple[int, ...] | None = None,
 ) -> None:
     """Write labels as an OME-Zarr label image, version 0.5, all or nothing.
 
@@ -234,10 +245,12 @@ def write_ome_zarr(
         What ``scale`` is in, for each axis, such as "micrometer".
     dtype : dtype, optional
         Of what is written; by default that of the labels.
+    shape : tuple of int, optional
+        Of what is written, where it has further axes of length 1 before those of the plane.
     """
     import zarr
 
-    shape, kind = tuple(labels.shape), np.dtype(dtype or labels.dtype)
+    shape, kind = shape or tuple(labels.shape), np.dtype(dtype or labels.dtype)
     axes = axes.lower()
     kinds = {"t": "time", "c": "channel"}
     named = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
@@ -264,8 +277,8 @@ def write_ome_zarr(
             dtype=kind,
             dimension_names=list(axes),
         )
-        for band in bands(shape):
-            array[band] = np.asarray(labels[band], kind)
+        for to, band in zip(bands(shape), bands(tuple(labels.shape)), strict=True):
+            array[to] = np.asarray(labels[band], kind)
 
 
 def label_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -297,7 +310,11 @@ def _read_zarr(path: Path) -> tuple[Any, str | None]:
     import zarr
 
     node = group = zarr.open(path, mode="r")
-    if isinstance(node, zarr.Group):
+    if isinstance(node, zarr.Array):
+        with suppress(FileNotFoundError):  # it may be a level of a pyramid, whose group names axes
+            group = zarr.open_group(path.parent, mode="r")
+    while isinstance(node, zarr.Group):  # bioformats2raw puts images into groups, from "0" on
+        group = node
         level = _multiscale(group).get("datasets", [{}])[0].get("path", "0")
         if level not in node:
             raise InputError(
@@ -305,9 +322,6 @@ def _read_zarr(path: Path) -> tuple[Any, str | None]:
                 "in it."
             )
         node = node[level]
-    else:
-        with suppress(FileNotFoundError):  # it may be a level of a pyramid, whose group names axes
-            group = zarr.open_group(path.parent, mode="r")
     # zarr 2 has no names of its own
     names = _multiscale(group).get("axes") or getattr(node.metadata, "dimension_names", None) or ()
     axes = "".join(map(_letter, names))
