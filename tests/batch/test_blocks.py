@@ -162,10 +162,29 @@ def test_axes_of_length_1_are_those_of_the_labels_too(
     assert (batch.steps > 1) != whole
     assert [report.message for report in list(batch.run(client))[-1:]] == [""]
     labels = open_image(tmp_path / "labels" / "volume_labels.ome.zarr")
-    assert (labels.shape, labels.axes) == (shape, axes.upper())
+    kept = [(length, name) for length, name in zip(shape, axes, strict=True) if name != "c"]
+    assert list(zip(labels.shape, labels.axes.lower(), strict=True)) == kept
     plain, _ = segment_file(settings, tmp_path / "plain.zarr")
     assert plain.any()
     np.testing.assert_array_equal(np.asarray(labels.data).reshape(plain.shape), plain)
+
+
+def test_a_channel_is_segmented_as_if_it_were_alone(settings, tmp_path, client, planes):
+    stack = planes[:, 48:144, 48:144]
+    group = zarr.open_group(tmp_path / "volume.ome.zarr", mode="w")
+    data = np.stack([np.zeros_like(stack), stack])
+    group.create_array("0", data=data, dimension_names=tuple("czyx"))
+    batch = Batch(tmp_path / "volume.ome.zarr", tmp_path / "labels", settings)
+    [report] = batch.run(client)
+    assert report.message.startswith("The image has 2 channels. Say with --channel which one")
+    settings = replace(settings, channel=1)
+    batch = Batch(tmp_path / "volume.ome.zarr", tmp_path / "labels", settings)
+    assert batch.steps > 1
+    list(batch.run(client))
+    tifffile.imwrite(tmp_path / "plain.tif", stack, metadata={"axes": "ZYX"})
+    wanted, _ = segment_file(replace(settings, channel=None), tmp_path / "plain.tif")
+    np.testing.assert_array_equal(labels_in(tmp_path / "labels"), wanted)
+    assert wanted.any()
 
 
 @pytest.mark.parametrize("tiles", ["auto", "off"])

@@ -54,6 +54,14 @@ def test_images_become_labels_and_the_exit_code_says_whether_all_did(here, tmp_p
     assert "0 segmented, 1 skipped" in result.output
 
 
+def test_a_channel_is_chosen(here, tmp_path):
+    quick = ("--image-size", 64, "--points-per-side", 2, "--device", "cpu")
+    tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 64, 64), np.uint8), metadata={"axes": "CYX"})
+    result = batch(tmp_path, *quick, "--channel", 1, "-o", tmp_path / "labels")
+    assert result.exit_code == 0, result.output
+    assert tifffile.imread(tmp_path / "labels" / "c_labels.tif").shape == (64, 64)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

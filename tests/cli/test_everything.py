@@ -132,7 +132,7 @@ def test_a_time_lapse_becomes_tracks(nano, tmp_path):
         ("ZYX", None, (0, "z")),
         ("TYX", None, (0, "t")),
         ("TYX", "z", (0, "z")),
-        ("CYX", "t", (0, "t")),
+        ("RYX", "t", (0, "t")),
         ("YXZ", None, (2, "z")),
     ],
 )
@@ -145,7 +145,10 @@ def test_the_file_says_what_the_axis_is(axes, said, wanted):
     ("shape", "axes", "options", "message"),
     [
         ((3, 2, 16, 16), "TZYX", [], "one stack of planes"),
-        ((3, 16, 16), "CYX", [], "--axis z or --axis t"),
+        ((3, 16, 16), "RYX", [], "--axis z or --axis t"),
+        ((3, 16, 16), "CYX", ["--axis", "z"], "3 channels. Say with --channel which"),
+        ((3, 16, 16), "CYX", ["--channel", "3"], "There is no channel 3: the image has 3"),
+        ((16, 16), "YX", ["--channel", "1"], "There is no channel 1: the image has 1"),
         ((16, 16), "YX", ["--axis", "z"], "Leave --axis out"),
         ((3, 16, 16), "ZYX", ["--tracks", "tracks.csv"], "is for time-lapses"),
         ((3, 16, 16), "TYX", ["--ctc", "missing/ctc"], "There is no folder missing"),

@@ -110,7 +110,7 @@ def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | No
     if job.source.suffix.lower() == ".png":
         return None  # it could not be read in parts
     try:
-        image = open_image(job.source).squeezed()
+        image = open_image(job.source).channel(settings.channel).squeezed()
         planes = 1
         if len(image.shape) > 2:
             axis, kind = image.stack_axis(settings.axis)
@@ -138,7 +138,7 @@ def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | No
 
 def sample_limits(large: LargeImage, settings: BatchSettings) -> tuple[float, float] | None:
     """Contrast limits for all blocks of a stack; None for one plane, which is one block."""
-    image = open_image(large.job.source).squeezed()
+    image = open_image(large.job.source).channel(settings.channel).squeezed()
     if len(image.shape) == 2:
         return None
     axis, _ = image.stack_axis(settings.axis)
@@ -160,7 +160,7 @@ def search_block(
         As `sample_limits` gives them.
     """
     start = perf_counter()
-    image = open_image(block.job.source).squeezed()
+    image = open_image(block.job.source).channel(settings.channel).squeezed()
     block.path.parent.mkdir(exist_ok=True)
     with loaded(settings) as generator, replacing(block.path) as partial:
         if len(image.shape) == 2:
@@ -200,7 +200,7 @@ def link_blocks(
 
     start, job = perf_counter(), large.job
     try:
-        image = open_image(job.source)
+        image = open_image(job.source).channel(settings.channel)
         stack = image.squeezed()
         blocks = [zarr.open_array(str(block.path), mode="r") for block in large.blocks]
         labels: Any = blocks[0]

@@ -85,14 +85,14 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32
     labels : array of uint32
         Of the image's shape.
     image : OpenImage
-        The image.
+        The image, or its channel.
 
     Raises
     ------
     InputError, ValueError, TypeError
         When the image or a setting cannot be used.
     """
-    image = open_image(path)
+    image = open_image(path).channel(settings.channel)
     stack = image.squeezed()
     with loaded(settings) as generator:
         if len(stack.shape) == 2:
@@ -125,7 +125,7 @@ def write(job: Job, labels: ArrayLike, image: OpenImage) -> int:
     labels : array-like of uint32
         Of the image's shape, or of that without axes of length 1; read one plane at a time.
     image : OpenImage
-        The image.
+        The image, or its channel.
     """
     if image.shape[-2:] != tuple(labels.shape[-2:]):  # rare; the planes of both are not alike
         labels = np.asarray(labels[:]).reshape(image.shape)

@@ -136,6 +136,7 @@ def _segment(
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
+    channel: Annotated[int | None, options.channel(_EVERYTHING)] = None,
     tracks: Annotated[
         Path | None,
         typer.Option(
@@ -176,6 +177,7 @@ def _segment(
                     smallest=smallest or 0,
                     tiles=tiles,
                     axis=axis,
+                    channel=channel,
                     tracks=tracks,
                     ctc=ctc,
                 )
@@ -185,11 +187,11 @@ def _segment(
         from napari_sam2.cli.segment import Request, run
 
         alone = (points_per_side, crop_layers, min_score, min_stability, max_overlap, smallest)
-        if any(value is not None for value in (*alone, axis, tracks, ctc)):
+        if any(value is not None for value in (*alone, axis, channel, tracks, ctc)):
             raise InputError(
                 "--points-per-side, --crop-layers, --min-score, --min-stability, --max-overlap, "
-                "--smallest, --axis, --tracks and --ctc belong to --everything. Add it, or leave "
-                "them out."
+                "--smallest, --axis, --channel, --tracks and --ctc belong to --everything. Add it, "
+                "or leave them out."
             )
         lines = run(
             Request(

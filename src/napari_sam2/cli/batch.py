@@ -54,6 +54,7 @@ def batch(
             show_default="what each file says",
         ),
     ] = None,
+    channel: Annotated[int | None, options.channel()] = None,
     tiles: options.Tiles = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make labels again that are there.")
@@ -99,6 +100,7 @@ def batch(
             max_overlap=max_overlap,
             smallest=smallest,
             axis=axis,
+            channel=channel,
             tiles=tiles,
             threads=threads,
         )

@@ -70,7 +70,7 @@ def run_everything(request: EverythingRequest) -> list[str]:
         When the labels cannot be written.
     """
     check_output(request.output, request.image)
-    whole = open_image(request.image)
+    whole = open_image(request.image).channel(request.channel)
     image = whole.squeezed()
     flat = len(image.shape) == 2
     if flat and request.axis:

@@ -46,6 +46,16 @@ def max_overlap(panel: str | None = None) -> Any:
     )
 
 
+def channel(panel: str | None = None) -> Any:
+    """Which channel is segmented; ``panel`` is where the help shows it."""
+    return typer.Option(
+        min=0,
+        help="Which channel is segmented, from 0, where an image has several.",
+        show_default="the only one",
+        rich_help_panel=panel,
+    )
+
+
 def _least(what: str, panel: str | None) -> Any:
     return typer.Option(
         min=0, max=1, help=what, show_default="what suits the model", rich_help_panel=panel

@@ -53,6 +53,30 @@ class OpenImage:
         axes = "".join(name for axis, name in enumerate(self.axes) if axis not in fixed)
         return replace(self, data=FixedAxes(self.data, fixed), axes=axes) if fixed else self
 
+    def channel(self, index: int | None = None) -> OpenImage:
+        """One of its channels, read when it is indexed.
+
+        Parameters
+        ----------
+        index : int or None
+            Along the axis C; None for the only one. An image without that axis has one.
+
+        Raises
+        ------
+        InputError
+            When there are several and none is chosen, or there is no such channel.
+        """
+        axis = self.axes.find("C")
+        count = self.shape[axis] if axis >= 0 else 1
+        if index is None and count > 1:
+            raise InputError(
+                f"The image has {count} channels. Say with --channel which one to segment, from 0 "
+                f"to {count - 1}."
+            )
+        if not 0 <= (index or 0) < count:
+            raise InputError(f"There is no channel {index}: the image has {count}, from 0.")
+        return self.at({axis: index or 0} if axis >= 0 else {})
+
     def squeezed(self) -> OpenImage:
         """Itself without axes of length 1, other than Y and X; its labels are to be reshaped."""
         lengths = zip(self.axes, self.shape, strict=True)

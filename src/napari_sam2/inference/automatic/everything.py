@@ -49,6 +49,8 @@ class EverythingSettings:
         In pixels; smaller objects on a plane are left out.
     axis : {"z", "t"} or None
         What the planes of a stack lie along; None for what its file says.
+    channel : int or None
+        Which channel of an image is segmented, from 0; None for the only one.
     tiles : {"auto", "off"}
         Whether a plane much larger than the model's input is looked at in parts.
     """
@@ -63,6 +65,7 @@ class EverythingSettings:
     max_overlap: float = 0.7
     smallest: int = 0
     axis: Literal["z", "t"] | None = None
+    channel: int | None = None
     tiles: Literal["auto", "off"] = "auto"
 
     def generator(self, model: Model | None = None) -> MaskGenerator:
