@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 from skimage.io import imsave
 
 from napari_sam2.checkpoints.replacing import replacing
@@ -117,6 +118,14 @@ def test_a_png_is_read(tmp_path, shape, rgb):
     image = open_image(tmp_path / "image.png")
     assert (image.shape, image.rgb) == ((8, 9), rgb)
     np.testing.assert_array_equal(np.asarray(image.data), pixels)
+
+
+def test_the_alpha_of_a_grey_png_is_left_out(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 9, 2), np.uint8)
+    Image.fromarray(pixels, "LA").save(tmp_path / "image.png")
+    image = open_image(tmp_path / "image.png")
+    assert (image.axes, image.rgb) == ("YX", False)
+    np.testing.assert_array_equal(image.data, pixels[..., 0])
 
 
 @pytest.mark.parametrize("name", ["broken.tif", "broken.png", "notes.txt"])

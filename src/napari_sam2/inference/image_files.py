@@ -318,7 +318,10 @@ def _read(path: Path) -> tuple[Any, str]:
         return _named(*_read_tiff(path))
     from skimage.io import imread
 
-    return _named(imread(path), None)
+    pixels = imread(path)
+    if pixels.ndim == 3 and pixels.shape[-1] == 2:  # grey and alpha of a PNG
+        pixels = pixels[..., 0]
+    return _named(pixels, None)
 
 
 def _read_tiff(path: Path) -> tuple[Any, str]:
