@@ -117,6 +117,16 @@ def test_a_stopped_run_goes_on_with_the_blocks_that_are_missing(
     assert not list(output.glob(".*blocks"))
 
 
+def test_a_block_that_is_kept_is_not_searched_again(volume, settings, tmp_path, monkeypatch):
+    [large] = Batch(volume, tmp_path / "labels", settings)._large.values()
+    block = large.blocks[0]
+    block.path.parent.parent.mkdir()
+    limits = blocks.sample_limits(large, settings)
+    first = blocks.search_block(block, settings, limits)
+    monkeypatch.setattr(type(settings), "find", None)
+    assert blocks.search_block(block, settings, limits) == replace(first, seconds=0.0)
+
+
 def test_a_chunk_that_cannot_be_read_fails_its_image_alone(
     volume, settings, tmp_path, client, planes
 ):

@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import tifffile
@@ -63,6 +64,31 @@ def test_a_killed_worker_costs_nothing_but_time(images, quick, tmp_path, monkeyp
     assert written(one) == written(two)
     assert tifffile.imread(one / "im2_labels.tif").any()
     assert set(written(one)) == {"batch.json", *(f"im{number}_labels.tif" for number in range(4))}
+
+
+def test_what_a_killed_worker_has_done_is_not_done_again(images, quick, tmp_path, monkeypatch):
+    real, log, told = run.do_job, tmp_path / "log", tmp_path / "told"
+    log.touch()
+
+    def dying(job, settings):
+        first = job.name not in log.read_text()
+        with log.open("a") as file:
+            file.write(f"{job.name}\n")
+        if job.name == "im3.tif" and first:
+            while not told.exists():
+                time.sleep(0.1)
+            os.kill(os.getpid(), KILL)
+        return real(job, settings)
+
+    monkeypatch.setattr(run, "do_job", dying)
+    batch = Batch([images], tmp_path / "labels", quick)
+    with batch.client(workers=1) as client:
+        for report in batch.run(client):
+            if report.file == "im2.tif":
+                released = Timer(1, told.touch)  # the next step of the run lets go of this one
+                released.start()
+    assert [report.status for report in batch.reports] == ["done"] * 4
+    assert sorted(log.read_text().split()) == ["im0.tif", "im1.tif", "im2.tif", *["im3.tif"] * 2]
 
 
 def test_a_run_goes_on_where_it_stopped(images, quick, tmp_path, client):

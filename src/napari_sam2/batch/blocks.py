@@ -150,6 +150,8 @@ def search_block(
 ) -> BlockDone:
     """Find everything on the planes of a block, and keep it; raises whatever goes wrong.
 
+    Nothing is done where it is kept already, as dask asks again when a worker has ended.
+
     Parameters
     ----------
     block : Block
@@ -159,6 +161,8 @@ def search_block(
     limits : tuple of float or None
         As `sample_limits` gives them.
     """
+    if block.path.exists():
+        return BlockDone(block.job.name, block.first, block.stop, 0.0)
     start = perf_counter()
     image = open_image(block.job.source).channel(settings.channel).squeezed()
     block.path.parent.mkdir(exist_ok=True)

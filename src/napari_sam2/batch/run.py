@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from napari_sam2.batch.blocks import Block
+
 
 def run_batch(
     inputs: str | Path | Iterable[str | Path],
@@ -194,37 +196,42 @@ class Batch:
         from distributed import as_completed
 
         how = {"settings": self.settings, "pure": False}
-        blocks: dict[str, list[Any]] = {name: [] for name in self._large}
+        missing: dict[str, list[Block]] = {name: [] for name in self._large}
         for block in self._missing:
-            blocks[block.job.name].append(block)
-        unfinished = [large for name, large in self._large.items() if blocks[name]]
+            missing[block.job.name].append(block)
+        unfinished = [name for name, blocks in missing.items() if blocks]
         # once for all blocks, as it reads planes from all over an image
-        sampled = client.map(sample_limits, unfinished, **how)
+        sampled = client.map(sample_limits, [self._large[name] for name in unfinished], **how)
         whole = [job for job in self.todo if job.name not in self._large]
         # blocks go first, also where they are not known of yet: large images take longest
         futures = dict(zip(client.map(do_job, whole, priority=-1, **how), whole, strict=True))
-        searched: list[Any] = []
+        searched: dict[Any, str] = {}  # and the image of each
         try:
-            limits = dict(zip((each.job.name for each in unfinished), sampled, strict=True))
+            limits = dict(zip(unfinished, sampled, strict=True))
             for name, large in self._large.items():
                 try:
                     known = limits[name].result() if name in limits else None
                 except Exception as error:  # whatever the worker raised, or its end
                     yield FileReport(name, "failed", message=_of_worker(error))
                     continue
-                blocks[name] = client.map(search_block, blocks[name], limits=known, **how)
-                searched += blocks[name]
-                futures[client.submit(link_blocks, large, blocks[name], **how)] = large.job
+                found = client.map(search_block, missing[name], limits=known, **how)
+                searched |= dict.fromkeys(found, name)
+                futures[client.submit(link_blocks, large, found, **how)] = large.job
+            for each in sampled:
+                each.release()
             for future in as_completed([*searched, *futures], loop=client.loop):
                 if future in futures:
+                    name = futures.pop(future).name
                     try:
                         yield future.result()
                     except Exception as error:  # of a block; else it is the worker that failed
-                        client.cancel(blocks.get(futures[future].name, []))
-                        message = _of_worker(error)
-                        yield FileReport(futures[future].name, "failed", message=message)
-                elif future.status == "finished":
-                    yield future.result()
+                        client.cancel([each for each in searched if searched[each] == name])
+                        yield FileReport(name, "failed", message=_of_worker(error))
+                else:
+                    del searched[future]
+                    if future.status == "finished":
+                        yield future.result()
+                future.release()  # or dask does it again when the worker that did it has ended
         finally:
             client.cancel([*sampled, *searched, *futures])
 
