@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from dataclasses import replace
 
@@ -109,12 +110,22 @@ def test_a_stopped_run_goes_on_with_the_blocks_that_are_missing(
     assert Batch(volume, output, settings, overwrite=True).steps == 4
     assert Batch(volume, output, replace(settings, smallest=5)).steps == 4
 
+    # as is an image of which chunks were written, which the time of its folder does not tell
+    chunk = next(path for path in (volume / "0").rglob("*") if path.name == "0" and path.is_file())
+    before = chunk.stat()
+    os.utime(chunk, (0, 0))
+    assert Batch(volume, output, settings).steps == 4
+    os.utime(chunk, ns=(before.st_atime_ns, before.st_mtime_ns))
+
     again = Batch(volume, output, settings)
     assert again.steps == 3
     searched = [each.first for each in again.run(client) if isinstance(each, BlockDone)]
     assert sorted(searched) == [2, 4]
     np.testing.assert_array_equal(labels_in(output), segment_file(settings, volume)[0])
     assert not list(output.glob(".*blocks"))
+    assert not Batch(volume, output, settings).todo
+    os.utime(chunk, (0, 0))
+    assert Batch(volume, output, settings).todo
 
 
 def test_a_block_that_is_kept_is_not_searched_again(volume, settings, tmp_path, monkeypatch):

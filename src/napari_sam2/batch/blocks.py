@@ -94,7 +94,9 @@ class LargeImage:
     blocks: tuple[Block, ...]
 
 
-def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | None:
+def in_blocks(
+    job: Job, settings: BatchSettings, sha256: str, fingerprint: str
+) -> LargeImage | None:
     """Divide an image into blocks; None where it is one job, also to report that it is no image.
 
     Parameters
@@ -106,6 +108,8 @@ def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | No
     sha256 : str
         Of the model. What was found with another one, other settings, or in another image is not
         used, as the folder has another name.
+    fingerprint : str
+        Of the image.
     """
     if job.source.suffix.lower() == ".png":
         return None  # it could not be read in parts
@@ -116,13 +120,12 @@ def in_blocks(job: Job, settings: BatchSettings, sha256: str) -> LargeImage | No
             axis, kind = image.stack_axis(settings.axis)
             planes = image.shape[axis]
             linker(kind)  # not to be missed when all planes are searched
-        changed = job.source.stat().st_mtime_ns
     except (InputError, OSError, ImportError):
         return None
     pixels = math.prod(image.shape)
     if pixels <= BLOCK:
         return None
-    made_by = repr((settings, sha256, changed, image.shape, BLOCK))
+    made_by = repr((settings, sha256, fingerprint, image.shape, BLOCK))
     key = hashlib.sha256(made_by.encode()).hexdigest()[:12]
     folder = job.output.with_name(f".{job.output.stem}.{key}.blocks")
     size = max(1, BLOCK * planes // pixels)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import astuple, fields
@@ -15,7 +17,7 @@ from napari_sam2.checkpoints.replacing import remove, replacing
 from napari_sam2.inference.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from napari_sam2.batch.jobs import Job
@@ -25,7 +27,7 @@ _PARTIAL = re.compile(r"\..+_labels(\.ome)?\.(\d+-\d+\.part(\.tif|\.zarr)|[0-9a-
 
 
 class OutputFolder:
-    """A folder with labels, ``report.csv``, and ``batch.json``, which says how they were made.
+    """A folder with labels, ``report.csv``, and ``batch.json``: how they were made, and of what.
 
     Parameters
     ----------
@@ -38,6 +40,7 @@ class OutputFolder:
     def __init__(self, path: Path, jobs: Iterable[Job]) -> None:
         self.path = path
         self._folders = {path, *(job.output.parent for job in jobs)}
+        self._made = self._read()
 
     def check(self, record: dict[str, Any], made_again: set[Path]) -> None:
         """Refuse to leave labels of other settings beside new ones.
@@ -54,11 +57,9 @@ class OutputFolder:
         InputError
             When labels were made otherwise.
         """
-        try:
-            made = json.loads((self.path / "batch.json").read_text(encoding="utf-8"))
-            other = [key for key in record if key != "model" and made.get(key) != record[key]]
-        except (OSError, ValueError, AttributeError):
-            other = ["not known"]
+        made = self._made
+        other = [key for key in record if key != "model" and made.get(key) != record[key]]
+        other = other if made else ["not known"]
         kept = (path for path in self._entries() if is_labels(path) and path not in made_again)
         if other and (found := next(kept, None)):
             raise InputError(
@@ -66,9 +67,24 @@ class OutputFolder:
                 "--output, or --overwrite with all of its images."
             )
 
+    def done_before(self, job: Job, image: str) -> FileReport | None:
+        """What became of an image in an earlier run, if its labels are whole and of this image.
+
+        Parameters
+        ----------
+        job : Job
+            Of the image.
+        image : str
+            What `fingerprint` gives of it.
+        """
+        if self._made.get("images", {}).get(self._key(job)) != image:
+            return None
+        count = count_whole(job.output)
+        return None if count is None else FileReport(job.name, "skipped", count)
+
     @contextmanager
     def begin(
-        self, record: dict[str, Any], todo: Iterable[Job], kept: Collection[Path] = ()
+        self, record: dict[str, Any], todo: Mapping[Job, str], kept: Collection[Path] = ()
     ) -> Iterator[None]:
         """Keep other runs away, and remove what is made again or was left by killed workers.
 
@@ -76,8 +92,8 @@ class OutputFolder:
         ----------
         record : dict
             As `check` takes it.
-        todo : iterable of Job
-            Whose labels are made.
+        todo : mapping of Job to str
+            Whose labels are made, and what `fingerprint` gives of the images.
         kept : collection of Path
             Folders with blocks to go on with.
 
@@ -97,6 +113,11 @@ class OutputFolder:
                 self._remove_partial(kept)
                 for job in todo:
                     remove(job.output)
+                # known before labels are there: an image that changes meanwhile is done again
+                images = self._read().get("images", {}) | {
+                    self._key(job): image for job, image in todo.items()
+                }
+                record = {**record, "images": dict(sorted(images.items()))}
                 with replacing(self.path / "batch.json") as partial:
                     partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 yield
@@ -115,6 +136,16 @@ class OutputFolder:
         ):
             csv.writer(file).writerows([names, *map(astuple, reports)])
 
+    def _read(self) -> dict[str, Any]:
+        try:
+            made = json.loads((self.path / "batch.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return made if isinstance(made, dict) else {}
+
+    def _key(self, job: Job) -> str:
+        return job.output.relative_to(self.path).as_posix()
+
     def _remove_partial(self, kept: Collection[Path]) -> None:
         for path in list(self._entries()):
             if _PARTIAL.fullmatch(path.name) and path not in kept:
@@ -126,12 +157,18 @@ class OutputFolder:
                 yield from folder.iterdir()
 
 
-def done_before(job: Job) -> FileReport | None:
-    """What became of an image in an earlier run, if its labels are whole and younger than it."""
+def fingerprint(image: Path) -> str:
+    """What is another when an image has changed, of the sizes and the times of its files.
+
+    The time of a zarr folder alone would stay when chunks are written.
+    """
+    inside = [os.path.join(at, name) for at, _, names in os.walk(image) for name in names]
+    digest = hashlib.sha256()
     try:
-        if job.output.stat().st_mtime < job.source.stat().st_mtime:
-            return None
-    except OSError:
-        return None
-    count = count_whole(job.output)
-    return None if count is None else FileReport(job.name, "skipped", count)
+        for path in sorted(inside) or [str(image)]:
+            status = os.stat(path)
+            told = path.removeprefix(str(image)), status.st_size, status.st_mtime_ns
+            digest.update(repr(told).encode())
+    except OSError:  # it will be reported
+        return ""
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2.batch.blocks import BlockDone, in_blocks, link_blocks, sample_limits, search_block
 from napari_sam2.batch.cluster import open_client
-from napari_sam2.batch.folder import OutputFolder, done_before
+from napari_sam2.batch.folder import OutputFolder, fingerprint
 from napari_sam2.batch.jobs import find_jobs
 from napari_sam2.batch.segment import BatchSettings, FileReport, do_job, make_ready, one_line
 from napari_sam2.checkpoints.replacing import remove
@@ -116,10 +116,14 @@ class Batch:
         self.jobs = find_jobs(inputs, self.output)
         self._folder = OutputFolder(self.output, self.jobs)
         self._folder.check(self._record(), {job.output for job in self.jobs if overwrite})
-        found = [] if overwrite else map(done_before, self.jobs)
+        self._images = {job: fingerprint(job.source) for job in self.jobs}
+        images = {} if overwrite else self._images
+        found = (self._folder.done_before(job, image) for job, image in images.items())
         self._reports = {report.file: report for report in found if report}
         self.todo = [job for job in self.jobs if job.name not in self._reports]
-        large = (in_blocks(job, self.settings, self._sha256) for job in self.todo)
+        large = (
+            in_blocks(job, self.settings, self._sha256, self._images[job]) for job in self.todo
+        )
         self._large = {each.job.name: each for each in large if each}
         self._missing = [
             block
@@ -181,7 +185,8 @@ class Batch:
             except Exception as error:  # whatever the worker raised, or its end
                 raise InputError(f"The workers cannot begin: {_of_worker(error)}") from error
         kept = [large.folder for large in self._large.values()]
-        with self._folder.begin(self._record(), self.todo, kept):
+        todo = {job: self._images[job] for job in self.todo}
+        with self._folder.begin(self._record(), todo, kept):
             for folder in kept if self._overwrite else ():
                 remove(folder)
             try:
