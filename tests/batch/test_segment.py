@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 import zarr
 from typer.testing import CliRunner
 
 from napari_sam2.batch.jobs import Job
-from napari_sam2.batch.segment import count_whole, do_job, segment_file
+from napari_sam2.batch.segment import count_whole, do_job, loaded, segment_file
+from napari_sam2.checkpoints.read import read_checkpoint, write_checkpoint
+from napari_sam2.checkpoints.registry import NANO_FILE
 from napari_sam2.cli import app
 
 
@@ -97,6 +100,17 @@ def test_a_full_disk_is_reported_and_leaves_nothing_torn(
     assert report.status == "failed"
     assert report.message.startswith("No space is left")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_model_that_was_replaced_is_loaded_anew(quick, tmp_path):
+    settings = replace(quick, model=str(tmp_path / "model.safetensors"))
+    _, weights = read_checkpoint(NANO_FILE)
+    name = next(iter(weights))
+    for factor in (1, 2):
+        wanted = {**weights, name: weights[name] * factor}
+        write_checkpoint(Path(settings.model), "nano", wanted, torch.float32)
+        with loaded(settings) as generator:
+            torch.testing.assert_close(generator.model.network.state_dict()[name], wanted[name])
 
 
 def test_torn_labels_are_known(tmp_path):

@@ -145,7 +145,7 @@ def loaded(settings: BatchSettings) -> Iterator[MaskGenerator]:
 
     with _MODEL:
         torch.set_num_threads(settings.threads)
-        yield _generator(settings)
+        yield _generator(settings, identify_model(settings.model))
 
 
 def make_ready(settings: BatchSettings, sha256: str) -> None:
@@ -191,5 +191,6 @@ def one_line(error: Exception) -> str:
 
 
 @lru_cache(maxsize=1)
-def _generator(settings: BatchSettings) -> MaskGenerator:
+def _generator(settings: BatchSettings, sha256: str) -> MaskGenerator:
+    # a cluster's workers live on when the model's file is replaced by another
     return settings.generator()
