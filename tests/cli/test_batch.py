@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 
 import numpy as np
@@ -52,6 +53,20 @@ def test_images_become_labels_and_the_exit_code_says_whether_all_did(here, tmp_p
     result = batch(tmp_path, *options)
     assert (result.exit_code, len(here)) == (0, 1), result.output
     assert "0 segmented, 1 skipped" in result.output
+
+
+def test_what_failed_is_told_where_no_report_can_be_written(here, tmp_path, monkeypatch):
+    def full(folder, reports):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("napari_sam2.batch.folder.OutputFolder.write_report", full)
+    (tmp_path / "a.tif").touch()
+    result = batch(tmp_path, "--device", "cpu", "-o", tmp_path / "labels")
+    assert result.exit_code == 1
+    assert "a.tif is empty" in result.stderr
+    assert "0 segmented, 0 skipped as done before, 1 failed" in result.stdout
+    assert "Error: [Errno 28] No space left on device" in result.stderr
+    assert "Report:" not in result.output
 
 
 def test_a_channel_is_chosen(here, tmp_path):

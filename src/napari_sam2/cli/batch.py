@@ -110,6 +110,16 @@ def batch(
         except KeyboardInterrupt:
             typer.echo("Stopped. The same command goes on from here.", err=True)
             raise typer.Exit(130) from None  # as shells report Ctrl+C
+        except OSError:  # such as of a full disk, which has no room for the report
+            _say(work)
+            raise
+    _say(work)
+    typer.echo(f"Report: {work.output / 'report.csv'}")
+    if any(report.status == "failed" for report in work.reports):
+        raise typer.Exit(1)
+
+
+def _say(work: Batch) -> None:
     status = [report.status for report in work.reports]
     for report in work.reports:
         if report.message:
@@ -118,9 +128,6 @@ def batch(
         f"{status.count('done')} segmented, {status.count('skipped')} skipped as done before, "
         f"{status.count('failed')} failed"
     )
-    typer.echo(f"Report: {work.output / 'report.csv'}")
-    if "failed" in status:
-        raise typer.Exit(1)
 
 
 def _run(work: Batch, workers: int | None, scheduler: str | None) -> None:
