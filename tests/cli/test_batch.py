@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from distributed import Client
 from typer.testing import CliRunner
 
@@ -67,6 +71,27 @@ def test_what_failed_is_told_where_no_report_can_be_written(here, tmp_path, monk
     assert "0 segmented, 0 skipped as done before, 1 failed" in result.stdout
     assert "Error: [Errno 28] No space left on device" in result.stderr
     assert "Report:" not in result.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems refuse such names")
+def test_names_that_are_no_text_are_reported(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    zarr.save_array(folder / os.fsdecode(b"a\xff.zarr"), np.eye(64, dtype=np.uint8))
+    (folder / os.fsdecode(b"b\xff.tif")).touch()
+    options = ("--image-size", 64, "--points-per-side", 2, "--device", "cpu", "--workers", 1)
+    command = [sys.executable, "-m", "typer", "napari_sam2.cli", "run", "batch", folder]
+    command += [*map(str, options), "-o", folder / "labels"]
+    result = subprocess.run(command, capture_output=True, check=False)
+    assert result.returncode == 1, result.stderr
+    assert b"b\\udcff.tif: " in result.stderr
+    assert b"\xff/labels/report.csv" in result.stdout
+    report = (folder / "labels" / "report.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[:2] for line in report[1:]] == [
+        ["a\\udcff.zarr", "done"],
+        ["b\\udcff.tif", "failed"],
+    ]
+    assert (folder / "labels" / os.fsdecode(b"a\xff_labels.ome.zarr")).is_dir()
 
 
 def test_a_channel_is_chosen(here, tmp_path):

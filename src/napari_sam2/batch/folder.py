@@ -132,7 +132,8 @@ class OutputFolder:
         names = [field.name for field in fields(FileReport)]
         with (
             replacing(self.path / "report.csv") as partial,
-            partial.open("w", newline="", encoding="utf-8") as file,
+            # files may have names that are no text
+            partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
         ):
             csv.writer(file).writerows([names, *map(astuple, reports)])
 

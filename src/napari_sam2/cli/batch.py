@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -114,7 +115,7 @@ def batch(
             _say(work)
             raise
     _say(work)
-    typer.echo(f"Report: {work.output / 'report.csv'}")
+    typer.echo(os.fsencode(f"Report: {work.output / 'report.csv'}"))  # which may be no text
     if any(report.status == "failed" for report in work.reports):
         raise typer.Exit(1)
 
