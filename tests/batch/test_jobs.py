@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import zarr
 
+from napari_sam2 import BatchSettings
 from napari_sam2.batch.jobs import find_jobs
+from napari_sam2.batch.segment import do_job
 from napari_sam2.inference.errors import InputError
 
 
@@ -48,6 +53,33 @@ def test_labels_beside_the_images_are_no_images(plates):
     assert set(outputs(["plates/one"], plates / "one")) == {"a.tif", "b.PNG"}
     assert set(outputs(["plates/one"], plates)) == {"a.tif", "b.PNG"}
     assert "a_labels.tif" in outputs(["plates/one"], plates.parent / "labels")
+
+
+def forbid(monkeypatch, folder):
+    real = Path.iterdir
+
+    def iterdir(path):
+        if path.name == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+
+
+@pytest.mark.parametrize("inputs", [["plates"], ["plates/*"], ["plates/**"]])
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(plates, monkeypatch, inputs):
+    forbid(monkeypatch, "one")
+    assert set(outputs(inputs, plates.parent / "labels")) >= {"one", "two/a.ome.tiff"}
+    [job, *_] = find_jobs(["plates"], plates.parent / "labels")
+    report = do_job(job, BatchSettings())
+    assert (report.file, report.status) == ("one", "failed")
+    assert "one cannot be read" in report.message
+
+
+def test_an_input_that_cannot_be_read_is_refused(plates, monkeypatch):
+    forbid(monkeypatch, "plates")
+    with pytest.raises(InputError, match=r"plates cannot be read \(Permission denied\)"):
+        find_jobs(["plates"], "labels")
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,10 @@ def _search(given: str | Path) -> tuple[Path, list[Path]]:
     if _is_zarr(path) or path.is_file():
         return path.parent, [path]
     if path.is_dir():
-        return path, list(_images_below(path))
+        try:
+            return path, list(_images_below(path))
+        except OSError as error:
+            raise InputError(f"{given} cannot be read ({error.strerror}).") from error
     if not glob.has_magic(str(given)):
         raise InputError(f"There is no file {given}. Check the path.")
     plain = takewhile(lambda part: not glob.has_magic(part), path.parts)
@@ -113,10 +116,14 @@ def _search(given: str | Path) -> tuple[Path, list[Path]]:
 
 
 def _images_at(path: Path) -> Iterator[Path]:
+    """The images; a folder that cannot be read is taken for one, which is then reported."""
     if _is_zarr(path) or (path.is_file() and path.suffix.lower() in KINDS):
         yield path
     elif path.is_dir():
-        yield from _images_below(path)
+        try:
+            yield from _images_below(path)
+        except OSError:
+            yield path
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
@@ -127,7 +134,8 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 def _is_zarr(path: Path) -> bool:
     return path.is_dir() and (
-        path.suffix == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES)
+        # `Path.is_file` would raise where the folder cannot be read
+        path.suffix == ".zarr" or any(os.path.isfile(path / name) for name in _ZARR_FILES)
     )
 
 
