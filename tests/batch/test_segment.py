@@ -16,6 +16,7 @@ from napari_sam2.batch.segment import count_whole, do_job, loaded, segment_file
 from napari_sam2.checkpoints.read import read_checkpoint, write_checkpoint
 from napari_sam2.checkpoints.registry import NANO_FILE
 from napari_sam2.cli import app
+from napari_sam2.inference.image_files import open_image
 
 
 def job_for(path, output=None):
@@ -46,6 +47,37 @@ def test_zarr_images_become_ome_zarr_labels(images, quick, tmp_path):
     np.testing.assert_array_equal(written["0"], labels)
     axes = written.attrs["ome"]["multiscales"][0]["axes"]
     assert [axis["name"] for axis in axes] == ["y", "x"]
+
+
+def test_labels_lie_where_a_calibrated_image_lies(images, quick, tmp_path):
+    plane = tifffile.imread(images / "im0.tif")
+    group = zarr.open_group(tmp_path / "z.ome.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=plane[None, None])
+    kinds = {"c": {"type": "channel"}, "z": {"type": "space"}}
+    axes = [{"name": name, **kinds[name]} for name in "cz"]
+    axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    steps = [
+        {"type": "scale", "scale": [1, 2, 0.25, 0.5]},
+        {"type": "translation", "translation": [0, 0, 10, 20]},
+    ]
+    whole = [{"type": "scale", "scale": [1, 1, 2, 2]}]
+    datasets = [{"path": "0", "coordinateTransformations": steps}]
+    group.attrs["multiscales"] = [
+        {"axes": axes, "datasets": datasets, "coordinateTransformations": whole}
+    ]
+    job = job_for(tmp_path / "z.ome.zarr", tmp_path / "z_labels.ome.zarr")
+    assert do_job(job, quick).status == "done"
+    described = zarr.open_group(job.output, mode="r").attrs["ome"]
+    assert "source" not in described["image-label"]  # it would be the folder around the labels
+    [multiscale] = described["multiscales"]
+    assert multiscale["axes"] == axes[1:]
+    assert multiscale["datasets"][0]["coordinateTransformations"] == [
+        {"type": "scale", "scale": [2, 0.5, 1]},
+        {"type": "translation", "translation": [0, 20, 40]},
+    ]
+    written = open_image(job.output)
+    assert (written.scale, written.translation) == ((2, 0.5, 1), (0, 20, 40))
+    assert written.units == ("pixel", "micrometer", "micrometer")
 
 
 @pytest.mark.parametrize("axis", ["z", "t"])

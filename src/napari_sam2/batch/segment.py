@@ -130,11 +130,21 @@ def write(job: Job, labels: ArrayLike, image: OpenImage) -> int:
     if image.shape[-2:] != tuple(labels.shape[-2:]):  # rare; the planes of both are not alike
         labels = np.asarray(labels[:]).reshape(image.shape)
     numbers = label_numbers(labels)
-    dtype, shape, axes = smallest_dtype(numbers), image.shape, image.axes
+    dtype = smallest_dtype(numbers)
     if job.output.suffix == ".zarr":
-        write_ome_zarr(job.output, labels, axes, job.source.name, dtype=dtype, shape=shape)
+        write_ome_zarr(
+            job.output,
+            labels,
+            image.axes,
+            job.source.name,
+            image.scale,
+            image.units,
+            image.translation,
+            dtype,
+            image.shape,
+        )
     else:
-        write_labels(job.output, labels, axes, dtype, shape)
+        write_labels(job.output, labels, image.axes, dtype, image.shape)
     return len(numbers)
 
 

@@ -36,12 +36,20 @@ class OpenImage:
         Whether the last axis is red, green, blue and perhaps alpha.
     name : str
         What messages call it: the path of its file.
+    scale, translation : tuple of float
+        Size of a pixel along each axis, and where the first one lies; empty where they are not
+        known.
+    units : tuple of str
+        What they are in, for each axis, such as "micrometer".
     """
 
     data: Any
     axes: str
     rgb: bool
     name: str = UNNAMED
+    scale: tuple[float, ...] = ()
+    translation: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,8 +58,20 @@ class OpenImage:
 
     def at(self, fixed: Mapping[int, int]) -> OpenImage:
         """Itself without some axes, which stay at an index; nothing is read."""
-        axes = "".join(name for axis, name in enumerate(self.axes) if axis not in fixed)
-        return replace(self, data=FixedAxes(self.data, fixed), axes=axes) if fixed else self
+        if not fixed:
+            return self
+
+        def others(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(value for axis, value in enumerate(values) if axis not in fixed)
+
+        return replace(
+            self,
+            data=FixedAxes(self.data, fixed),
+            axes="".join(others(self.axes)),
+            scale=others(self.scale),
+            translation=others(self.translation),
+            units=others(self.units),
+        )
 
     def channel(self, index: int | None = None) -> OpenImage:
         """One of its channels, read when it is indexed.
@@ -147,7 +167,7 @@ def open_image(path: Path) -> OpenImage:
     if path.is_file() and not path.stat().st_size:
         raise InputError(f"{path} is empty. Copy or save the image again.")
     try:
-        data, axes = _read(path)
+        data, axes, calibration = _read(path)
     except InputError:
         raise
     except Exception as error:  # readers raise anything when a file is broken
@@ -156,7 +176,7 @@ def open_image(path: Path) -> OpenImage:
             "Give a TIFF, zarr or PNG image."
         ) from error
     rgb = axes.endswith("S")
-    image = OpenImage(data, axes.removesuffix("S"), rgb, str(path))
+    image = OpenImage(data, axes.removesuffix("S"), rgb, str(path), *calibration)
     if data.dtype.kind not in "buif":
         raise InputError(f"{path} holds {data.dtype}. Convert it to real numbers.")
     if len(image.axes) < 2 or 0 in data.shape:
@@ -248,6 +268,7 @@ def write_ome_zarr(
     name: str,
     scale: Sequence[float] = (),
     units: Sequence[str] = (),
+    translation: Sequence[float] = (),
     dtype: Any = None,
     shape: tuple[int, ...] | None = None,
 ) -> None:
@@ -267,6 +288,8 @@ def write_ome_zarr(
         Size of a pixel along each axis; 1 where it is not known.
     units : sequence of str
         What ``scale`` is in, for each axis, such as "micrometer".
+    translation : sequence of float
+        Where the first pixel lies along each axis, in the same units; 0 where it is not known.
     dtype : dtype, optional
         Of what is written; by default that of the labels.
     shape : tuple of int, optional
@@ -281,16 +304,15 @@ def write_ome_zarr(
     for axis, unit in zip(named, units, strict=False):
         if unit != "pixel":  # which is what no unit means
             axis["unit"] = unit
-    scaled = {"type": "scale", "scale": list(scale) or [1.0] * len(shape)}
+    placed: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale) or [1.0] * len(shape)}]
+    if any(translation):
+        placed.append({"type": "translation", "translation": list(translation)})
     multiscale = {
         "name": name,
         "axes": named,
-        "datasets": [{"path": "0", "coordinateTransformations": [scaled]}],
+        "datasets": [{"path": "0", "coordinateTransformations": placed}],
     }
-    label = {
-        "properties": [{"label-value": number} for number in label_numbers(labels).tolist()],
-        "source": {"image": "../../"},
-    }
+    label = {"properties": [{"label-value": number} for number in label_numbers(labels).tolist()]}
     with replacing(path) as partial:
         group = zarr.create_group(str(partial), zarr_format=3)
         group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "image-label": label}
@@ -310,18 +332,22 @@ def label_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*(1 for _ in shape[:-2]), *(min(length, BAND) for length in shape[-2:]))
 
 
-def _read(path: Path) -> tuple[Any, str]:
-    """Read the array and name its axes; colours come last and are called S."""
+def _read(path: Path) -> tuple[Any, str, tuple[tuple[Any, ...], ...]]:
+    """Read the array and name its axes; colours come last and are called S.
+
+    The last of what is returned are scale, translation and units, where they are known.
+    """
     if path.is_dir():
-        return _named(*_read_zarr(path))
+        data, axes, calibration = _read_zarr(path)
+        return *_named(data, axes), calibration
     if path.suffix.lower() in {".tif", ".tiff"}:
-        return _named(*_read_tiff(path))
+        return *_named(*_read_tiff(path)), ()
     from skimage.io import imread
 
     pixels = imread(path)
     if pixels.ndim == 3 and pixels.shape[-1] == 2:  # grey and alpha of a PNG
         pixels = pixels[..., 0]
-    return _named(pixels, None)
+    return *_named(pixels, None), ()
 
 
 def _read_tiff(path: Path) -> tuple[Any, str]:
@@ -333,10 +359,11 @@ def _read_tiff(path: Path) -> tuple[Any, str]:
     return zarr.open_array(series.aszarr(level=0), mode="r"), series.axes
 
 
-def _read_zarr(path: Path) -> tuple[Any, str | None]:
+def _read_zarr(path: Path) -> tuple[Any, str | None, tuple[tuple[Any, ...], ...]]:
     import zarr
 
     node = group = zarr.open(path, mode="r")
+    level = path.name
     if isinstance(node, zarr.Array):
         with suppress(FileNotFoundError):  # it may be a level of a pyramid, whose group names axes
             group = zarr.open_group(path.parent, mode="r")
@@ -350,9 +377,12 @@ def _read_zarr(path: Path) -> tuple[Any, str | None]:
             )
         node = node[level]
     # zarr 2 has no names of its own
-    names = _multiscale(group).get("axes") or getattr(node.metadata, "dimension_names", None) or ()
+    described = _multiscale(group)
+    names = described.get("axes") or getattr(node.metadata, "dimension_names", None) or ()
     axes = "".join(map(_letter, names))
-    return node, axes if len(axes) == node.ndim else None
+    if len(axes) != node.ndim:
+        return node, None, ()
+    return node, axes, _calibration(described, level) if described.get("axes") else ()
 
 
 def _multiscale(node: Any) -> dict[str, Any]:
@@ -360,6 +390,19 @@ def _multiscale(node: Any) -> dict[str, Any]:
     attributes = node.attrs.asdict()
     found: list[dict[str, Any]] = attributes.get("ome", attributes).get("multiscales") or [{}]
     return found[0]
+
+
+def _calibration(described: dict[str, Any], level: str) -> tuple[tuple[Any, ...], ...]:
+    """Scale, translation and units of a level of OME-Zarr."""
+    axes = described["axes"]
+    scale, translation = np.ones(len(axes)), np.zeros(len(axes))
+    levels = [each for each in described.get("datasets", ()) if each.get("path") == level]
+    for each in (*levels, described):
+        for step in each.get("coordinateTransformations", ()):
+            by = step.get("scale", 1)
+            scale, translation = scale * by, translation * by + step.get("translation", 0)
+    units = (axis.get("unit", "pixel") if isinstance(axis, dict) else "pixel" for axis in axes)
+    return tuple(scale.tolist()), tuple(translation.tolist()), tuple(units)
 
 
 def _letter(axis: Any) -> str:
