@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.frames import UNNAMED, FixedAxes, FrameSource, OneFrame
 from napari_sam2.inference.masks import BAND, bands, label_numbers
+from napari_sam2.inference.zarr_images import read_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -338,7 +338,7 @@ def _read(path: Path) -> tuple[Any, str, tuple[tuple[Any, ...], ...]]:
     The last of what is returned are scale, translation and units, where they are known.
     """
     if path.is_dir():
-        data, axes, calibration = _read_zarr(path)
+        data, axes, calibration = read_zarr(path)
         return *_named(data, axes), calibration
     if path.suffix.lower() in {".tif", ".tiff"}:
         return *_named(*_read_tiff(path)), ()
@@ -357,60 +357,6 @@ def _read_tiff(path: Path) -> tuple[Any, str]:
     series = tifffile.TiffFile(path).series[0]
     # the store holds the file open for as long as planes may be read
     return zarr.open_array(series.aszarr(level=0), mode="r"), series.axes
-
-
-def _read_zarr(path: Path) -> tuple[Any, str | None, tuple[tuple[Any, ...], ...]]:
-    import zarr
-
-    node = group = zarr.open(path, mode="r")
-    level = path.name
-    if isinstance(node, zarr.Array):
-        with suppress(FileNotFoundError):  # it may be a level of a pyramid, whose group names axes
-            group = zarr.open_group(path.parent, mode="r")
-    while isinstance(node, zarr.Group):  # bioformats2raw puts images into groups, from "0" on
-        group = node
-        level = _multiscale(group).get("datasets", [{}])[0].get("path", "0")
-        if level not in node:
-            raise InputError(
-                f"{path} is a zarr group without an array '{level}'. Give the path of an array "
-                "in it."
-            )
-        node = node[level]
-    # zarr 2 has no names of its own
-    described = _multiscale(group)
-    names = described.get("axes") or getattr(node.metadata, "dimension_names", None) or ()
-    axes = "".join(map(_letter, names))
-    if len(axes) != node.ndim:
-        return node, None, ()
-    return node, axes, _calibration(described, level) if described.get("axes") else ()
-
-
-def _multiscale(node: Any) -> dict[str, Any]:
-    """What OME-Zarr says of an image; nothing where there is none."""
-    attributes = node.attrs.asdict()
-    found: list[dict[str, Any]] = attributes.get("ome", attributes).get("multiscales") or [{}]
-    return found[0]
-
-
-def _calibration(described: dict[str, Any], level: str) -> tuple[tuple[Any, ...], ...]:
-    """Scale, translation and units of a level of OME-Zarr."""
-    axes = described["axes"]
-    scale, translation = np.ones(len(axes)), np.zeros(len(axes))
-    levels = [each for each in described.get("datasets", ()) if each.get("path") == level]
-    for each in (*levels, described):
-        for step in each.get("coordinateTransformations", ()):
-            by = step.get("scale", 1)
-            scale, translation = scale * by, translation * by + step.get("translation", 0)
-    units = (axis.get("unit", "pixel") if isinstance(axis, dict) else "pixel" for axis in axes)
-    return tuple(scale.tolist()), tuple(translation.tolist()), tuple(units)
-
-
-def _letter(axis: Any) -> str:
-    """The letter of an axis, by its description in OME-Zarr, or by its name."""
-    if not isinstance(axis, dict):
-        return str(axis)[:1].upper()
-    kinds = {"time": "T", "channel": "C"}
-    return kinds.get(axis.get("type", ""), str(axis["name"])[:1].upper())
 
 
 def _named(data: Any, axes: str | None) -> tuple[Any, str]:
