@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import importlib.machinery
+import importlib.util
 import os
 import subprocess
 import sys
@@ -92,6 +94,18 @@ def test_names_that_are_no_text_are_reported(tmp_path):
         ["b\\udcff.tif", "failed"],
     ]
     assert (folder / "labels" / os.fsdecode(b"a\xff_labels.ome.zarr")).is_dir()
+
+
+@pytest.mark.parametrize("bokeh", [True, False])
+def test_the_dashboard_is_told_where_there_is_one(here, tmp_path, monkeypatch, bokeh):
+    real = importlib.util.find_spec
+    spec = importlib.machinery.ModuleSpec("bokeh", None) if bokeh else None
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: spec if name == "bokeh" else real(name)
+    )
+    (tmp_path / "a.tif").touch()
+    result = batch(tmp_path, "--device", "cpu", "-o", tmp_path / "labels")
+    assert ("Dashboard: http://" in result.stderr) == bokeh
 
 
 def test_a_channel_is_chosen(here, tmp_path):
