@@ -15,7 +15,8 @@ from tests.plugin.test_undo import held, settled
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.session.folder import SessionError, read_session
-from napari_sam2.session.log import Reopen, Run
+from napari_sam2.session.log import Paint, Reopen, Run
+from napari_sam2.session.masks import plane_mask
 from napari_sam2.session.session import Session
 
 
@@ -347,6 +348,40 @@ def test_work_done_during_a_run_is_saved_when_the_dock_is_closed(
         (3, 0): 1,
     }
     assert replayed.find_object(1).name == "nucleus"
+
+
+def test_clicks_and_strokes_of_a_run_are_saved_while_it_goes_on(
+    propagating, open_dock, stack, qtbot, sessions, engine
+):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    layer = opened.viewer.layers["SAM 2 labels"]
+    layer.selected_label = 3
+    layer.paint((0, 5, 50), 3)
+    qtbot.waitUntil(lambda: folders(sessions) != [], timeout=5000)
+    (path,) = folders(sessions)
+
+    def found():
+        replayed = Session()
+        saved = read_session(path, "image")
+        replayed.reopen(saved.log, saved.masks)
+        return replayed
+
+    qtbot.waitUntil(lambda: isinstance(found().log[-2], Paint), timeout=2000)
+    assert opened.controller.runs.is_busy
+    copy = path.with_name("copy")
+    shutil.copytree(path, copy)
+    killed = found()
+    (key,) = killed.stacks
+    assert plane_mask(killed.masks(key, 0)[3], stack[0].shape)[5, 50]
+    # what it will be when the run has ended
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert killed.prompts(key).keys() == held(opened).keys() == {(1, 0), (2, 0), (3, 0)}
+    assert killed.prompts(key)[2, 0] == held(opened)[2, 0]
+    assert read_session(copy, "image").log == killed.log[:-1]
 
 
 def test_a_click_just_before_the_dock_is_closed_is_saved(open_dock, stack, sessions, qtbot):

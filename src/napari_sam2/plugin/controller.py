@@ -20,7 +20,7 @@ from napari_sam2.plugin.layers.result_display import ResultDisplay
 from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.objects import Objects
-from napari_sam2.plugin.prompting import Prompting
+from napari_sam2.plugin.prompting import Prompting, TakenEdit
 from napari_sam2.plugin.runs import Runs
 from napari_sam2.plugin.samples import Samples
 from napari_sam2.plugin.saving import Saving
@@ -88,7 +88,9 @@ class Controller:
         self.objects = Objects(
             self.session, self.workspace, self.prompting, self._work, self._edits
         )
-        self.saving = Saving(self.session, self.workspace, self.prompting, self._work)
+        self.saving = Saving(
+            self.session, self.workspace, self.prompting, self._work, self._waiting_edits
+        )
         self.downloads = Downloads()
         self.samples = Samples(viewer)
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
@@ -354,6 +356,14 @@ class Controller:
             self._painted.append((geometry, strokes))
             self._display.show_painted(self._painted)
             self._edits.when_taken(self._take_painted)
+            self.saving.save_soon()
+
+    def _waiting_edits(self) -> list[TakenEdit]:
+        """What was drawn and painted since a run began, and waits for its end."""
+        edits = self._edits.waiting()
+        for geometry, strokes in self._painted:
+            edits += self.prompting.painted(geometry, strokes)
+        return edits
 
     def _take_painted(self) -> None:
         geometry, strokes = self._painted.pop(0)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.workspace import Workspace
-    from napari_sam2.plugin.prompting import Prompting
+    from napari_sam2.plugin.prompting import Prompting, TakenEdit
     from napari_sam2.plugin.work import Work
     from napari_sam2.session.session import Session
 
@@ -81,6 +81,10 @@ class Edits:
         if geometry is not None:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
         self._work.take_when_idle("prompts", self._take_edited)
+
+    def waiting(self) -> list[TakenEdit]:
+        """What was drawn and waits for the end of a run, as the edits that it will be."""
+        return [edit for geometry in self._edited for edit in self._prompting.drawn(geometry)]
 
     def take_without_run(self) -> None:
         """Take what was drawn, and do not run it."""

@@ -18,11 +18,11 @@ from napari_sam2.plugin.layers.painting import (
     painted_planes,
 )
 from napari_sam2.plugin.layers.prompt_layers import is_own
-from napari_sam2.session.log import Paint
+from napari_sam2.session.log import Paint, RemoveMask, SetPrompts
 from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.session.session import Session
 
+TakenEdit = SetPrompts | RemoveMask | Paint
 _Key = tuple[str | None, str]  # an image, and "points" or "shapes"
 
 
@@ -131,21 +132,31 @@ class Prompting:
         reading = self._workspace.read(geometry)
         problems = tuple(problem for problem in reading.problems if problem not in self._told)
         self._told = frozenset(reading.problems)
-        held, stack = self._session.prompts(geometry.key), geometry.key
-        changed = set()
+        changed = self._changed(geometry, reading.prompts)
         with self._session.step():
-            for key in sorted({*held, *reading.prompts}):
-                # Those of another shape were made for pixels that the image no longer has.
-                masks = [
-                    p for p in _masks(held.get(key, ())) if p.mask.shape == geometry.plane_shape
-                ]
-                drawn = self._not_painted_over(stack, key, reading.prompts.get(key, ()))
-                prompts = (*drawn, *masks)
-                if prompts != held.get(key, ()):
-                    changed.add(key[1])
-                    self._set_prompts(stack, *key, prompts, keep_mask=keep_masks)
+            for key, prompts in changed.items():
+                self._set_prompts(geometry.key, *key, prompts, keep_mask=keep_masks)
             self.record_drawings()
-        return Taken(frozenset(changed), problems)
+        return Taken(frozenset(frame for _, frame in changed), problems)
+
+    def drawn(self, geometry: StackGeometry) -> list[TakenEdit]:
+        """What `take` would do to the session."""
+        if geometry.key.image != self._workspace.image_id:
+            return []
+        stack, edits = geometry.key, list[TakenEdit]()
+        for key, prompts in self._changed(geometry, self._workspace.read(geometry).prompts).items():
+            edits += _edits(stack, *key, prompts)
+        return edits
+
+    def painted(self, geometry: StackGeometry, strokes: Sequence[Stroke]) -> list[TakenEdit]:
+        """What `paint` would do to the session."""
+        edits: list[TakenEdit] = []
+        for (object_id, frame), mask in painted_planes(geometry, strokes, self._session).items():
+            if mask.any():
+                edits.append(Paint(geometry.key, object_id, frame, MaskPrompt(mask)))
+            else:
+                edits += _edits(geometry.key, object_id, frame, ())
+        return edits
 
     def record_drawings(self) -> None:
         """Keep what the prompt layers show now, so that undo and redo bring it back."""
@@ -266,6 +277,21 @@ class Prompting:
         else:
             self._set_prompts(stack, object_id, frame, ())
 
+    def _changed(
+        self, geometry: StackGeometry, drawn: Mapping[tuple[int, int], tuple[Prompt, ...]]
+    ) -> dict[tuple[int, int], tuple[Prompt, ...]]:
+        """Prompts by object and frame where what is drawn is not what the session has."""
+        held, changed = self._session.prompts(geometry.key), {}
+        for key in sorted({*held, *drawn}):
+            earlier = held.get(key, ())
+            # Those of another shape were made for pixels that the image no longer has.
+            masks = [p for p in _masks(earlier) if p.mask.shape == geometry.plane_shape]
+            own = self._not_painted_over(geometry.key, key, drawn.get(key, ()))
+            prompts = (*own, *masks)
+            if prompts != earlier:
+                changed[key] = prompts
+        return changed
+
     def _not_painted_over(
         self, stack: StackKey, key: tuple[int, int], prompts: Sequence[Prompt]
     ) -> tuple[Prompt, ...]:
@@ -309,12 +335,24 @@ class Prompting:
         prompts: tuple[Prompt, ...],
         keep_mask: bool = False,
     ) -> None:
-        self._session.set_prompts(stack, object_id, frame, prompts)
-        if not prompts and not keep_mask:
-            self._session.remove_mask(stack, object_id, frame)
+        for edit in _edits(stack, object_id, frame, prompts, keep_mask):
+            self._session.apply(edit)
 
     def _on_next_object(self, object_id: int, positive: bool | None) -> None:
         self.set_active(object_id, self._active[1] if positive is None else positive)
+
+
+def _edits(
+    stack: StackKey,
+    object_id: int,
+    frame: int,
+    prompts: tuple[Prompt, ...],
+    keep_mask: bool = False,
+) -> list[TakenEdit]:
+    edits: list[TakenEdit] = [SetPrompts(stack, object_id, frame, prompts)]
+    if not prompts and not keep_mask:
+        edits.append(RemoveMask(stack, object_id, frame))
+    return edits
 
 
 def _masks(prompts: Sequence[Prompt]) -> tuple[MaskPrompt, ...]:

@@ -23,13 +23,13 @@ from napari_sam2.session.saved import SavedSession, masks_of_image
 from napari_sam2.session.saver import Saver, saved_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from filelock import FileLock
     from napari.layers import Image
 
     from napari_sam2.plugin.layers.workspace import Workspace
-    from napari_sam2.plugin.prompting import Prompting
+    from napari_sam2.plugin.prompting import Prompting, TakenEdit
     from napari_sam2.plugin.work import Work
     from napari_sam2.session.session import Session
 
@@ -50,6 +50,8 @@ class Saving:
         Draws the prompts of a session that is opened.
     work : Work
         Tells when a session can be opened.
+    waiting : callable
+        Gives the edits that wait for the end of a run.
 
     Attributes
     ----------
@@ -64,12 +66,18 @@ class Saving:
     failed = Signal(object)
 
     def __init__(
-        self, session: Session, workspace: Workspace, prompting: Prompting, work: Work
+        self,
+        session: Session,
+        workspace: Workspace,
+        prompting: Prompting,
+        work: Work,
+        waiting: Callable[[], Sequence[TakenEdit]],
     ) -> None:
         self._session = session
         self._workspace = workspace
         self._prompting = prompting
         self._work = work
+        self._waiting = waiting
         self._seen: set[str] = set()
         self._images: dict[str, ImageIdentity] = {}
         self._channels: dict[str, ImageIdentity] = {}  # every layer that ever was one
@@ -81,11 +89,17 @@ class Saving:
         self._timer.setSingleShot(True)
         self._timer.setInterval(SAVE_MS)
         self._timer.timeout.connect(self.save)
-        session.history_changed.connect(self._save_soon)
-        session.masks_changed.connect(self._save_soon)
+        session.history_changed.connect(self.save_soon)
+        session.masks_changed.connect(self.save_soon)
         workspace.layers_changed.connect(self._on_layers_changed)
         workspace.channels.changed.connect(self._on_channels_changed)
-        workspace.kinds.changed.connect(self._save_soon)
+        workspace.kinds.changed.connect(self.save_soon)
+        workspace.prompts_edited.connect(self.save_soon)
+
+    def save_soon(self) -> None:
+        """Save within `SAVE_MS`."""
+        if not self._timer.isActive():
+            self._timer.start()
 
     def save(self) -> None:
         """Hand over what there is to be saved."""
@@ -93,9 +107,11 @@ class Saving:
         for image_id in dict.fromkeys(stack.image for stack in self._session.stacks):
             if image_id in self._images and image_id not in self._savers:
                 self._begin(image_id)
+        waiting = self._waiting()
         for image_id, (saver, _) in self._savers.items():
             saver.image = self._named(image_id, self._images[image_id])
-            saver.save(self._session, self._channels)
+            own = [edit for edit in waiting if edit.stack.image == image_id]
+            saver.save(self._session, self._channels, own)
 
     def close(self) -> None:
         """Save what is not saved yet, and end."""
@@ -211,10 +227,6 @@ class Saving:
                 "under channels to go on as before."
             )
 
-    def _save_soon(self) -> None:
-        if not self._timer.isActive():
-            self._timer.start()
-
     def _on_layers_changed(self) -> None:
         image = self._workspace.image
         if self._offer is not None and self._offer[0] != self._workspace.image_id:
@@ -230,7 +242,7 @@ class Saving:
 
         def take(found: tuple[ImageIdentity, list[Path]]) -> None:
             self._images[image_id], earlier = found
-            self._save_soon()
+            self.save_soon()
             if earlier and image_id == self._workspace.image_id and not self._has_work(image_id):
                 self._offer = image_id, earlier[0]
                 self.offered.emit(f"You worked on this image on {_time(earlier[0])}. Restore it?")
@@ -249,7 +261,7 @@ class Saving:
 
     def _take_channel(self, layer_id: str, identity: ImageIdentity) -> None:
         self._channels[layer_id] = identity
-        self._save_soon()
+        self.save_soon()
 
     def _begin(self, image_id: str) -> None:
         try:

@@ -13,14 +13,14 @@ from napari_sam2.session.folder import SessionFolder
 from napari_sam2.session.identity import identify_model
 from napari_sam2.session.log import Run
 from napari_sam2.session.saved import SavedSession, log_of, masks_of_image
+from napari_sam2.session.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_sam2.session.identity import ImageIdentity
-    from napari_sam2.session.log import Command
-    from napari_sam2.session.session import Session
+    from napari_sam2.session.log import Command, Edit
     from napari_sam2.session.values import ObjectMask, StackKey
 
 NO_CHANNELS: Mapping[str, ImageIdentity] = MappingProxyType({})
@@ -61,7 +61,12 @@ class Saver:
         self._thread = threading.Thread(target=self._work, name="napari-sam2 saver", daemon=True)
         self._thread.start()
 
-    def save(self, session: Session, channels: Mapping[str, ImageIdentity] = NO_CHANNELS) -> None:
+    def save(
+        self,
+        session: Session,
+        channels: Mapping[str, ImageIdentity] = NO_CHANNELS,
+        waiting: Sequence[Edit] = (),
+    ) -> None:
         """Hand over what the session is now; it is written as soon as the last write is done.
 
         Parameters
@@ -70,11 +75,13 @@ class Saver:
             The session.
         channels : mapping of str to ImageIdentity
             Every image that its runs may have seen as a channel.
+        waiting : sequence of Edit
+            What was done while the model runs, and is taken once it has ended: written as if it
+            had ended now.
         """
         masks = masks_of_image(self._image_id, session)
-        newest = partial(
-            saved_session, self.image, self._image_id, session.log, masks, dict(channels)
-        )
+        image, image_id, log = self.image, self._image_id, session.log
+        newest = partial(saved_session, image, image_id, log, masks, dict(channels), waiting)
         with self._changed:
             self._newest = newest
             self._changed.notify()
@@ -108,9 +115,17 @@ def saved_session(
     log: tuple[Command, ...],
     masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]],
     channels: Mapping[str, ImageIdentity] = NO_CHANNELS,
+    waiting: Sequence[Edit] = (),
 ) -> SavedSession:
-    """What is written of a session: the part that is about one image."""
+    """What is written of a session: the part that is about one image, and what waits for it."""
     own = log_of(image_id, log)
+    if waiting:
+        after = Session()
+        after.reopen(own, masks)
+        for edit in waiting:
+            after.apply(edit)
+        own = (*own, *after.log[len(own) + 1 :])  # it was not opened again
+        masks = masks_of_image(image_id, after)
     runs = [command for command in own if isinstance(command, Run)]
     models = {name: _sha256(name) for name in dict.fromkeys(run.model.name for run in runs)}
     seen = {channel.image for run in runs for channel in run.channels} - {image_id}
