@@ -18,7 +18,11 @@ from napari_sam2.inference.video.spill import MemoryBudget
 
 def memory(value):
     return FrameMemory(
-        torch.full((1, 8, 8), float(value)), 0.5, True, torch.ones(4), torch.full((2, 2, 2), value)
+        torch.full((1, 8, 8), float(value)),
+        0.5,
+        True,
+        torch.full((4,), value),
+        torch.full((2, 2, 2), value),
     )
 
 
@@ -38,6 +42,7 @@ def test_the_oldest_go_to_disk_and_come_back():
     for value, each in enumerate(memories):
         assert (each.logits == value).all()
         assert (each.map == value).all()
+        assert (each.pointer == value).all()
     del memories[:2], each
     gc.collect()
     assert len(list(folder.iterdir())) == 1
@@ -69,7 +74,7 @@ def test_a_map_made_later_is_counted():
     budget.note(prompted)
     prompted.map = torch.zeros(2, 2, 2)
     budget.note(prompted)
-    assert budget.held == 4 * (8 * 8 + 2 * 2 * 2)
+    assert budget.held == 4 * (8 * 8 + 2 * 2 * 2 + 4)
 
 
 def test_passes_that_compute_nothing_neither_hold_more_nor_read_more(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.prompts import Prompt
 
+    _Large = tuple[Tensor, Tensor | None, Tensor]
+
 _numbers = count()
 
 
@@ -53,7 +55,7 @@ class FrameMemory:
     """
 
     # one for each object of thousands of frames
-    __slots__ = ("__weakref__", "_large", "number", "origin", "pointer", "present", "score")
+    __slots__ = ("__weakref__", "_large", "number", "origin", "present", "score")
 
     def __init__(
         self,
@@ -63,8 +65,8 @@ class FrameMemory:
         pointer: Tensor,
         map: Tensor | None = None,
     ) -> None:
-        self._large: tuple[Tensor, Tensor | None] | str = (logits, map)  # or the file they are in
-        self.score, self.present, self.pointer = score, present, pointer
+        self._large: _Large | str = (logits, map, pointer)  # or the file they are in
+        self.score, self.present = score, present
         self.number = next(_numbers)
         self.origin: bytes | None = None
 
@@ -83,19 +85,24 @@ class FrameMemory:
 
     @map.setter
     def map(self, made: Tensor) -> None:
-        logits = self.logits
+        logits, _, pointer = self._get()
         self._remove_file()
-        self._large = (logits, made)
+        self._large = (logits, made, pointer)
+
+    @property
+    def pointer(self) -> Tensor:
+        """The object pointer, (C,)."""
+        return self._get()[2]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of mask and map in memory; none while they wait on disk."""
+        """Bytes of the tensors in memory; none while they wait on disk."""
         if not isinstance(self._large, tuple):
             return 0
         return sum(tensor.nbytes for tensor in self._large if tensor is not None)
 
     def put_away(self, path: Path) -> None:
-        """Keep mask and map in a file, which goes when this goes.
+        """Keep the tensors in a file, which goes when this goes.
 
         Raises
         ------
@@ -114,10 +121,10 @@ class FrameMemory:
             with suppress(OSError):  # the folder may have gone before
                 os.unlink(self._large)
 
-    def _get(self) -> tuple[Tensor, Tensor | None]:
+    def _get(self) -> _Large:
         if isinstance(self._large, tuple):
             return self._large
-        found: tuple[Tensor, Tensor | None] = torch.load(self._large, weights_only=True)
+        found: _Large = torch.load(self._large, weights_only=True)
         return found
 
 

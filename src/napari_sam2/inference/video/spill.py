@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.video.memory_bank import FrameMemory
 
 
-GIVE_BACK_EVERY = 64  # memories put away
+GIVE_BACK_EVERY = 16  # memories put away
 SPARE = 10**9  # bytes of a disk that are never filled
 PAUSE = 60  # seconds after which a disk that was full is tried again
 
