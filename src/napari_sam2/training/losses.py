@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 CROSS_ENTROPY_WEIGHT = 3.0
 SCORE_WEIGHT = 3.0
 
-# How far the loss of the candidates goes from that of the best to the mean of all. Where the best
-# alone learned, each had a third of the objects, and the one chosen was worse than the single mask.
-SHARED = 0.2
-
 
 def mask_losses(logits: Tensor, target: Tensor, object_weight: float) -> Tensor:
     """Cross-entropy, that along the outline, and Dice of masks (N, m, h, w): (N, m).
@@ -57,9 +53,8 @@ def overlap(logits: Tensor, target: Tensor) -> Tensor:
 def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tensor:
     """Loss of one decoder call against coverage (N, h, w), averaged over objects.
 
-    The single mask and the best of the three candidates learn the mask, the other two a little of
-    it; every score learns its mask's IoU; presence learns whether the object is there. Absent
-    objects teach presence alone.
+    The single mask and the best of the three candidates learn the mask; every score learns its
+    mask's IoU; presence learns whether the object is there. Absent objects teach presence alone.
     """
     present = is_present(target)
     presence = F.binary_cross_entropy_with_logits(decoded.presence.float(), present.float())
@@ -69,9 +64,7 @@ def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tens
     with torch.no_grad():
         achieved = overlap(logits, target)
     scores = SCORE_WEIGHT * (decoded.scores.float() - achieved).square().mean(dim=1)
-    single, candidates = masks[:, 0], masks[:, 1:]
-    candidates = candidates.amin(dim=1).lerp(candidates.mean(dim=1), SHARED)
-    return (share * (single + candidates + scores)).sum() + presence
+    return (share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + scores)).sum() + presence
 
 
 def is_present(target: Tensor) -> Tensor:
