@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import napari
@@ -246,5 +247,7 @@ if __name__ == "__main__":
         for theme in ("dark", "light"):
             take_states(arguments.states, theme)
     else:
-        take(REPOSITORY / "docs")
-        take_everything(REPOSITORY / "docs")
+        with TemporaryDirectory() as sessions:  # or the window would ask about the last pictures
+            os.environ["NAPARI_SAM2_SESSIONS"] = sessions
+            take(REPOSITORY / "docs")
+            take_everything(REPOSITORY / "docs")
