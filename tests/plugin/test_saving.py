@@ -317,16 +317,21 @@ def test_a_window_killed_while_it_propagates_leaves_what_is_two_seconds_old(sess
     assert isinstance(found.log[-1], Run)
 
 
-def test_work_done_during_a_run_is_saved_when_the_dock_is_closed(
-    propagating, open_dock, stack, qtbot, sessions, engine
-):
-    opened = propagating()
+def click_and_paint(opened, qtbot):
+    """Prompt object 2 and paint object 3 on frame 0."""
     opened.controller.new_object()
     opened.points.add([0, 44, 46])
     qtbot.wait(250)
     layer = opened.viewer.layers["SAM 2 labels"]
     layer.selected_label = 3
     layer.paint((0, 5, 50), 3)
+
+
+def test_work_done_during_a_run_is_saved_when_the_dock_is_closed(
+    propagating, open_dock, stack, qtbot, sessions, engine
+):
+    opened = propagating()
+    click_and_paint(opened, qtbot)
     opened.controller.objects.rename(1, "nucleus")
     opened.controller.propagate()
     opened.points.add([0, 43, 46])  # and does not settle
@@ -354,12 +359,7 @@ def test_clicks_and_strokes_of_a_run_are_saved_while_it_goes_on(
     propagating, open_dock, stack, qtbot, sessions, engine
 ):
     opened = propagating()
-    opened.controller.new_object()
-    opened.points.add([0, 44, 46])
-    qtbot.wait(250)
-    layer = opened.viewer.layers["SAM 2 labels"]
-    layer.selected_label = 3
-    layer.paint((0, 5, 50), 3)
+    click_and_paint(opened, qtbot)
     qtbot.waitUntil(lambda: folders(sessions) != [], timeout=5000)
     (path,) = folders(sessions)
 

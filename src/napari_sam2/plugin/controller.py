@@ -14,16 +14,15 @@ from qtpy.QtCore import QTimer
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.edits import Edits
 from napari_sam2.plugin.layers.label_prompts import read_label
-from napari_sam2.plugin.layers.labels_layer import largest_label
-from napari_sam2.plugin.layers.painting import Painting, Stroke, touches_objects
 from napari_sam2.plugin.layers.result_display import ResultDisplay
 from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.objects import Objects
-from napari_sam2.plugin.prompting import Prompting, TakenEdit
+from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.runs import Runs
 from napari_sam2.plugin.samples import Samples
 from napari_sam2.plugin.saving import Saving
+from napari_sam2.plugin.strokes import Strokes
 from napari_sam2.plugin.target_choice import TargetChoice
 from napari_sam2.plugin.work import Work
 from napari_sam2.session.engine import Engine
@@ -88,21 +87,30 @@ class Controller:
         self.objects = Objects(
             self.session, self.workspace, self.prompting, self._work, self._edits
         )
-        self.saving = Saving(
-            self.session, self.workspace, self.prompting, self._work, self._waiting_edits
+        self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
+        self._strokes = Strokes(
+            self.session,
+            self.workspace,
+            self.prompting,
+            self._edits,
+            self._display,
+            self.undo,
+            self.redo,
         )
+        self.saving = Saving(
+            self.session,
+            self.workspace,
+            self.prompting,
+            self._work,
+            lambda: [*self._edits.waiting(), *self._strokes.waiting()],
+        )
+        self._strokes.noted.connect(self.saving.save_soon)
         self.downloads = Downloads()
         self.samples = Samples(viewer)
-        self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
         self._target_choice = TargetChoice(
             self.session, self.workspace, self._display, self._on_target_chosen
         )
         self._closed = False
-        self._painted: list[tuple[StackGeometry, list[Stroke]]] = []  # and not taken yet
-        self._painting = Painting(self.undo, self.redo)
-        self._painting.painted.connect(self._on_painted)
-        self.workspace.layers_changed.connect(self._on_layers_changed)
-        self.prompting.active_changed.connect(self._load_brush)
         self.runs.noted.connect(show_info)
         self.runs.failed.connect(tell_error)
         self.downloads.failed.connect(tell_error)
@@ -130,14 +138,14 @@ class Controller:
         self._closed = True
         try:
             self._work.close()
-            self._edits.close()
+            self._edits.take_unsettled()
         finally:  # whatever fails in a window that is half gone
             self.saving.close()
         self._target_choice.close()
         self.downloads.close()
         self.samples.close()
         self._display.close()
-        self._painting.listen(None)
+        self._strokes.close()
         self.workspace.close()
 
     def set_model(self, choice: ModelChoice) -> None:
@@ -172,8 +180,7 @@ class Controller:
 
     def choose_image(self, image: Image | None) -> None:
         """Work on another image."""
-        if self._edits.is_waiting:
-            self._edits.take_now()  # what was drawn just now is for the image before
+        self._edits.take_unsettled()  # it is for the image before
         self.workspace.choose_image(image)
         if image is not None:
             self.prepare_layers()
@@ -334,41 +341,9 @@ class Controller:
         # a whole layer went, which says nothing about the masks
         self._edits.take(geometry, keep_masks=True)
 
-    def _on_layers_changed(self) -> None:
-        # in the same layer the brush may have a label that was picked, to be used as mask
-        if self._painting.listen(self.workspace.target):
-            self._load_brush()
-
     def _on_target_chosen(self) -> None:
         if self.prompting.is_active_new():
             self.new_object()
-
-    def _load_brush(self) -> None:
-        """Let what is painted next belong to the active object."""
-        target, number = self.workspace.target, self.prompting.active[0]
-        if target is not None and number <= largest_label(target):
-            target.selected_label = number
-
-    def _on_painted(self, strokes: list[Stroke]) -> None:
-        geometry = self.workspace.geometry()
-        if geometry is not None and touches_objects(geometry, strokes, self.session):
-            self._painting.take_over()
-            self._painted.append((geometry, strokes))
-            self._display.show_painted(self._painted)
-            self._edits.when_taken(self._take_painted)
-            self.saving.save_soon()
-
-    def _waiting_edits(self) -> list[TakenEdit]:
-        """What was drawn and painted since a run began, and waits for its end."""
-        edits = self._edits.waiting()
-        for geometry, strokes in self._painted:
-            edits += self.prompting.painted(geometry, strokes)
-        return edits
-
-    def _take_painted(self) -> None:
-        geometry, strokes = self._painted.pop(0)
-        self.prompting.paint(geometry, strokes)
-        self._display.show_painted(self._painted)
 
     def _on_masks_changed(self, change: FrameChange) -> None:
         try:

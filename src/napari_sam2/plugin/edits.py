@@ -61,8 +61,8 @@ class Edits:
         """Whether something was drawn that is not taken yet."""
         return bool(self._settle.isActive())
 
-    def close(self) -> None:
-        """Take what is not taken yet, and nothing any longer."""
+    def take_unsettled(self) -> None:
+        """Take what was drawn just now, and would be taken in a moment."""
         if self.is_waiting:
             self.take_now()
 

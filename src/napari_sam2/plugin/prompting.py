@@ -150,13 +150,12 @@ class Prompting:
 
     def painted(self, geometry: StackGeometry, strokes: Sequence[Stroke]) -> list[TakenEdit]:
         """What `paint` would do to the session."""
-        edits: list[TakenEdit] = []
-        for (object_id, frame), mask in painted_planes(geometry, strokes, self._session).items():
-            if mask.any():
-                edits.append(Paint(geometry.key, object_id, frame, MaskPrompt(mask)))
-            else:
-                edits += _edits(geometry.key, object_id, frame, ())
-        return edits
+        planes = painted_planes(geometry, strokes, self._session)
+        return [
+            edit
+            for (object_id, frame), mask in planes.items()
+            for edit in _painted_edits(geometry.key, object_id, frame, mask)
+        ]
 
     def record_drawings(self) -> None:
         """Keep what the prompt layers show now, so that undo and redo bring it back."""
@@ -272,10 +271,8 @@ class Prompting:
     ) -> None:
         session, place = self._session, (stack, object_id, frame)
         self._ignore(place, session.prompts(stack).get((object_id, frame), ()))
-        if mask.any():
-            session.apply(Paint(stack, object_id, frame, MaskPrompt(mask)))
-        else:
-            self._set_prompts(stack, object_id, frame, ())
+        for edit in _painted_edits(stack, object_id, frame, mask):
+            session.apply(edit)
 
     def _changed(
         self, geometry: StackGeometry, drawn: Mapping[tuple[int, int], tuple[Prompt, ...]]
@@ -353,6 +350,14 @@ def _edits(
     if not prompts and not keep_mask:
         edits.append(RemoveMask(stack, object_id, frame))
     return edits
+
+
+def _painted_edits(
+    stack: StackKey, object_id: int, frame: int, mask: NDArray[np.bool_]
+) -> list[TakenEdit]:
+    if mask.any():
+        return [Paint(stack, object_id, frame, MaskPrompt(mask))]
+    return _edits(stack, object_id, frame, ())
 
 
 def _masks(prompts: Sequence[Prompt]) -> tuple[MaskPrompt, ...]:

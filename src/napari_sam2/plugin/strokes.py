@@ -1,0 +1,106 @@
+"""What is painted over objects, until the session can take it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_sam2.plugin.layers.labels_layer import largest_label
+from napari_sam2.plugin.layers.painting import Painting, touches_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_sam2.plugin.coordinates import StackGeometry
+    from napari_sam2.plugin.edits import Edits
+    from napari_sam2.plugin.layers.painting import Stroke
+    from napari_sam2.plugin.layers.result_display import ResultDisplay
+    from napari_sam2.plugin.layers.workspace import Workspace
+    from napari_sam2.plugin.prompting import Prompting, TakenEdit
+    from napari_sam2.session.session import Session
+
+
+class Strokes:
+    """Shows strokes that touch objects at once, and gives them to the session in their order.
+
+    Parameters
+    ----------
+    session : Session
+        Has the objects.
+    workspace : Workspace
+        Has the layer that is painted in.
+    prompting : Prompting
+        Takes strokes, and knows the active object, which the brush paints.
+    edits : Edits
+        Tells when they can be taken.
+    display : ResultDisplay
+        Shows them meanwhile.
+    undo, redo : callable
+        What the layer's own keys for that do.
+
+    Attributes
+    ----------
+    noted : Signal()
+        Emitted when a stroke is the session's.
+    """
+
+    noted = Signal()
+
+    def __init__(
+        self,
+        session: Session,
+        workspace: Workspace,
+        prompting: Prompting,
+        edits: Edits,
+        display: ResultDisplay,
+        undo: Callable[[], None],
+        redo: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._workspace = workspace
+        self._prompting = prompting
+        self._edits = edits
+        self._display = display
+        self._waiting: list[tuple[StackGeometry, list[Stroke]]] = []
+        self._painting = Painting(undo, redo)
+        self._painting.painted.connect(self._on_painted)
+        workspace.layers_changed.connect(self._on_layers_changed)
+        prompting.active_changed.connect(self._load_brush)
+
+    def waiting(self) -> list[TakenEdit]:
+        """What is painted and not taken yet, as the edits that it will be."""
+        return [
+            edit
+            for geometry, strokes in self._waiting
+            for edit in self._prompting.painted(geometry, strokes)
+        ]
+
+    def close(self) -> None:
+        """Let go of the layer."""
+        self._painting.listen(None)
+
+    def _on_layers_changed(self) -> None:
+        # in the same layer the brush may have a label that was picked, to be used as mask
+        if self._painting.listen(self._workspace.target):
+            self._load_brush()
+
+    def _load_brush(self) -> None:
+        """Let what is painted next belong to the active object."""
+        target, number = self._workspace.target, self._prompting.active[0]
+        if target is not None and number <= largest_label(target):
+            target.selected_label = number
+
+    def _on_painted(self, strokes: list[Stroke]) -> None:
+        geometry = self._workspace.geometry()
+        if geometry is not None and touches_objects(geometry, strokes, self._session):
+            self._painting.take_over()
+            self._waiting.append((geometry, strokes))
+            self._display.show_painted(self._waiting)
+            self._edits.when_taken(self._take)
+            self.noted.emit()
+
+    def _take(self) -> None:
+        geometry, strokes = self._waiting.pop(0)
+        self._prompting.paint(geometry, strokes)
+        self._display.show_painted(self._waiting)
