@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,23 @@ def test_objects_appear_and_vanish():
     ]
     found = {(first, last) for objects in counts for _, first, last in objects}
     assert found >= {(True, True), (True, False), (False, True)}
+
+
+def divisions(labels):
+    """How many objects are followed on the next frame by two that were not there before."""
+    count = 0
+    for before, after in itertools.pairwise(labels):
+        gone, new = set(np.unique(before)) - set(np.unique(after)), np.unique(after)
+        for mother in gone - {0}:
+            there = np.unique(after[before == mother])
+            count += np.isin(there, new[~np.isin(new, before)]).sum() == 2
+    return count
+
+
+def test_objects_divide_as_time_runs_either_way():
+    films = [generated_sequence(np.random.default_rng(seed), 6, 96)[1] for seed in range(24)]
+    assert sum(divisions(labels) > 2 for labels in films) >= 2
+    assert sum(divisions(labels[::-1]) > 2 for labels in films) >= 2
 
 
 def test_batches_of_generated_sequences():

@@ -1,8 +1,8 @@
 """Generated sequences with exact labels: kinds of images that the labelled data does not hold.
 
-Objects are blobs that may touch, cells that fill the plane, or filaments; they drift, change,
-appear and vanish from frame to frame. What they look like is drawn apart from what they are:
-filled, outlined, textured, or brighter or darker than what lies around them.
+Objects are blobs that may touch and divide, cells that fill the plane, or filaments; they drift,
+change, appear and vanish from frame to frame. What they look like is drawn apart from what they
+are: filled, outlined, textured, or brighter or darker than what lies around them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ def generated_sequence(random: Generator, frames: int, size: int) -> tuple[Image
     image : array of float32, shape (frames, size, size)
         Intensities, 0 to 1.
     labels : array of uint16, shape (frames, size, size)
-        0 is background; an object keeps its label.
+        0 is background; an object keeps its label until it divides.
     """
-    draw = (_blobs, _blobs, _tissue, _filaments)[random.integers(4)]
+    draw = (_blobs, _blobs, _blobs, _tissue, _filaments)[random.integers(5)]
     labels = draw(random, frames, size)
+    if random.random() < 0.5:  # followed backward, two become one
+        labels = labels[::-1]
     return _appearance(random, labels), labels
 
 
@@ -49,7 +51,8 @@ def _paths(random: Generator, count: int, frames: int, size: int) -> NDArray[np.
     start = random.uniform(0, size, (count, 1, 2))
     drift = random.normal(0, 1, (1, 1, 2)) + random.normal(0, 0.5, (count, 1, 2))
     drift = drift * size * random.exponential(0.01)
-    jitter = random.normal(0, 0.004 * size, (count, frames, 2)).cumsum(axis=1)
+    restless = size * np.exp(random.uniform(np.log(0.002), np.log(0.012)))
+    jitter = random.normal(0, restless, (count, frames, 2)).cumsum(axis=1)
     paths: NDArray[np.float64] = start + drift * np.arange(frames)[:, None] + jitter
     return paths
 
@@ -79,16 +82,34 @@ def _blobs(random: Generator, frames: int, size: int) -> Labels:
     angles = random.uniform(0, np.pi, count)
     waves = random.normal(0, random.choice([0.0, 0.04, 0.12]), (count, 4))
     phases = random.uniform(0, 2 * np.pi, (count, 4))
-    # a section through a grain grows and shrinks; a cell appears and vanishes at once
-    section = random.random() < 0.6
+    # a section through a grain grows and shrinks; a cell appears and vanishes at once, or divides
+    dividing = frames > 1 and random.random() < 0.6
+    section = not dividing and random.random() < 0.6
     middle = random.uniform(-0.3, 1.3, count) * frames
     depth = frames * np.exp(random.uniform(np.log(0.3), np.log(3), count))
+    born, gone = np.zeros(count, int), np.full(count, frames)
+    if dividing:
+        mothers = np.flatnonzero(random.random(count) < 0.6)
+        gone[mothers] = random.integers(1, frames, len(mothers))
+        # they part along the mother's long axis, and each lies across it
+        along = angles[mothers] + np.where(stretch[mothers] > 1, np.pi / 2, 0)
+        away = random.uniform(0.7, 0.95) * radii[mothers] * [np.cos(along), np.sin(along)]
+        away = away.T[:, None] * np.linspace(1, random.uniform(1, 1.4), frames)[:, None]
+        paths = np.concatenate([paths, paths[mothers] + away, paths[mothers] - away])
+        who = np.concatenate([np.arange(count), mothers, mothers])
+        stretch, waves, phases = stretch[who], waves[who], phases[who]
+        middle, depth = middle[who], depth[who]
+        daughter = np.arange(len(who)) >= count
+        born, gone = np.where(daughter, gone[who], 0), np.where(daughter, frames, gone[who])
+        angles = angles[who] + np.where(daughter, np.pi / 2, 0)
+        radii = radii[who] * np.where(daughter, 0.78, 1.0)  # half of the volume each
+        count = len(who)
     labels = np.zeros((frames, size, size), np.uint16)
     nearest = np.ones((frames, size, size), np.float32)
     for index in range(count):
         for frame in range(frames):
             height = (frame - middle[index]) / depth[index] if frames > 1 else 0.0
-            if abs(height) >= 1:
+            if abs(height) >= 1 or not born[index] <= frame < gone[index]:
                 continue
             r = radii[index] * (np.sqrt(1 - height**2) if section else 1.0)
             y, x = paths[index, frame]

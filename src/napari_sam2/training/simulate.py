@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def _draw(weight: Tensor, generator: Generator) -> Tensor:
     # (N, h, w) -> (N, 2), x before y, in pixels of the weight map
     width = weight.shape[-1]
-    index = torch.multinomial(weight.flatten(1), 1, generator=generator)[:, 0]
+    # the first of races whose speeds are the weights: torch.multinomial waits for a GPU
+    race = torch.empty_like(weight).exponential_(generator=generator)
+    index = (weight / race).flatten(1).argmax(dim=1)
     return torch.stack([index % width, index // width], dim=1).float()
 
 
