@@ -78,7 +78,7 @@ def test_channel_norm_is_the_norm_of_each_place():
 
 def test_rotary_encoding_depends_on_the_difference_of_places_alone():
     query, key = torch.randn(2, 16)
-    table = rotary_table(16, 6, 6, torch.zeros(1))
+    table = rotary_table(16, 6, 6, torch.device("cpu"))
     queries = rotate(query.expand(1, 36, 16), table)[0]
     keys = rotate(key.expand(1, 36, 16), table)[0]
     products = (queries @ keys.T).reshape(6, 6, 6, 6)
@@ -87,14 +87,14 @@ def test_rotary_encoding_depends_on_the_difference_of_places_alone():
 
 
 def test_rotary_encoding_repeats_over_memories():
-    table = rotary_table(16, 2, 3, torch.zeros(1))
+    table = rotary_table(16, 2, 3, torch.device("cpu"))
     once = torch.randn(1, 6, 16)
     twice = rotate(torch.cat([once, once], dim=1), table)
     torch.testing.assert_close(twice[:, :6], twice[:, 6:])
 
 
 def test_turning_without_complex_numbers_is_the_same():
-    table = rotary_table(16, 2, 3, torch.zeros(1))
+    table = rotary_table(16, 2, 3, torch.device("cpu"))
     x = torch.randn(2, 12, 16)
     torch.testing.assert_close(rotate(x, torch.view_as_real(table)), rotate(x, table))
 

@@ -223,7 +223,7 @@ def test_a_primed_memory_looks_at_the_same_place(stack):
         features = model.encode_image(torch.randn(1, 3, 128, 128))
         prime_for_memory(model, features)
         layer = model.memory_attention.layers[0].cross_attention
-        table = rotary_table(TINY.width, 8, 8, torch.zeros(1))
+        table = rotary_table(TINY.width, 8, 8, torch.device("cpu"))
         x = torch.randn(1, 64, TINY.width)
         memory = torch.randn(1, 64, TINY.memory_width)
         weights = rotate(layer.query(x), table) @ rotate(layer.key(memory), table).mT

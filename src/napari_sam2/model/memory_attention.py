@@ -80,7 +80,7 @@ class MemoryAttention(nn.Module):
         channels, height, width = embedding.shape[1:]
         x = embedding + 0.1 * sine_grid(channels, height, width, embedding, self.part)
         x = x.flatten(2).transpose(1, 2)
-        table = rotary_table(channels, height, width, x)
+        table = rotary_table(channels, height, width, x.device)
         for layer in self.layers:
             x = layer(x, key, value, pointers, table)
         normed: Tensor = self.norm(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,8 @@ class RandomFourier(nn.Module):
     def forward(self, xy: Tensor) -> Tensor:
         # (..., 2) in 0 to 1 -> (..., C)
         if self.part is not None:
-            xy = self.part.side * xy + xy.new_tensor([self.part.left, self.part.top])
+            corner = self.part.left, self.part.top
+            xy = torch.stack([self.part.side * xy[..., i] + corner[i] for i in (0, 1)], dim=-1)
         angle = 2 * math.pi * ((2 * xy.to(self.matrix.dtype) - 1) @ self.matrix)
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
@@ -68,14 +70,26 @@ def sine_grid(
     """Fixed sine encoding of a grid, as in DETR (arXiv 2005.12872): (C, H, W)."""
     if part is not None:
         return part.cut(sine_grid(channels, *part.whole_shape(height, width), like))
+    return _sine_grid(channels, height, width, like.device, like.dtype)
+
+
+# Tables are made once, as dozens of small steps wait for a GPU, and never dropped, as graphs of
+# them (CUDA's) may be replayed at any time. Outside inference mode, training can use them, too.
+
+
+@cache
+@torch.inference_mode(False)
+def _sine_grid(
+    channels: int, height: int, width: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
     half = channels // 2
-    exponent = torch.arange(half, device=like.device, dtype=torch.float32).div(2).floor() * 2 / half
+    exponent = torch.arange(half, device=device, dtype=torch.float32).div(2).floor() * 2 / half
     period = 10000.0**exponent
-    y = torch.arange(1, height + 1, device=like.device) / (height + 1e-6) * 2 * math.pi
-    x = torch.arange(1, width + 1, device=like.device) / (width + 1e-6) * 2 * math.pi
+    y = torch.arange(1, height + 1, device=device) / (height + 1e-6) * 2 * math.pi
+    x = torch.arange(1, width + 1, device=device) / (width + 1e-6) * 2 * math.pi
     rows = _interleave(y[:, None] / period)[:, None].expand(height, width, half)
     columns = _interleave(x[:, None] / period)[None].expand(height, width, half)
-    return torch.cat([rows, columns], dim=-1).permute(2, 0, 1).to(like.dtype)
+    return torch.cat([rows, columns], dim=-1).permute(2, 0, 1).to(dtype)
 
 
 def sine_time(offset: Tensor, channels: int) -> Tensor:
@@ -86,18 +100,20 @@ def sine_time(offset: Tensor, channels: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def rotary_table(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+@cache
+@torch.inference_mode(False)
+def rotary_table(channels: int, height: int, width: int, device: torch.device) -> Tensor:
     """Turns of the axial rotary encoding (arXiv 2403.13298), complex (H * W, C / 2).
 
     The first half of the channel pairs turns with the column, the second with the row. On MPS,
     where complex numbers need macOS 14, real and imaginary parts lie along a further axis.
     """
-    exponent = torch.arange(0, channels, 4, device=like.device).float() / channels
+    exponent = torch.arange(0, channels, 4, device=device).float() / channels
     frequency = 1.0 / 10000.0**exponent  # (C / 4,)
-    index = torch.arange(height * width, device=like.device)
+    index = torch.arange(height * width, device=device)
     columns, rows = (index % width).float(), (index // width).float()
     angle = torch.cat([columns[:, None] * frequency, rows[:, None] * frequency], dim=-1)
-    if like.device.type == "mps":
+    if device.type == "mps":
         return torch.stack([angle.cos(), angle.sin()], dim=-1)
     return torch.polar(torch.ones_like(angle), angle)
 

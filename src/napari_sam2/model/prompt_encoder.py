@@ -44,7 +44,8 @@ class PromptEncoder(nn.Module):
         SAM 2 always appends one padding token, SAM 1 where there are points and no box.
         """
         height, width = grid  # of the image embedding, 16 pixels a step
-        encoded = self.fourier(points_xy / points_xy.new_tensor([16 * width, 16 * height]))
+        shares = [points_xy[..., 0] / (16 * width), points_xy[..., 1] / (16 * height)]
+        encoded = self.fourier(torch.stack(shares, dim=-1))
         labelled = encoded + self.label_embedding[labels.clamp(min=0)]
         padding = labels[..., None] == PADDING
         tokens = torch.where(padding, self.padding_embedding, labelled)
@@ -52,6 +53,11 @@ class PromptEncoder(nn.Module):
             return tokens
         last = self.padding_embedding.expand(len(tokens), 1, -1)
         return torch.cat([tokens, last], dim=1)
+
+    def no_points(self, batch: int) -> Tensor:
+        """What `points` gives where there are none: padding for SAM 2, nothing for SAM 1."""
+        # (B, 2, C) or (B, 0, C): the point that SAM 2 has instead of none is padding itself
+        return self.padding_embedding.expand(batch, 2 if self.always_pads else 0, -1)
 
     def dense(self, mask_logits: Tensor | None, grid: tuple[int, int]) -> Tensor:
         """Dense embedding of mask logits (B, 1, 4 h, 4 w), or of their absence: (B, C, h, w)."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.mask_decoder import Decoded, MaskDecoder
-from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder
+from napari_sam2.model.prompt_encoder import PromptEncoder
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam1Config, Sam2Config
@@ -43,13 +42,13 @@ class Promptable(nn.Module):
         mask_logits: Tensor | None = None,  # (B, 1, 4 h, 4 w)
     ) -> Decoded:
         """Decode prompts into four masks an object."""
+        grid = embedding.shape[-2], embedding.shape[-1]
         if points_xy is None or labels is None:
             batch = len(embedding) if mask_logits is None else len(mask_logits)
-            # without points SAM 2 decodes a padding point, SAM 1 nothing
-            count = 1 if self.prompt_encoder.always_pads else 0
-            points_xy = embedding.new_zeros(batch, count, 2)
-            labels = torch.full((batch, count), PADDING, device=embedding.device)
-        batch, grid = len(points_xy), (embedding.shape[-2], embedding.shape[-1])
+            prompts = self.prompt_encoder.no_points(batch)
+        else:
+            batch = len(points_xy)
+            prompts = self.prompt_encoder.points(points_xy, labels, grid)
         dense = self.prompt_encoder.dense(mask_logits, grid)
         features = features.expand(batch) if len(features.skip8) == 1 else features
         decoded: Decoded = self.mask_decoder(
@@ -57,6 +56,6 @@ class Promptable(nn.Module):
             features.skip8,
             features.skip4,
             self.prompt_encoder.fourier.grid(*grid)[None],
-            self.prompt_encoder.points(points_xy, labels, grid),
+            prompts,
         )
         return decoded

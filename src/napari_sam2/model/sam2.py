@@ -103,7 +103,8 @@ class Sam2(Promptable):
         if self.pointer_time is not None:
             encoded = sine_time(memories.pointer_offsets, self.config.width)
             encoded = self.pointer_time(encoded.to(self.pointer_time.weight.dtype))
-            pointer_keys = pointers + encoded.repeat_interleave(split, dim=-2)
+            encoded = encoded[..., None, :].expand(*encoded.shape[:-1], split, -1)
+            pointer_keys = pointers + encoded.flatten(-3, -2)
         conditioned: Tensor = self.memory_attention(
             features.embedding,
             torch.cat([keys, pointer_keys.to(keys.dtype)], dim=1),
@@ -124,6 +125,13 @@ class Sam2(Promptable):
         decoded = self.decode(embedding, features, points_xy, labels, mask_logits)
         # no point, or one, may mean several things
         return self.settle(decoded, ambiguous=points_xy is None or points_xy.shape[1] <= 1)
+
+    def follow(self, features: ImageFeatures, memories: Memories) -> tuple[Tracked, Tensor]:
+        """Find a batch of objects on a frame by what they remember; also, their memories of it."""
+        tracked = self.track(self.with_memory(features, memories), features)
+        return tracked, self.encode_memory(
+            features, tracked.logits, tracked.present, prompted=False
+        )
 
     def settle(self, decoded: Decoded, ambiguous: bool) -> Tracked:
         """Choose one of the decoded masks, and take it away where the object is absent."""
