@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ from tests.conftest import TINY
 
 from napari_sam2 import BoxPrompt, ImagePredictor, PointPrompt, VideoPredictor
 from napari_sam2.inference.device import choose_device, choose_dtype, precision
+from napari_sam2.inference.encode import encode_plane
+from napari_sam2.inference.graphs import USES, Graphs
 from napari_sam2.inference.load import Model, load_model
 from napari_sam2.training.config import Stage
 from napari_sam2.training.dense import DenseHead
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.steps import Chance, run_step
+
+FRAMES = 24  # the sizes stay the same from frame 16 on, so that some are replayed
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -80,3 +85,146 @@ def test_a_training_step_has_the_loss_of_the_processor(tiny_model, video):
             assert all(gradient.isfinite().all() for gradient in gradients)
             losses.append(step.figures["dense"].item())
     assert losses == pytest.approx([losses[0]] * 4, rel=0.02)
+
+
+def stack_of(frames: int, shape: tuple[int, int] = (96, 120)) -> np.ndarray:
+    """Three discs that move."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    planes = np.random.default_rng(0).integers(0, 60, (frames, *shape))
+    for frame, plane in enumerate(planes):
+        for row, column in ((20 + frame, 30), (60, 90 - frame), (70, 20 + frame)):
+            plane[(rows - row) ** 2 + (columns - column) ** 2 < 100] += 150
+    return planes.astype(np.uint8)
+
+
+CLICKS = {1: (20, 30), 2: (60, 90), 3: (70, 20)}
+
+
+def tracked(model: Model, stack: np.ndarray, objects: int) -> VideoPredictor:
+    video = VideoPredictor(model, stack, store=None)
+    for object_id in range(1, objects + 1):
+        video.add_prompts(object_id, 0, [PointPrompt(CLICKS[object_id])])
+    list(video.propagate("forward"))
+    return video
+
+
+def logits_of(video: VideoPredictor) -> torch.Tensor:
+    tracks = video._tracks.values()
+    return torch.stack([torch.stack([t.get(f).logits for f in range(FRAMES)]) for t in tracks])
+
+
+def eager(model: Model) -> Model:
+    other = replace(model)
+    other.graphs.on = False
+    return other
+
+
+def assert_alike(found: torch.Tensor, wanted: torch.Tensor, dtype: str) -> None:
+    if dtype == "float32":
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+    else:  # rounding errors grow from frame to frame
+        assert ((found > 0) == (wanted > 0)).float().mean() > 0.995
+        assert (found - wanted).abs().median() < 0.1
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def graphed(request) -> Model:
+    return load_model("nano", "cuda", request.param)
+
+
+def name_of(model: Model) -> str:
+    return str(model.dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("objects", [1, 3])
+def test_graphs_track_as_without(graphed, objects):
+    stack = stack_of(FRAMES)
+    wanted = logits_of(tracked(eager(graphed), stack, objects))
+    assert_alike(logits_of(tracked(graphed, stack, objects)), wanted, name_of(graphed))
+    names = {key[0] for key in graphed.graphs._kept}
+    assert graphed.graphs.on
+    assert names == {"encode", "follow"}
+    # now the graphs are there from the start: a second predictor, and planes of another shape
+    assert_alike(logits_of(tracked(graphed, stack, objects)), wanted, name_of(graphed))
+    other = stack_of(FRAMES, (120, 140))
+    wanted = logits_of(tracked(eager(graphed), other, objects))
+    assert_alike(logits_of(tracked(graphed, other, objects)), wanted, name_of(graphed))
+
+
+def test_graphs_encode_as_without(graphed):
+    plane = stack_of(1)[0]
+    wanted = encode_plane(eager(graphed), plane, (0.0, 255.0))
+    for other in range(2 * USES):  # what another plane gave before is not found again
+        encode_plane(graphed, np.full_like(plane, other), (0.0, 255.0))
+        found = encode_plane(graphed, plane, (0.0, 255.0))
+    assert len(graphed.graphs._kept) == 1
+    for first, second in zip(vars(found).values(), vars(wanted).values(), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-2, atol=1e-2)
+
+
+def test_what_graphs_gave_stays(graphed):
+    """Features and memories of earlier frames are not those of the graph's last replay."""
+    video = tracked(graphed, stack_of(FRAMES), 2)
+    memories = [memory for track in video._tracks.values() for memory in track.tracked.values()]
+    kept = [(m.logits.clone(), m.map.clone(), m.pointer.clone()) for m in memories]
+    features = video.features[FRAMES - 1]
+    embedding = features.embedding.clone()
+    snapshot = video.snapshot()
+    video.add_prompts(1, FRAMES - 2, [PointPrompt((5, 5))])
+    list(video.propagate())
+    tracked(graphed, stack_of(FRAMES)[::-1].copy(), 2)
+    for memory, tensors in zip(memories, kept, strict=True):
+        for now, then in zip((memory.logits, memory.map, memory.pointer), tensors, strict=True):
+            assert torch.equal(now, then)
+    assert torch.equal(features.embedding, embedding)
+    video.restore(snapshot)
+    again = [memory for track in video._tracks.values() for memory in track.tracked.values()]
+    assert again == memories
+
+
+def test_a_click_between_replays_is_answered_as_without(graphed):
+    masks = []
+    for model in (eager(graphed), graphed):
+        video = tracked(model, stack_of(FRAMES), 2)
+        run = video.propagate("backward", start=FRAMES - 1)
+        found = []
+        for _ in range(4):
+            next(run)
+            found.append(video.add_prompts(3, FRAMES - 1, [PointPrompt((70, 43))]).masks)
+        found += [result.masks for result in run]
+        masks.append(np.concatenate([each.ravel() for each in found]))
+    assert (masks[0] == masks[1]).mean() > 0.995
+
+
+def test_what_cannot_be_captured_runs_without(caplog):
+    graphs = Graphs(torch.nn.Identity(), torch.device("cuda"), torch.float32)
+
+    def asks(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (x * x.sum().item(),)
+
+    x = torch.ones(3, device="cuda")
+    with torch.inference_mode():
+        for _ in range(2 * USES):
+            (found,) = graphs("asks", asks, x)
+            assert found.tolist() == [3.0] * 3
+        assert not graphs.on
+        assert len(caplog.records) == 1
+        # and what is captured afterwards still can be
+        others = Graphs(torch.nn.Identity(), torch.device("cuda"), torch.float32)
+        for factor in range(2 * USES):
+            (found,) = others("double", lambda x: (2 * x,), factor * x)
+            assert found.tolist() == [2.0 * factor] * 3
+    assert others.on
+    assert len(others._kept) == 1
+
+
+def test_without_graphs_their_memory_is_free():
+    model = load_model("nano", "cuda")
+    tracked(model, stack_of(FRAMES), 3)
+    assert model.graphs._kept
+    used = torch.cuda.memory_reserved()
+    model.graphs.clear()
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() < used
+    tracked(model, stack_of(FRAMES), 3)
+    assert model.graphs._kept

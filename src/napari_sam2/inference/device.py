@@ -13,6 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
 MEMORY_VARIABLE = "NAPARI_SAM2_MEMORY_MB"
 # what torch says in a RuntimeError like any other
 OUT_OF_MEMORY = (
@@ -115,6 +117,26 @@ def memory_share(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 4
     return int(psutil.virtual_memory().available) // 12
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; a GPU is not waited for.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        In the memory of the CPU, or there already.
+    device : torch.device
+        Where it goes.
+
+    Returns
+    -------
+    Tensor
+        The same on the device.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

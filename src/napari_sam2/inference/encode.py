@@ -31,10 +31,14 @@ def encode_plane(
     """Encode one plane of shape (Y, X) or (Y, X, 3)."""
     height, width = plane.shape[:2]
     image = to_model_image(plane, contrast_limits, model.fit((height, width)), model.device)
-    with torch.inference_mode(), model.precision():
+
+    def encode(image: Tensor) -> tuple[Tensor, ...]:
         found = model.network.encode_image(image)
         # as they come back from disk: in another layout, other kernels would round otherwise
-        return ImageFeatures(**{name: each.contiguous() for name, each in vars(found).items()})
+        return tuple(each.contiguous() for each in vars(found).values())
+
+    with torch.inference_mode(), model.precision():
+        return ImageFeatures(*model.graphs("encode", encode, image))
 
 
 def point_tensors(

@@ -16,6 +16,7 @@ from napari_sam2.checkpoints.read import CheckpointError, make_network, read_che
 from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE
 from napari_sam2.checkpoints.verify import check_bytes, check_model
 from napari_sam2.inference.device import choose_device, choose_dtype, precision
+from napari_sam2.inference.graphs import Graphs
 from napari_sam2.inference.transforms import Fit
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Model:
     Attributes
     ----------
     network : Sam1 or Sam2
-        In evaluation mode, on its device, weights in float32.
+        In evaluation mode, on its device, weights in float32, which do not change any more.
     device : torch.device
         Where it runs.
     dtype : torch.dtype
@@ -77,6 +78,11 @@ class Model:
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy())
         return digest.hexdigest()
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """Calls of the network that a GPU has seen before, replayed."""
+        return Graphs(self.network, self.device, self.dtype)
 
     @property
     def note(self) -> str:

@@ -8,11 +8,14 @@ longest side resized to the square's, with zeros below or to the right.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from napari_sam2.inference.device import to_device
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -25,6 +28,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 PERCENTILES = (0.1, 99.9)
+CUDA_SHRINKS = 8  # times, at most: the kernel's weights have to fit into a block's memory
 
 
 @dataclass(frozen=True)
@@ -141,20 +145,29 @@ def to_model_image(
     Tensor of float32, shape (1, 3, size, size)
         Resized with antialiasing, normalised, padded.
     """
-    # resized on the CPU, as not every device has the antialiased kernel
     image = torch.from_numpy(rescale(plane, contrast_limits))
     image = image.permute(2, 0, 1) if image.ndim == 3 else image[None]
+    # else on the CPU, as not every device has the antialiased kernel, nor CUDA for every size
+    if device.type == "cuda" and max(fit.shape) <= CUDA_SHRINKS * fit.size:
+        image = to_device(image, device)
     image = F.interpolate(
         image[None], size=fit.extent, mode="bilinear", antialias=True, align_corners=False
     )
-    return fit.pad(normalise(image.to(device)))
+    return fit.pad(normalise(to_device(image, device)))
 
 
 def normalise(image: Tensor) -> Tensor:
     """Subtract ImageNet's mean and divide by its deviation: (B, 1 or 3, H, W) to (B, 3, H, W)."""
-    mean = image.new_tensor(MEAN)[:, None, None]
-    std = image.new_tensor(STD)[:, None, None]
+    mean, std = _imagenet(image.device, image.dtype)
     return (image - mean) / std
+
+
+@cache  # making them anew would wait for the device each time
+@torch.inference_mode(False)  # training uses them, too
+def _imagenet(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return tuple(
+        torch.tensor(values, device=device, dtype=dtype)[:, None, None] for values in (MEAN, STD)
+    )
 
 
 def to_model_points(points_yx: ArrayLike, fit: Fit, device: torch.device) -> Tensor:

@@ -14,10 +14,11 @@ from napari_sam2.inference.transforms import to_plane_logits
 from napari_sam2.inference.video.memory_bank import FrameMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
+    from napari_sam2.inference.crops import MaskCrop
     from napari_sam2.inference.transforms import Fit
     from napari_sam2.inference.video.memory_bank import Track
     from napari_sam2.model.mask_decoder import Decoded
@@ -26,19 +27,24 @@ if TYPE_CHECKING:
 
 UNCHANGED = 0.99
 FILLED_LOGIT = 0.1  # of what was a hole, as in the sam2 package
+PIXELS = 2**25  # of masks that are stretched to the plane together, at most
 
 
 def split(tracked: Tracked, largest_hole: int) -> list[FrameMemory]:
     """One entry an object of the batch; smaller holes in the masks are filled."""
+    # together, as a GPU is waited for at each answer
+    judged = torch.stack([tracked.scores.float(), tracked.present.float()], dim=1).tolist()
     return [
         FrameMemory(
             # copies: a part of the batch would keep the whole of it
-            logits=fill_holes(tracked.logits[index].to(torch.float32, copy=True), largest_hole),
-            score=float(tracked.scores[index]),
-            present=bool(tracked.present[index]),
-            pointer=tracked.pointers[index].clone(),
+            logits=fill_holes(logits.to(torch.float32, copy=True), largest_hole),
+            score=score,
+            present=bool(present),
+            pointer=pointer.clone(),
         )
-        for index in range(len(tracked.logits))
+        for logits, pointer, (score, present) in zip(
+            tracked.logits, tracked.pointers, judged, strict=True
+        )
     ]
 
 
@@ -133,10 +139,16 @@ def frame_result(tracks: Mapping[int, Track], frame: int, fit: Fit) -> FrameResu
         frame=frame,
         shape=fit.shape,
         object_ids=tuple(known),
-        crops=tuple(
-            crop_of(to_plane_logits(found.logits[None], fit)[0, 0].cpu().numpy())
-            for found in known.values()
-        ),
+        crops=tuple(_crops(list(known.values()), fit)),
         scores=np.array([found.score for found in known.values()], dtype=np.float32),
         present=np.array([found.present for found in known.values()], dtype=bool),
     )
+
+
+def _crops(known: Sequence[FrameMemory], fit: Fit) -> Iterator[MaskCrop]:
+    """Masks in the plane; several objects at a time, as a GPU is waited for each time."""
+    height, width = fit.shape
+    together = max(1, PIXELS // (height * width))
+    for first in range(0, len(known), together):
+        logits = torch.stack([memory.logits for memory in known[first : first + together]])
+        yield from map(crop_of, to_plane_logits(logits, fit)[:, 0].cpu().numpy())

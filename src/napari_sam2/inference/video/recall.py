@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam2.inference.device import to_device
 from napari_sam2.model.sam2 import Memories
 
 if TYPE_CHECKING:
@@ -64,22 +65,20 @@ def recall(
     longest = max(min(frames, network.config.pointers) - 1, 1)
     offsets = [[back for _, back in attention.pointers] for attention in seen]
     times = [[time for _, time in attention.maps] for attention in seen]
+    maps = [spatial(track, frame) for track, a in pairs for frame, _ in a.maps]
+    pointers = [known(track, frame).pointer for track, a in pairs for frame, _ in a.pointers]
     return Memories(
-        maps=torch.stack(
-            [torch.stack([spatial(track, frame) for frame, _ in a.maps]) for track, a in pairs]
-        ),
-        map_times=torch.tensor(times, device=device),
-        pointers=torch.stack(
-            [_pointers(network, [known(t, frame) for frame, _ in a.pointers]) for t, a in pairs]
-        ),
-        pointer_offsets=torch.tensor(offsets, device=device, dtype=torch.float32) / longest,
+        maps=torch.stack(maps).unflatten(0, (len(tracks), -1)),
+        map_times=to_device(torch.tensor(times), device),
+        pointers=_stacked(network, pointers).unflatten(0, (len(tracks), len(offsets[0]))),
+        pointer_offsets=to_device(torch.tensor(offsets, dtype=torch.float32) / longest, device),
     )
 
 
-def _pointers(network: Sam2, found: list[FrameMemory]) -> Tensor:
-    if not found:  # prompted in the future only
+def _stacked(network: Sam2, pointers: list[Tensor]) -> Tensor:
+    if not pointers:  # prompted in the future only
         return network.no_object_pointer.new_zeros(0, network.config.width)
-    return torch.stack([memory.pointer for memory in found])
+    return torch.stack(pointers)
 
 
 def _map(network: Sam2, features: FeatureCache, found: FrameMemory, frame: int) -> Tensor:

@@ -14,8 +14,9 @@ from napari_sam2.inference.prompts import expand_prompts, refines
 from napari_sam2.inference.video import answers
 from napari_sam2.inference.video.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.video.recall import recall
+from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
-from napari_sam2.model.sam2 import ABSENT_LOGIT, Sam2
+from napari_sam2.model.sam2 import ABSENT_LOGIT, Memories, Sam2, Tracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.video.memory_bank import Track
     from napari_sam2.inference.video.spill import MemoryBudget
-    from napari_sam2.model.sam2 import Memories, Tracked
 
 Item = TypeVar("Item")
 
@@ -136,6 +136,7 @@ class Tracker(ABC):
             self.batch = batch // 2
             self.features.shrink()
         self.memories.shrink()
+        self.model.graphs.clear()
         if not self._told_of_memory:
             self._told_of_memory = True
             warnings.warn(
@@ -200,14 +201,21 @@ class MemoryTracker(Tracker):
     def _follow_batch(self, frame: int, batch: list[tuple[Track, Attended]]) -> None:
         network, features = self._network, self.features[frame]
         tracks = [track for track, _ in batch]
-        embedding = network.with_memory(features, self._recall(tracks, [seen for _, seen in batch]))
-        tracked = network.track(embedding, features)
-        maps = network.encode_memory(features, tracked.logits, tracked.present, prompted=False)
-        for (track, seen), found, memory in zip(batch, self._split(tracked), maps, strict=True):
+        memories = self._recall(tracks, [seen for _, seen in batch])
+
+        def follow(*tensors: Tensor) -> tuple[Tensor, ...]:
+            tracked, maps = network.follow(ImageFeatures(*tensors[:3]), Memories(*tensors[3:]))
+            return *vars(tracked).values(), maps
+
+        *found, maps = self.model.graphs(
+            "follow", follow, *vars(features).values(), *vars(memories).values()
+        )
+        tracked = self._split(Tracked(*found))
+        for (track, seen), memory, made in zip(batch, tracked, maps, strict=True):
             # a copy: a part of the batch would keep the whole of it
-            found.map = memory.clone()
-            found.origin = track.origin(seen)
-            track.tracked[frame] = found
+            memory.map = made.clone()
+            memory.origin = track.origin(seen)
+            track.tracked[frame] = memory
 
     def _most(self, maps: int) -> int:
         """How many objects are a batch, of which each attends to so many maps."""
