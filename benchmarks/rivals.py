@@ -19,6 +19,7 @@ import torch
 from tests.parity import hugging_face, published
 
 from napari_sam2 import ImagePredictor, PointPrompt, VideoPredictor
+from napari_sam2.inference.encode import encode_images
 from napari_sam2.inference.load import Model, load_model
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
+MOST = 8  # images encoded in one call
 FULL = 16  # frames after which every memory and pointer is taken
-FRAMES = FULL + 8
+FRAMES = FULL + 16
 SHAPE = (256, 320)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -49,6 +51,7 @@ class Rival(ABC):
     name: str
     half: bool
     clicks: bool = True  # whether it answers clicks on single images
+    compiles: bool = False
 
     def precision(self) -> AbstractContextManager[object]:
         return torch.autocast(DEVICE.type, torch.bfloat16) if self.half else nullcontext()
@@ -56,6 +59,10 @@ class Rival(ABC):
     @abstractmethod
     def encode(self) -> None:
         """Encode the first frame."""
+
+    def encode_batch(self, images: int) -> None:
+        """Encode so many frames in one call."""
+        raise NotImplementedError
 
     def click(self) -> None:
         """Answer a click on the first frame, encoded by the first call."""
@@ -77,12 +84,15 @@ class Ours(Rival):
         self.name, self.half = _named("ours", half), half
         self.model = replace(model, dtype=torch.bfloat16 if half else torch.float32)
         self.stack = stack
-        image = published.model_image(stack[0], model.config.image_size)
-        self.image = image.to(DEVICE)
+        size = model.config.image_size
+        self.images = torch.cat([published.model_image(plane, size) for plane in stack[:MOST]])
+        self.images = self.images.to(DEVICE)
 
     def encode(self) -> None:
-        with torch.inference_mode(), self.model.precision():
-            self.model.network.encode_image(self.image)
+        self.encode_batch(1)
+
+    def encode_batch(self, images: int) -> None:
+        encode_images(self.model, self.images[:images])
 
     @cached_property
     def predictor(self) -> ImagePredictor:
@@ -113,14 +123,19 @@ class Sam2Package(Rival):
     """The sam2 package's video predictor."""
 
     def __init__(self, model: torch.nn.Module, stack: np.ndarray, half: bool) -> None:
-        self.name, self.half = _named("sam2", half), half
+        self.name = _named("sam2, compiled" if self.compiles else "sam2", half)
+        self.half = half
         self.model, self.stack = model.to(DEVICE), stack
         size = model.image_size
-        self.images = torch.cat([published.model_image(plane, size) for plane in stack])
+        # on the device, where the package has them unless told otherwise
+        self.images = torch.cat([published.model_image(plane, size) for plane in stack]).to(DEVICE)
 
     def encode(self) -> None:
+        self.encode_batch(1)
+
+    def encode_batch(self, images: int) -> None:
         with torch.inference_mode(), self.precision():
-            self.model.forward_image(self.images[:1].to(DEVICE))
+            self.model.forward_image(self.images[:images])
 
     @cached_property
     def predictor(self) -> SAM2ImagePredictor:
@@ -160,6 +175,13 @@ class Sam2Package(Rival):
         outputs = self.state["output_dict_per_obj"].values()
         found = [each["non_cond_frame_outputs"][frame]["pred_masks"][0, 0] for each in outputs]
         return torch.stack(found).float().cpu().numpy()
+
+
+class Sam2Compiled(Sam2Package):
+    """The same, compiled whole: it compiles while it is first used."""
+
+    compiles = True
+    clicks = False
 
 
 class Transformers(Rival):
@@ -208,16 +230,19 @@ def pairs(
     stack = published.discs(FRAMES, SHAPE)
     for package in packages:
         with tempfile.TemporaryDirectory() as folder:
-            if package == "sam2":
+            if package.startswith("sam2"):
                 theirs, kind = published.sam2(variant, size), Sam2Package
                 path = Path(folder) / "weights.pt"
                 torch.save({"model": theirs.state_dict()}, path)
                 model = load_model(path, str(DEVICE), image_size=size)
+                if package == "sam2-compiled":
+                    theirs, kind = published.sam2_compiled(theirs, variant), Sam2Compiled
             else:
                 theirs, kind = hugging_face.sam2_video(variant, size), Transformers
                 model = hugging_face.read_by_ours(theirs, Path(folder), size)
         for half in (precision == "bfloat16" for precision in precisions):
-            yield Ours(model, stack, half), kind(theirs, stack, half)
+            if half or not kind.compiles:
+                yield Ours(model, stack, half), kind(theirs, stack, half)
 
 
 def _named(package: str, half: bool) -> str:

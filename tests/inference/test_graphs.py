@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_SAM1
 from torch import nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from napari_sam2.inference.graphs import MOST, USES, Graphs, _as_computed, _Function
+from napari_sam2.model.sam1 import Sam1
 from napari_sam2.model.sam2 import Memories, Sam2
 
 # asks for numbers, by whatever calls it; a mask as an index is asked where it is true
@@ -85,6 +86,15 @@ def test_neither_encoding_nor_tracking_waits_for_the_device(version):
         tracked, maps = network.follow(features, memories)
     assert tracked.logits.shape == (3, 1, 4 * grid, 4 * grid)
     assert maps.shape == (3, TINY.memory_width, grid, grid)
+    assert found == []
+
+
+@torch.no_grad()
+def test_encoding_for_sam1_does_not_wait_either():
+    with torch.device("meta"):
+        network = Sam1(TINY_SAM1).eval()
+    with noted_waits() as found:
+        network.encode_image(torch.empty(1, 3, 64, 64, device="meta"))
     assert found == []
 
 

@@ -40,11 +40,25 @@ def sam2(variant: str, image_size: int, absences: bool = False) -> nn.Module:
     An absent object's masks are alike whatever led to them, so objects are absent on some frames
     only where a test asks for it.
     """
+    torch.manual_seed(0)
+    model = _built(variant, image_size)
+    perturb(model)
+    _spread_scores(model, presence=1.0 if absences else 40.0)
+    return model.requires_grad_(False)
+
+
+def sam2_compiled(model: nn.Module, variant: str) -> nn.Module:
+    """The package's fully compiled predictor with the weights of another one, for CUDA."""
+    compiled = _built(variant, model.image_size, vos_optimized=True)
+    compiled.load_state_dict(model.state_dict())
+    return compiled.requires_grad_(False)
+
+
+def _built(variant: str, image_size: int, **options: object) -> nn.Module:
     from sam2 import build_sam
 
     family, _, size = variant.partition("_")
     grid = image_size // 16
-    torch.manual_seed(0)
     model = build_sam.build_sam2_video_predictor(
         f"configs/{family}/{family}_hiera_{SIZES[size]}.yaml",
         device="cpu",
@@ -57,11 +71,10 @@ def sam2(variant: str, image_size: int, absences: bool = False) -> nn.Module:
             # on purpose ours always does so: see docs/parity.md
             "++model.add_all_frames_to_correct_as_cond=true",
         ],
+        **options,
     )
     model.fill_hole_area = 0  # needs an extension that the package's wheel lacks
-    perturb(model)
-    _spread_scores(model, presence=1.0 if absences else 40.0)
-    return model.requires_grad_(False)
+    return model
 
 
 def perturb(model: nn.Module) -> None:

@@ -30,7 +30,12 @@ def encode_plane(
 ) -> ImageFeatures:
     """Encode one plane of shape (Y, X) or (Y, X, 3)."""
     height, width = plane.shape[:2]
-    image = to_model_image(plane, contrast_limits, model.fit((height, width)), model.device)
+    fit = model.fit((height, width))
+    return encode_images(model, to_model_image(plane, contrast_limits, fit, model.device))
+
+
+def encode_images(model: Model, images: Tensor) -> ImageFeatures:
+    """Encode a batch as the model takes it, (B, 3, S, S)."""
 
     def encode(image: Tensor) -> tuple[Tensor, ...]:
         found = model.network.encode_image(image)
@@ -38,7 +43,7 @@ def encode_plane(
         return tuple(each.contiguous() for each in vars(found).values())
 
     with torch.inference_mode(), model.precision():
-        return ImageFeatures(*model.graphs("encode", encode, image))
+        return ImageFeatures(*model.graphs("encode", encode, images))
 
 
 def point_tensors(
