@@ -83,7 +83,7 @@ def _blobs(random: Generator, frames: int, size: int) -> Labels:
     waves = random.normal(0, random.choice([0.0, 0.04, 0.12]), (count, 4))
     phases = random.uniform(0, 2 * np.pi, (count, 4))
     # a section through a grain grows and shrinks; a cell appears and vanishes at once, or divides
-    dividing = frames > 1 and random.random() < 0.6
+    dividing = frames > 1 and random.random() < 0.7
     section = not dividing and random.random() < 0.6
     middle = random.uniform(-0.3, 1.3, count) * frames
     depth = frames * np.exp(random.uniform(np.log(0.3), np.log(3), count))
