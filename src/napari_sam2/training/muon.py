@@ -81,7 +81,9 @@ class Muon(Optimizer):
                 if parameter.grad is None:
                     continue
                 state = self.state[parameter]
-                momentum = state.setdefault("momentum", torch.zeros_like(parameter))
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                momentum = state["momentum"]
                 momentum.lerp_(parameter.grad, 1 - _MOMENTUM)
                 update = parameter.grad.lerp(momentum, _MOMENTUM)  # Nesterov's
                 pair = (parameter, update)
