@@ -53,14 +53,16 @@ def files(folder):
     }
 
 
+@pytest.mark.parametrize("axis", ["z", "t"])
 def test_blocks_give_the_labels_of_the_whole_with_any_number_of_workers(
-    volume, settings, tmp_path, client
+    volume, settings, tmp_path, client, axis
 ):
+    settings = replace(settings, axis=axis, ctc=True)
     batch = Batch(volume, tmp_path / "one", settings)
     assert batch.steps == 4
     *searched, report = batch.run(client)
     assert sorted((block.first, block.stop) for block in searched) == [(0, 2), (2, 4), (4, 5)]
-    whole, image = segment_file(settings, volume)
+    whole, image, _ = segment_file(settings, volume)
     np.testing.assert_array_equal(labels_in(tmp_path / "one"), whole)
     assert (report.status, report.objects, image.axes) == ("done", len(np.unique(whole)) - 1, "ZYX")
     assert report.objects > 1
@@ -69,7 +71,9 @@ def test_blocks_give_the_labels_of_the_whole_with_any_number_of_workers(
 
     [report] = run_batch(volume, tmp_path / "two", settings, workers=2)
     assert report.status == "done"
-    assert files(tmp_path / "one") == files(tmp_path / "two")
+    one, two = files(tmp_path / "one"), files(tmp_path / "two")
+    assert one == two
+    assert any(path.name == "res_track.txt" for path in one) == (axis == "t")
     assert not list((tmp_path / "two").glob(".*blocks"))
 
 
@@ -162,7 +166,7 @@ def test_any_stack_of_a_tiff_can_be_in_blocks(settings, tmp_path, client, planes
     batch = Batch(tmp_path / "volume.tif", tmp_path / "labels", settings)
     assert [report.status for report in list(batch.run(client))[-1:]] == ["done"]
     labels = open_image(tmp_path / "labels" / "volume_labels.tif")
-    whole, image = segment_file(settings, tmp_path / "volume.tif")
+    whole, image, _ = segment_file(settings, tmp_path / "volume.tif")
     np.testing.assert_array_equal(labels.data[:], whole)
     assert labels.axes == image.axes
 
@@ -185,7 +189,7 @@ def test_axes_of_length_1_are_those_of_the_labels_too(
     labels = open_image(tmp_path / "labels" / "volume_labels.ome.zarr")
     kept = [(length, name) for length, name in zip(shape, axes, strict=True) if name != "c"]
     assert list(zip(labels.shape, labels.axes.lower(), strict=True)) == kept
-    plain, _ = segment_file(settings, tmp_path / "plain.zarr")
+    plain, _, _ = segment_file(settings, tmp_path / "plain.zarr")
     assert plain.any()
     np.testing.assert_array_equal(np.asarray(labels.data).reshape(plain.shape), plain)
 
@@ -203,7 +207,7 @@ def test_a_channel_is_segmented_as_if_it_were_alone(settings, tmp_path, client, 
     assert batch.steps > 1
     list(batch.run(client))
     tifffile.imwrite(tmp_path / "plain.tif", stack, metadata={"axes": "ZYX"})
-    wanted, _ = segment_file(replace(settings, channel=None), tmp_path / "plain.tif")
+    wanted, _, _ = segment_file(replace(settings, channel=None), tmp_path / "plain.tif")
     np.testing.assert_array_equal(labels_in(tmp_path / "labels"), wanted)
     assert wanted.any()
 
@@ -216,6 +220,6 @@ def test_a_large_plane_is_a_block(settings, tmp_path, client, planes, tiles):
     assert batch.steps == 2
     *_, report = batch.run(client)
     labels = open_image(tmp_path / "labels" / "plane_labels.ome.zarr").data[:]
-    whole, _ = segment_file(settings, tmp_path / "plane.zarr")
+    whole, _, _ = segment_file(settings, tmp_path / "plane.zarr")
     np.testing.assert_array_equal(labels, whole)
     assert report.objects == len(np.unique(whole)) - 1 > 0

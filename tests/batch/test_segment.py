@@ -42,7 +42,7 @@ def test_zarr_images_become_ome_zarr_labels(images, quick, tmp_path):
     group.create_array("0", data=plane, dimension_names=("y", "x"))
     job = job_for(tmp_path / "z.ome.zarr", tmp_path / "z_labels.ome.zarr")
     assert do_job(job, quick).status == "done"
-    labels, _ = segment_file(quick, images / "im0.tif")
+    labels, _, _ = segment_file(quick, images / "im0.tif")
     written = zarr.open_group(job.output, mode="r")
     np.testing.assert_array_equal(written["0"], labels)
     axes = written.attrs["ome"]["multiscales"][0]["axes"]

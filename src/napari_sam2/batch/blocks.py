@@ -211,14 +211,17 @@ def link_blocks(
         stack = image.squeezed()
         blocks = [zarr.open_array(str(block.path), mode="r") for block in large.blocks]
         labels: Any = blocks[0]
+        film = None
         if len(stack.shape) > 2:
             axis, kind = stack.stack_axis(settings.axis)
             found = _Joined(blocks)
             labels = _new_labels(large.folder / "linked.zarr", found.shape)
-            StackSegmenter(lambda plane, _: plane, linker(kind)).segment(found, labels, (0, 1))
+            segmenter = StackSegmenter(lambda plane, _: plane, linker(kind))
+            objects = segmenter.segment(found, labels, (0, 1))
+            film = objects if kind == "t" else None
             if axis > 0:  # rare; it could not be written plane by plane
                 labels = np.moveaxis(labels[:], 0, axis)
-        count = write(job, labels, image)
+        count = write(job, settings, labels, image, film)
         remove(large.folder)
     except Exception as error:  # readers raise anything when a file is broken
         return FileReport(job.name, "failed", message=one_line(error))

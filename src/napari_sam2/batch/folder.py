@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from napari_sam2.batch.jobs import Job
 
 # of `replacing`, and of images in blocks
-_PARTIAL = re.compile(r"\..+_labels(\.ome)?\.(\d+-\d+\.part(\.tif|\.zarr)|[0-9a-f]{12}\.blocks)")
+_PARTIAL = re.compile(
+    r"\..+_labels(\.ome)?\.(\d+-\d+\.part\.(tif|zarr|csv|ctc)|[0-9a-f]{12}\.blocks)"
+)
 
 
 class OutputFolder:
@@ -112,7 +114,8 @@ class OutputFolder:
             with FileLock(self.path / ".batch.lock", timeout=0):
                 self._remove_partial(kept)
                 for job in todo:
-                    remove(job.output)
+                    for path in (job.output, job.tracks, job.ctc):
+                        remove(path)
                 # known before labels are there: an image that changes meanwhile is done again
                 images = self._read().get("images", {}) | {
                     self._key(job): image for job, image in todo.items()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KINDS = {".tif", ".tiff", ".png"}  # besides zarr folders
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+_CTC = ".ctc"
 _LABELS = re.compile(r"[^.].*_labels(\.tif|\.ome\.zarr)")
 
 
@@ -36,6 +37,16 @@ class Job:
     source: Path
     output: Path
 
+    @property
+    def tracks(self) -> Path:
+        """The table of a time-lapse's tracks, beside the labels."""
+        return self.output.with_suffix(".csv")
+
+    @property
+    def ctc(self) -> Path:
+        """The folder with a time-lapse's tracks for the Cell Tracking Challenge."""
+        return self.output.with_suffix(_CTC)
+
 
 def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[Job]:
     """Find images, and lay out their labels as they lie.
@@ -45,7 +56,7 @@ def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[J
     inputs : str, Path or iterable of these
         Files, zarr folders, folders to be searched with all below them, and patterns such as
         ``"plates/*/nuclei_*.tif"``. In folders and patterns TIFF, PNG and zarr are taken, hidden
-        files are not, nor are labels in the output folder.
+        files are not, nor are labels in the output folder, and what is in folders called ``.ctc``.
     output : Path
         The folder for labels.
 
@@ -140,7 +151,8 @@ def _is_zarr(path: Path) -> bool:
 
 
 def _is_ours(path: Path, output: Path) -> bool:
-    return path.is_relative_to(output) and is_labels(path)
+    # a folder for the Cell Tracking Challenge is replaced as a whole: it must hold no other labels
+    return path.parent.suffix == _CTC or (path.is_relative_to(output) and is_labels(path))
 
 
 def _absolute(path: Path) -> Path:

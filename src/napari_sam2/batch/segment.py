@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.automatic.everything import EverythingSettings, linker
 from napari_sam2.inference.image_files import open_image, write_labels, write_ome_zarr
 from napari_sam2.inference.masks import count_objects, label_numbers, smallest_dtype
+from napari_sam2.session.ctc import write_ctc, write_tracks
 from napari_sam2.session.identity import identify_model
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.batch.jobs import Job
     from napari_sam2.inference.automatic.mask_generator import MaskGenerator
+    from napari_sam2.inference.automatic.stack_segmenter import StackObjects
     from napari_sam2.inference.frames import ArrayLike
     from napari_sam2.inference.image_files import OpenImage
 
@@ -33,16 +36,19 @@ _MODEL = Lock()  # a cluster's workers may have several threads; the model is fo
 
 @dataclass(frozen=True)
 class BatchSettings(EverythingSettings):
-    """How to segment many images: what labels depend on, besides the image.
+    """How to segment many images: what the files that are written depend on, besides the image.
 
     Attributes
     ----------
     threads : int
         Of the processor, for each worker. Another number rounds differently, so it does not follow
         from how many workers there are.
+    ctc : bool
+        Write time-lapses in the format of the Cell Tracking Challenge, too.
     """
 
     threads: int = 1
+    ctc: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,9 @@ class FileReport:
     message: str = ""
 
 
-def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32], OpenImage]:
+def segment_file(
+    settings: BatchSettings, path: Path
+) -> tuple[NDArray[np.uint32], OpenImage, StackObjects | None]:
     """Segment everything in an image.
 
     Parameters
@@ -86,6 +94,8 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32
         Of the image's shape.
     image : OpenImage
         The image, or its channel.
+    film : StackObjects or None
+        What was found, where it is a time-lapse.
 
     Raises
     ------
@@ -94,39 +104,57 @@ def segment_file(settings: BatchSettings, path: Path) -> tuple[NDArray[np.uint32
     """
     image = open_image(path).channel(settings.channel)
     stack = image.squeezed()
+    film = None
     with loaded(settings) as generator:
         if len(stack.shape) == 2:
             labels = settings.find(generator, stack.frames().plane(0))
         else:
             axis, kind = stack.stack_axis(settings.axis)
             labels = np.zeros(stack.shape, np.uint32)
-            for _ in settings.stack_steps(generator, stack, axis, linker(kind), labels):
-                pass
-    return labels.reshape(image.shape), image
+            for objects in settings.stack_steps(generator, stack, axis, linker(kind), labels):
+                film = objects if kind == "t" else None
+    return labels.reshape(image.shape), image, film
 
 
 def do_job(job: Job, settings: BatchSettings) -> FileReport:
     """Segment an image and write its labels; whatever goes wrong is reported, not raised."""
     start = perf_counter()
     try:
-        count = write(job, *segment_file(settings, job.source))
+        count = write(job, settings, *segment_file(settings, job.source))
     except Exception as error:  # readers raise anything when a file is broken
         return FileReport(job.name, "failed", message=one_line(error))
     return FileReport(job.name, "done", count, round(perf_counter() - start, 2))
 
 
-def write(job: Job, labels: ArrayLike, image: OpenImage) -> int:
+def write(
+    job: Job,
+    settings: BatchSettings,
+    labels: ArrayLike,
+    image: OpenImage,
+    film: StackObjects | None = None,
+) -> int:
     """Write labels in the smallest type that holds them, and count the objects.
+
+    Labels are last: where they are, a later run takes all that belongs to them as done.
 
     Parameters
     ----------
     job : Job
         Says where they go.
+    settings : BatchSettings
+        Say what is written of a time-lapse.
     labels : array-like of uint32
         Of the image's shape, or of that without axes of length 1; read one plane at a time.
     image : OpenImage
         The image, or its channel.
+    film : StackObjects, optional
+        The tracks of a time-lapse.
     """
+    if film is not None:
+        write_tracks(job.tracks, film.tracks, film.parents)
+        if settings.ctc:
+            with replacing(job.ctc) as partial:
+                write_ctc(partial, film.labels, film.parents)
     if image.shape[-2:] != tuple(labels.shape[-2:]):  # rare; the planes of both are not alike
         labels = np.asarray(labels[:]).reshape(image.shape)
     numbers = label_numbers(labels)

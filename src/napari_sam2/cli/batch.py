@@ -57,6 +57,14 @@ def batch(
     ] = None,
     channel: Annotated[int | None, options.channel()] = None,
     tiles: options.Tiles = "auto",
+    ctc: Annotated[
+        bool,
+        typer.Option(
+            "--ctc",
+            help="Write time-lapses as the Cell Tracking Challenge takes them, too, in a folder "
+            "beside the labels.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make labels again that are there.")
     ] = False,
@@ -104,6 +112,7 @@ def batch(
             channel=channel,
             tiles=tiles,
             threads=threads,
+            ctc=ctc,
         )
         work = Batch(inputs, output, settings, overwrite)
         try:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.inference.automatic.everything import EverythingSettings, linker
 from napari_sam2.inference.image_files import check_output, open_image, write_labels
 from napari_sam2.inference.large.fields import Grid
 from napari_sam2.inference.masks import label_numbers, smallest_dtype
-from napari_sam2.session.ctc import write_ctc
+from napari_sam2.session.ctc import write_ctc, write_tracks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,15 +189,7 @@ def _check_tracks(request: EverythingRequest, kind: str) -> None:
 def _write_tracks(request: EverythingRequest, objects: StackObjects) -> list[str]:
     lines = []
     if request.tracks:
-        with (
-            replacing(request.tracks) as partial,
-            partial.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(("id", "t", "y", "x", "parent"))
-            for number, frame, *centre in objects.tracks.tolist():
-                parent = objects.parents.get(int(number), "")
-                writer.writerow((int(number), int(frame), *centre, parent))
+        write_tracks(request.tracks, objects.tracks, objects.parents)
         lines.append(f"Tracks: {request.tracks}")
     if request.ctc:
         with explained():

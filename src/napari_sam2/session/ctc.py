@@ -1,10 +1,13 @@
-"""Tracks in the format of the Cell Tracking Challenge."""
+"""Tracks as files: a table, and the format of the Cell Tracking Challenge."""
 
 from __future__ import annotations
 
+import csv
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_sam2.checkpoints.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +17,25 @@ if TYPE_CHECKING:
 
 
 MOST = 65535  # tracks, as masks have 16 bits
+
+
+def write_tracks(path: Path, tracks: NDArray[np.float64], parents: Mapping[int, int]) -> None:
+    """Write tracks as a CSV, all or nothing: id, t, y, x, and the mother's id where there is one.
+
+    Parameters
+    ----------
+    path : Path
+        The file; replaced when it exists.
+    tracks : array of float64, shape (N, 4)
+        (id, frame, row, column) of each object on each frame.
+    parents : mapping of int to int
+        The mother's id for that of each daughter.
+    """
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "t", "y", "x", "parent"))
+        for number, frame, *centre in tracks.tolist():
+            writer.writerow((int(number), int(frame), *centre, parents.get(int(number), "")))
 
 
 def write_ctc(
@@ -43,7 +65,7 @@ def write_ctc(
     import tifffile
 
     folder.mkdir(parents=True, exist_ok=True)
-    frames = len(labels)
+    frames = labels.shape[0]  # zarr arrays have no length
     present: dict[int, list[int]] = {}
     for frame in range(frames):
         for label in np.unique(np.asarray(labels[frame])).tolist():
