@@ -64,6 +64,30 @@ def test_a_stack_is_read_plane_by_plane(tmp_path, discs, monkeypatch, suffix, sm
     np.testing.assert_array_equal(sent.label_plane(7), labels[7])
 
 
+@pytest.mark.parametrize("small", [True, False])
+def test_ome_zarr_is_what_its_description_says(tmp_path, discs, monkeypatch, small):
+    if not small:
+        monkeypatch.setattr(files, "SMALL", 0)
+    axes = [{"name": name} for name in "tczyx"]
+    for path, data in (("raw.ome.zarr/0", discs[0]), ("truth.ome.zarr", discs[1])):
+        group = zarr.open_group(tmp_path / path, mode="w", zarr_format=2)
+        for level, step in (("s1", 2), ("s0", 1)):
+            group.create_array(level, data=data[None, None, :, ::step, ::step])
+        levels = [{"path": level} for level in ("s0", "s1")]
+        group.attrs["multiscales"] = [{"axes": axes, "datasets": levels}]
+    zarr.open_group(tmp_path / "raw.ome.zarr", zarr_format=2)  # as bioformats2raw writes it
+    (stack,) = load(tmp_path, images="raw.ome.zarr", labels="truth.ome.zarr").train
+    assert len(stack) == 8
+    np.testing.assert_allclose(stack.image_plane(3), discs[0][3] / 255, atol=1e-6)
+    np.testing.assert_array_equal(stack.label_plane(3), discs[1][3])
+    sent = pickle.loads(pickle.dumps(stack))
+    np.testing.assert_array_equal(sent.label_plane(7), discs[1][7])
+    zarr.open_group(tmp_path / "truth.ome.zarr", mode="w")
+    files._CACHE._kept.clear()
+    with pytest.raises(ValueError, match=r"truth.ome.zarr is a zarr group without an array '0'"):
+        load(tmp_path, images="raw.ome.zarr", labels="truth.ome.zarr")
+
+
 def test_large_label_numbers(tmp_path, discs):
     write(tmp_path / "raw.tif", discs[0])
     write(tmp_path / "truth.tif", discs[1].astype(np.uint32) * 1_000_000_001)

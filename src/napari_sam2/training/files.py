@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam2.inference.errors import InputError
+from napari_sam2.inference.image_files import OpenImage
+from napari_sam2.inference.zarr_images import read_zarr
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -75,6 +79,8 @@ class _Cache:
         if key not in self._kept:
             try:
                 self._kept[key] = _small_decoded(_opened(path))
+            except InputError:  # it says what is wrong
+                raise
             except Exception as error:
                 raise _unreadable(path, error) from error
             self.bytes += _cost(self._kept[key])
@@ -112,14 +118,10 @@ def _opened(path: Path) -> ArrayLike:
 
 
 def _opened_zarr(path: Path) -> ArrayLike:
-    import zarr
-
-    node = zarr.open(path, mode="r")
-    if isinstance(node, zarr.Group):
-        if "0" not in node:
-            raise ValueError("it is a zarr group without an array '0'; give the path of an array")
-        node = node["0"]  # the full resolution of a pyramid
-    array: ArrayLike = node
+    data, axes, _ = read_zarr(path)
+    array: ArrayLike = data
+    if axes:  # OME-Zarr often has all five, of which some have a length of 1
+        array = OpenImage(data, axes, rgb=False).squeezed().data
     return array
 
 
