@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from tests.plugin.conftest import discs
 
 from napari_sam2.inference import load
+from napari_sam2.inference.automatic.found_masks import USUAL_OF_NANO, Thresholds
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.plugin.coordinates import part_in_view, stack_geometry
 from napari_sam2.plugin.everything.result_layers import LABELS_NAME
@@ -92,11 +93,12 @@ def test_thresholds_move_without_the_model(open_all, qtbot, nano, monkeypatch):
 def test_sliders_begin_at_what_is_usual_and_stay_where_they_were_put(open_all, qtbot):
     _, dock = open_all(discs()[0])
     search(dock, qtbot)
-    assert (dock.choice.score.value(), dock.choice.stability.value()) == (0.5, 0.6)
+    sliders = dock.choice.score, dock.choice.stability
+    assert Thresholds(*(slider.value() for slider in sliders)) == USUAL_OF_NANO
     assert dock.choice.score.minimum() == 0.2
-    dock.choice.score.setValue(0.6)
+    dock.choice.score.setValue(0.77)
     search(dock, qtbot)
-    assert dock.choice.score.value() == 0.6
+    assert dock.choice.score.value() == 0.77
 
 
 def test_cancel_keeps_what_was_found(open_all, qtbot, nano, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from napari_sam2 import ImagePredictor, MaskGenerator, PointPrompt
-from napari_sam2.inference.automatic import mask_generator, point_decoder
-from napari_sam2.inference.automatic.found_masks import Thresholds
+from napari_sam2.inference.automatic import point_decoder
+from napari_sam2.inference.automatic.found_masks import USUAL, USUAL_OF_NANO, Thresholds
 from napari_sam2.inference.automatic.mask_generator import crops_of
 from napari_sam2.inference.masks import intersection_over_union
 from napari_sam2.inference.transforms import to_plane_logits
@@ -295,7 +295,7 @@ def test_what_is_usual_depends_on_the_model(tiny_model, tiny_sam1, nano):
     usual = [
         next(MaskGenerator(model).steps(plane)).usual for model in (tiny_model, tiny_sam1, nano)
     ]
-    assert usual == [*mask_generator.USUAL.values(), mask_generator.USUAL_OF_NANO]
+    assert usual == [*USUAL.values(), USUAL_OF_NANO]
 
 
 def test_nano_finds_nuclei(nano):

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam2.inference.automatic.found_masks import Candidates, Thresholds
+from napari_sam2.inference.automatic.found_masks import (
+    USUAL,
+    USUAL_OF_NANO,
+    Candidates,
+    Thresholds,
+)
 from napari_sam2.inference.automatic.point_decoder import CROP_MARGIN, PointDecoder
 from napari_sam2.inference.device import is_out_of_memory
 from napari_sam2.inference.frames import FrameSource
@@ -28,11 +33,6 @@ CROP_OVERLAP = 512 / 1500  # of the plane's shorter side, in layer 1; that of th
 # Points decoded at once. On one CPU core nano took 13 ms a point with 16 of them and 20 ms with 64,
 # whose tensors do not fit the processor's cache.
 CPU_BATCH, DEVICE_BATCH = 16, 64
-
-# What masks must reach: the defaults of the sam2 and segment_anything packages. Our own small model
-# has a lower opinion of its masks; these gave good label maps of images of nuclei kept apart.
-USUAL = {"sam2": Thresholds(0.8, 0.95), "sam1": Thresholds(0.88, 0.95)}
-USUAL_OF_NANO = Thresholds(0.5, 0.6)
 
 
 class MaskGenerator:

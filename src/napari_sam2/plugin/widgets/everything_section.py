@@ -7,6 +7,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QProgressBar, QPushButton, QSpinBox
 from superqt import QLabeledDoubleSlider
 
+from napari_sam2.inference.automatic.found_masks import USUAL_OF_NANO
 from napari_sam2.plugin.everything.segment_all import Choice
 from napari_sam2.plugin.widgets.layer_combo import LayerCombo
 from napari_sam2.plugin.widgets.section import Section
@@ -107,8 +108,9 @@ class ChoiceSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Show")
-        # the usual ones of the bundled model
-        self.score, self.stability, self.overlap = (_slider(value) for value in (0.5, 0.6, 0.7))
+        usual = USUAL_OF_NANO  # the bundled model is chosen at first
+        self.score, self.stability = _slider(usual.score), _slider(usual.stability)
+        self.overlap = _slider(0.7)
         self._moved: set[QLabeledDoubleSlider] = set()
         for slider in (self.score, self.stability):
             slider.valueChanged.connect(lambda _, slider=slider: self._moved.add(slider))
