@@ -10,8 +10,10 @@ from qtpy.QtCore import Qt
 from tests.plugin.conftest import discs
 
 from napari_sam2.inference import load
+from napari_sam2.inference.automatic.everything_tiled import label_everything
 from napari_sam2.inference.automatic.found_masks import USUAL_OF_NANO, Thresholds
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
+from napari_sam2.inference.load import load_model
 from napari_sam2.plugin.coordinates import part_in_view, stack_geometry
 from napari_sam2.plugin.everything.result_layers import LABELS_NAME
 from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
@@ -202,6 +204,65 @@ def test_only_the_part_in_view_is_searched_and_the_rest_stays(open_all, qtbot, n
     elsewhere[part] = False
     np.testing.assert_array_equal(after[elsewhere], before[elsewhere])
     assert after[part][wanted > 0].min() > after[elsewhere].max()
+
+
+@pytest.fixture
+def small_input(open_all, monkeypatch):
+    """The bundled model with an input of 128 pixels."""
+    model = load_model("nano", device="cpu", image_size=128)
+    monkeypatch.setattr(load, "load_model", lambda *_: model)
+    return model
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_plane_much_larger_than_the_input_is_searched_in_parts(
+    open_all, small_input, qtbot, monkeypatch, colours
+):
+    stack = np.tile(discs(2), (1, 5, 4))  # 320 x 256
+    if colours:
+        stack = stack[..., None].repeat(3, axis=-1)
+    viewer, dock = open_all(stack, points=8, rgb=colours)
+    viewer.dims.set_current_step(0, 1)
+    before = np.zeros(stack.shape[1:3], np.uint32)
+
+    def wanted(score, stability):
+        labels, limits = before.copy(), (0.0, 255.0) if colours else image.contrast_limits
+        generator = MaskGenerator(small_input, 8)
+        how = {"score_threshold": score, "stability_threshold": stability}
+        for _ in label_everything(generator, stack[1], labels, tuple(limits), **how):
+            pass
+        return labels
+
+    image = viewer.layers[0]
+    search(dock, qtbot)
+    usual = USUAL_OF_NANO
+    whole = wanted(usual.score, usual.stability)
+    np.testing.assert_array_equal(shown(viewer), [before, whole])
+    assert whole.max() >= 30  # two discs on each of 20 copies
+    assert dock.search.progress.value() == dock.search.progress.maximum() == 20 * 16
+    assert dock.search.status.text().startswith(f"{whole.max()} objects")
+    assert "in parts" in dock.search.status.text()
+
+    stricter = wanted(0.52, 0.7)
+    assert 0 < stricter.max() < whole.max()
+    monkeypatch.setattr(small_input.network, "decode", None)
+    dock.choice.score.setValue(0.52)
+    dock.choice.stability.setValue(0.7)
+    qtbot.waitUntil(lambda: np.array_equal(shown(viewer)[1], stricter), timeout=5000)
+
+
+def test_cancel_keeps_the_parts_that_were_searched(open_all, small_input, qtbot, monkeypatch):
+    gate, decode = threading.Semaphore(12), small_input.network.decode
+    monkeypatch.setattr(small_input.network, "decode", lambda *of: gate.acquire() and decode(*of))
+    viewer, dock = open_all(np.tile(discs(1)[0], (5, 4)), points=8)
+    qtbot.mouseClick(dock.search.search, LEFT)
+    qtbot.waitUntil(lambda: not gate._value, timeout=20000)
+    qtbot.mouseClick(dock.search.cancel, LEFT)
+    gate.release()
+    qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=20000)
+    assert 0 < dock.search.progress.value() < dock.search.progress.maximum()
+    assert shown(viewer)[:128].any()
+    assert not shown(viewer)[192:].any()
 
 
 def test_the_part_in_view_of_a_pyramid_in_colours(open_all, qtbot):

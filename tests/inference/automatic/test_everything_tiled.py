@@ -9,11 +9,16 @@ import pytest
 import zarr
 from scipy.ndimage import label
 
-from napari_sam2 import MaskGenerator
-from napari_sam2.inference.automatic.everything_tiled import _own_points, label_everything
+from napari_sam2 import MaskGenerator, load_model
+from napari_sam2.inference.automatic.everything_tiled import (
+    _own_points,
+    label_everything,
+    search_tiles,
+)
 from napari_sam2.inference.automatic.found_masks import Candidates, FoundMask, Thresholds
 from napari_sam2.inference.automatic.runs import RunMask
 from napari_sam2.inference.large.fields import Grid
+from napari_sam2.inference.large.large_plane import LargePlane
 
 SHAPE = (170, 233)
 
@@ -80,13 +85,25 @@ def test_what_no_tile_shows_whole_is_left_out():
     np.testing.assert_array_equal(labels, plane // 255 * (np.arange(SHAPE[1]) > 150))
 
 
-def test_the_real_generator_takes_tiles(tiny_model):
-    plane = np.random.default_rng(0).integers(0, 200, (64, 100)).astype(np.uint16)
-    generator = MaskGenerator(tiny_model, 3, score_floor=0, stability_floor=0)
+def test_the_real_generator_takes_tiles(discs):
+    plane = (discs[:, :128] > 0) * np.uint16(500)
+    model = load_model("nano", "cpu", "float32", 128)
+    generator = MaskGenerator(model, 8, crop_layers=1)
     labels = np.zeros(plane.shape, np.uint32)
-    *_, progress = label_everything(generator, plane, labels, score_threshold=0.0)
-    assert (progress.done, progress.tiles) == (3, 3)
-    assert labels.max() == progress.objects
+    how = {"score_threshold": 0.4, "smallest": 3}
+    *_, progress = label_everything(generator, plane, labels, **how)
+    assert (progress.done, progress.tiles) == (2, 2)
+    assert labels.max() == progress.objects > 0
+
+    # kept to choose from, tiles give the same, as often as wanted
+    *some, last = search_tiles(generator, LargePlane(plane))
+    assert [step.decoded for step in (some[0], last)] == [0, last.points]
+    assert sorted(step.decoded for step in some) == [step.decoded for step in some]
+    for _ in range(2):
+        np.testing.assert_array_equal(last.choose(**how).labels(), labels)
+        assert not last.choose(score_threshold=1.0).labels().any()
+    assert (last.floors, last.usual) == (generator.floors, generator.usual)
+    assert len(last.masks) > labels.max()
 
 
 def test_labels_have_the_shape_of_the_plane():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_sam2.inference.automatic.found_masks import FoundMasks
+    from napari_sam2.inference.automatic.found_masks import (
+        Candidates,
+        FoundMask,
+        FoundMasks,
+        Thresholds,
+    )
     from napari_sam2.inference.automatic.mask_generator import MaskGenerator
     from napari_sam2.inference.frames import ArrayLike, WritableArray
     from napari_sam2.inference.large.fields import Field
@@ -37,6 +43,123 @@ class TilesDone:
     done: int
     tiles: int
     objects: int
+
+
+class SearchedTile:
+    """A tile, and what was found on it.
+
+    Parameters
+    ----------
+    field : Field
+        Where it lies.
+    candidates : Candidates
+        Every mask that was decoded on it.
+    """
+
+    def __init__(self, field: Field, candidates: Candidates) -> None:
+        self.field, self.candidates = field, candidates
+        # what was chosen last is kept: a preview asks all tiles again after each further one
+        self.choose = lru_cache(maxsize=1)(candidates.choose)
+
+
+@dataclass(frozen=True, eq=False)
+class TiledMasks:
+    """The masks that were chosen on each tile.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the tiles.
+    tiles : tuple of (Field, FoundMasks)
+        In the order in which they are painted.
+    """
+
+    grid: Grid
+    tiles: tuple[tuple[Field, FoundMasks], ...]
+
+    def labels(self) -> NDArray[np.uint32]:
+        """Labels (Y, X) of the plane, the same as `label_everything` writes."""
+        labels, objects = np.zeros(self.grid.shape, np.uint32), 0
+        for tile, found in self.tiles:
+            objects = _paint(labels[_place(tile)], found, self.grid, tile, objects)
+        return labels
+
+
+@dataclass(frozen=True, eq=False)
+class TiledCandidates:
+    """Every mask that was decoded on the tiles of a plane, to be chosen from as often as wanted.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the tiles.
+    tiles : tuple of SearchedTile
+        Those that were searched so far, the last one perhaps in part.
+    decoded, points : int
+        How many points were decoded so far, and how many there are.
+    """
+
+    grid: Grid
+    tiles: tuple[SearchedTile, ...]
+    decoded: int
+    points: int
+
+    @property
+    def masks(self) -> list[FoundMask]:
+        """All masks, each in pixels of its tile."""
+        return [mask for tile in self.tiles for mask in tile.candidates.masks]
+
+    @property
+    def floors(self) -> Thresholds:
+        """What masks had to reach to be kept."""
+        return self.tiles[0].candidates.floors
+
+    @property
+    def usual(self) -> Thresholds:
+        """What they must reach to be chosen, unless `choose` is told otherwise."""
+        return self.tiles[0].candidates.usual
+
+    def choose(
+        self,
+        score_threshold: float | None = None,
+        stability_threshold: float | None = None,
+        overlap_threshold: float = 0.7,
+        smallest: int = 0,
+    ) -> TiledMasks:
+        """Choose the good masks of each tile; takes and raises what `Candidates.choose` does."""
+        how = score_threshold, stability_threshold, overlap_threshold, smallest
+        return TiledMasks(self.grid, tuple((tile.field, tile.choose(*how)) for tile in self.tiles))
+
+
+def search_tiles(generator: MaskGenerator, plane: LargePlane) -> Iterator[TiledCandidates]:
+    """Decode every point of a large plane, tile by tile, and keep the masks to choose from.
+
+    Parameters
+    ----------
+    generator : MaskGenerator
+        As for `label_everything`.
+    plane : LargePlane
+        The plane.
+
+    Yields
+    ------
+    TiledCandidates
+        After each batch of points, everything that was decoded so far. Stop iterating to cancel.
+    """
+    size = generator.model.config.image_size
+    grid = Grid(plane.shape, size)
+    asked = [
+        (tile, _own_points(grid, tile, size / generator.points_per_side)) for tile in grid.tiles(0)
+    ]
+    total, before = sum(len(points) for _, points in asked), 0
+    done: tuple[SearchedTile, ...] = ()
+    for tile, points in asked:
+        for candidates in generator.steps(plane.read(tile), SHOWN, points):
+            # in crops points are asked about again, and counted again
+            share = candidates.decoded / max(candidates.points, 1)
+            tiles = (*done, SearchedTile(tile, candidates))
+            yield TiledCandidates(grid, tiles, before + round(share * len(points)), total)
+        done, before = tiles, before + len(points)
 
 
 def label_everything(
@@ -105,13 +228,17 @@ def _labelled(
         points = _own_points(grid, tile, size / generator.points_per_side)
         candidates = generator.generate(plane.read(tile), SHOWN, points)
         found = candidates.choose(*thresholds, smallest=smallest)
-        place = tuple(
-            slice(first, last + 1) for first, last in zip(tile.box[:2], tile.box[2:], strict=True)
-        )
+        place = _place(tile)
         painted = np.array(labels[place])
         objects = _paint(painted, found, grid, tile, objects)
         labels[place] = painted
         yield TilesDone(done, len(tiles), objects)
+
+
+def _place(tile: Field) -> tuple[slice, slice]:
+    """Rows and columns of a tile."""
+    row_min, col_min, row_max, col_max = tile.box
+    return slice(row_min, row_max + 1), slice(col_min, col_max + 1)
 
 
 def _own_points(grid: Grid, tile: Field, spacing: float) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ def plane_layer(layers: LayerList, image: Image, shape: tuple[int, ...]) -> Labe
     """The layer for single planes of an image, which is added where there is none."""
     layer = own_plane_layer(layers, image)
     if layer is None:
-        layer = _labels(image, shape, LABELS_NAME, np.uint16)
+        layer = _labels(image, shape, LABELS_NAME)
         insert_above(layers, (image,), layer)
     return layer
 
@@ -54,8 +54,7 @@ def stack_layer(layers: LayerList, image: Image, geometry: StackGeometry) -> Lab
     for layer in layers:
         if _is_of(layer, image) and _has_room(layer, geometry):
             return layer
-    # a stack may hold more objects than uint16 has numbers
-    return _labels(image, geometry.shape, STACK_NAME, np.uint32)
+    return _labels(image, geometry.shape, STACK_NAME)
 
 
 def add_stack_layer(layers: LayerList, layer: Labels, image: Image, stack: StackKey) -> None:
@@ -118,10 +117,11 @@ def tracks_layer(objects: StackObjects, image: Image, stack: StackKey) -> Tracks
     )
 
 
-def _labels(image: Image, shape: tuple[int, ...], name: str, dtype: Any) -> Labels:
-    # zeros are not written before they are needed, so a large image costs no memory here
+def _labels(image: Image, shape: tuple[int, ...], name: str) -> Labels:
+    # Zeros are not written before they are needed, so a large image costs no memory here. A stack,
+    # or a large plane, may hold more objects than uint16 has numbers.
     return Labels(
-        np.zeros(shape, dtype),
+        np.zeros(shape, np.uint32),
         name=name,
         opacity=0.6,
         metadata={_IMAGE: str(image.unique_id)},

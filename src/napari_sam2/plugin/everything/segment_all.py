@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_sam2.inference.frames import WHOLE
-from napari_sam2.inference.masks import count_objects
+from napari_sam2.inference.automatic.everything import is_searched_in_parts
+from napari_sam2.inference.frames import WHOLE, FixedAxes
+from napari_sam2.inference.masks import label_numbers
 from napari_sam2.plugin.coordinates import (
     StackGeometry,
     current_frame,
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
+    from napari_sam2.inference.automatic.everything_tiled import TiledCandidates
     from napari_sam2.inference.automatic.found_masks import Candidates
+    from napari_sam2.inference.automatic.mask_generator import MaskGenerator
     from napari_sam2.plugin.everything.loaded_model import LoadedModel
     from napari_sam2.session.stack_source import StackSource
+
+_IN_PARTS = ". The plane was looked at in parts, as it is much larger than the model's input."
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,12 @@ class Choice:
 class _Found:
     """Masks of a plane or a part of it, and where they are to be shown."""
 
-    candidates: Candidates
+    candidates: Candidates | TiledCandidates
     image: Image
     geometry: StackGeometry
     frame: int
     part: tuple[slice, slice]
+    in_tiles: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +66,7 @@ class _Shown:
     found: _Found
     labels: NDArray[np.uint32]
     count: int
+    largest: int
 
 
 class SegmentAll:
@@ -147,8 +154,19 @@ class SegmentAll:
         self._found, self._offset = None, None
 
         def job() -> Iterator[object]:
-            for candidates in self._steps(source, frame, part, points_per_side, crop_layers):
-                yield _Found(candidates, image, geometry, frame, part)
+            # torch takes seconds to import, and the window must not wait for it
+            from napari_sam2.inference.automatic.mask_generator import MaskGenerator
+
+            generator = MaskGenerator(self._model.get(), points_per_side, crop_layers=crop_layers)
+            in_tiles = part == WHOLE and is_searched_in_parts(geometry.plane_shape, generator.model)
+            steps: Iterator[Candidates | TiledCandidates]
+            if in_tiles:
+                steps = _in_tiles(generator, source, geometry.held_axes(frame))
+            else:
+                plane = source.frames().plane(frame, part)
+                steps = generator.steps(plane, source.contrast_limits)
+            for candidates in steps:
+                yield _Found(candidates, image, geometry, frame, part, in_tiles)
 
         self.status_changed.emit("Encoding the plane")
         self.running_changed.emit(True)
@@ -167,21 +185,6 @@ class SegmentAll:
         """Stop everything."""
         self._finder.close()
         self._chooser.close()
-
-    def _steps(
-        self,
-        source: StackSource,
-        frame: int,
-        part: tuple[slice, slice],
-        points_per_side: int,
-        crop_layers: int,
-    ) -> Iterator[Candidates]:
-        # torch takes seconds to import, and the window must not wait for it
-        from napari_sam2.inference.automatic.mask_generator import MaskGenerator
-
-        generator = MaskGenerator(self._model.get(), points_per_side, crop_layers=crop_layers)
-        plane = source.frames().plane(frame, part)
-        yield from generator.steps(plane, source.contrast_limits)
 
     def _on_step(self, step: object) -> None:
         if isinstance(step, Failure):
@@ -218,7 +221,8 @@ class SegmentAll:
                 choice.score, choice.stability, choice.overlap, choice.smallest
             )
             labels = chosen.labels()
-            yield _Shown(found, labels, count_objects(labels))
+            numbers = label_numbers(labels)
+            yield _Shown(found, labels, len(numbers), int(numbers.max(initial=0)))
 
         self._chooser.start(job)
 
@@ -235,8 +239,9 @@ class SegmentAll:
             self._offset = self._largest_elsewhere(layer, found)
             show_alone(self._viewer.layers, layer)
         labels = step.labels
-        labels[labels > 0] += np.uint32(self._offset)
-        if labels.max() > np.iinfo(layer.data.dtype).max:
+        if self._offset:
+            labels[labels > 0] += np.uint32(self._offset)
+        if step.largest + self._offset > np.iinfo(layer.data.dtype).max:
             self.failed.emit(
                 ValueError(
                     f"The layer “{layer.name}” cannot hold more labels. Save it and delete it; the "
@@ -248,6 +253,7 @@ class SegmentAll:
         layer.refresh(thumbnail=False, highlight=False, extent=False)
         self.status_changed.emit(
             f"{step.count} objects, of {len(found.candidates.masks)} masks found"
+            + _IN_PARTS * found.in_tiles
         )
 
     @staticmethod
@@ -269,3 +275,14 @@ class SegmentAll:
     def _on_chooser_free(self) -> None:
         if self._again:
             self._choose()
+
+
+def _in_tiles(
+    generator: MaskGenerator, source: StackSource, held: tuple[tuple[int, int], ...]
+) -> Iterator[TiledCandidates]:
+    """Search a plane that is much larger than the model's input, and is never read whole."""
+    from napari_sam2.inference.automatic.everything_tiled import search_tiles
+    from napari_sam2.inference.large.large_plane import LargePlane
+
+    plane = FixedAxes(source.data, dict(held))
+    return search_tiles(generator, LargePlane(plane, source.contrast_limits, source.name))

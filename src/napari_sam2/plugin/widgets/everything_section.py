@@ -64,8 +64,8 @@ class SearchSection(Section):
         self.add_row(
             "",
             self.in_view,
-            tip="Zoom in, and the model sees what you see, enlarged; labels elsewhere stay. For "
-            "planes much larger than the model's input.",
+            tip="Zoom in, and the model sees what you see, enlarged; labels elsewhere stay. "
+            "Otherwise planes much larger than the model's input are looked at in parts.",
         )
         self.add_row("", self.search, self.cancel, even=True)
         self.add_row("", self.progress)
