@@ -81,11 +81,12 @@ def test_a_flat_image_needs_no_z(loaded, tmp_path, stack, colours):
 
 
 def test_a_plane_much_larger_than_the_model_is_looked_at_in_parts(monkeypatch, loaded, tmp_path):
-    seen = []
+    seen, levels = [], []
 
     class Tiles:
         def __init__(self, model, data):
             self.shape, self.features = data.shape, SimpleNamespace(encoded=3)
+            levels.append(sorted(data._levels))
 
         def predict(self, prompts):
             seen.append(prompts)
@@ -107,7 +108,20 @@ def test_a_plane_much_larger_than_the_model_is_looked_at_in_parts(monkeypatch, l
     assert "looked at in parts, around each object (3 encoded)" in result.output
     result = segment(*where, "--tiles", "off")
     assert "in parts" not in result.output
-    assert len(seen) == 2
+    assert (len(seen), levels) == (2, [[1]])
+
+    # a plane with further axes of length 1, in a pyramid
+    group = zarr.open_group(tmp_path / "large.zarr", mode="w")
+    for level, step in (("0", 1), ("1", 2)):
+        group.create_array(level, data=image[None, None, ::step, ::step])
+    group.attrs["ome"] = {"multiscales": [{"datasets": [{"path": "0"}, {"path": "1"}]}]}
+    seen.clear()
+    result = segment(tmp_path / "large.zarr", "--point", "0,0,903,32", "-o", output)
+    assert result.exit_code == 0, result.output
+    assert levels[1:] == [[1, 2]]
+    labels = tifffile.imread(output)
+    assert labels.shape == (1, 1, *image.shape)
+    assert np.count_nonzero(labels[..., 902:906, 30:35]) == np.count_nonzero(labels) == 20
 
 
 def test_an_object_that_is_nowhere_is_said_to_be(loaded, image, tmp_path):

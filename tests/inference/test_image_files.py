@@ -33,6 +33,7 @@ def test_a_pyramid_is_read_at_full_resolution(tmp_path):
     image = open_image(path)
     assert image.shape == (64, 64)
     np.testing.assert_array_equal(image.data[...], full)
+    assert levels_of(image) == [full[::2, ::2].tolist()]
 
 
 @pytest.mark.parametrize("samples", [3, 4])
@@ -75,6 +76,26 @@ def test_a_zarr_pyramid_is_read_at_full_resolution(tmp_path, numbers):
     group.create_array("1", data=numbers[:, ::2, ::2])
     image = open_image(tmp_path / "image.zarr")
     assert (image.shape, image.axes) == ((4, 5, 6), "TYX")
+
+
+def levels_of(image):
+    return [np.asarray(level[...]).tolist() for level in image.coarser]
+
+
+def test_a_zarr_pyramid_has_coarser_levels(tmp_path, numbers):
+    levels = [numbers[:, ::step, ::step] for step in (1, 2, 4)]
+    group = zarr.open_group(tmp_path / "image.zarr", mode="w")
+    for name, level in zip("abc", levels, strict=True):
+        group.create_array(name, data=level)
+    axes = [{"name": name} for name in "tyx"]
+    described = {"axes": axes, "datasets": [{"path": name} for name in "abc"]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [described]}
+    wanted = [level.tolist() for level in levels]
+    assert levels_of(open_image(tmp_path / "image.zarr")) == wanted[1:]
+    assert levels_of(open_image(tmp_path / "image.zarr" / "b")) == wanted[2:]
+    image = open_image(tmp_path / "image.zarr")
+    assert levels_of(image.at({0: 1})) == [level[1].tolist() for level in levels[1:]]
+    assert levels_of(image.at({1: 0})) == []  # other rows have that index there
 
 
 def ome_zarr(path, data, axes, version, level="0"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import tifffile
+import zarr
 from tests.plugin.test_saving import folders
 from tests.plugin.test_undo import settled
 from typer.testing import CliRunner
@@ -84,4 +85,36 @@ def test_channels_of_the_window_are_those_of_the_replay(
     done = CliRunner().invoke(app, ["replay", str(folder), *images, "-o", str(output)])
     assert done.exit_code == 0, done.output
     np.testing.assert_array_equal(tifffile.imread(output), labels)
+    assert messages == []
+
+
+def test_levels_of_a_pyramid_are_those_of_the_replay(
+    open_dock, qtbot, tmp_path, sessions, messages
+):
+    rows, columns = np.mgrid[:400, :400]
+    base = np.where(np.hypot(rows - 200, columns - 200) < 120, 200, 20).astype(np.uint8)
+    coarser = base[::2, ::2].copy()
+    coarser[110:] = 20  # so that it can be told from the base
+    opened = open_dock([base[None], coarser[None]], multiscale=True, engine=Engine())
+    opened.dock.model.model_chosen.emit(ModelChoice("nano", "cpu", image_size=128))
+    opened.shapes.add_rectangles([[0, 78, 78], [0, 78, 322], [0, 322, 322], [0, 322, 78]])
+    qtbot.wait(50)
+    opened.wait_idle(60_000)
+    settled(opened, qtbot)
+    labels = opened.labels().copy()
+    assert labels.any()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    (folder,) = folders(sessions)
+    group = zarr.open_group(tmp_path / "pyramid.zarr", mode="w")
+    for name, level in (("0", base), ("1", coarser)):
+        group.create_array(name, data=level[None], dimension_names=("z", "y", "x"))
+    zarr.save_array(tmp_path / "base.zarr", base[None])
+    levels = [{"path": "0"}, {"path": "1"}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"datasets": levels}]}
+    for name, same in (("pyramid.zarr", True), ("base.zarr", False)):
+        output = tmp_path / "labels.tif"
+        command = ["replay", str(folder), str(tmp_path / name), "-o", str(output)]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        assert np.array_equal(tifffile.imread(output), labels) == same
     assert messages == []

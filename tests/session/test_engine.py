@@ -6,7 +6,7 @@ import pytest
 
 from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.inference.load import Model
-from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
 from napari_sam2.inference.video.video_predictor import VideoPredictor
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.stack_source import StackSource
@@ -379,6 +379,22 @@ def test_a_plane_much_larger_than_the_model_s_input_is_looked_at_in_parts(tiny_m
     video = VideoPredictor(tiny_model, small.data[None], (0.0, 255.0))
     expected = video.add_prompts(1, 0, [whole])
     np.testing.assert_array_equal(found.crops[0].logits, expected.crops[0].logits)
+
+
+def test_a_large_plane_of_one_frame_is_seen_at_the_levels_of_its_pyramid(tiny_model):
+    plane = np.random.default_rng(0).integers(0, 255, (300, 320), dtype=np.uint8)
+    coarser = 255 - plane[::2, ::2]
+    key = StackKey("image", (2, 3), 1, ((0, 1),))
+    data, following = (np.stack([each * 0, each])[:, None] for each in (plane, coarser))
+    here = StackSource(key, data, False, (0.0, 255.0), coarser=(following,))
+    box = BoxPrompt((10.0, 10.0, 200.0, 210.0))
+    (found,) = Engine(lambda choice: tiny_model).run_frames(NANO, here, {(2, 0): (box,)}, {0})
+    expected, other = (
+        LargeImagePredictor(tiny_model, levels, (0.0, 255.0)).predict([box]).best.logits
+        for levels in ([plane, coarser], plane)
+    )
+    np.testing.assert_array_equal(found.crops[0].logits, expected)
+    assert not np.array_equal(expected, other)
 
 
 def test_volumes_of_a_film_share_one_budget(tiny_model, discs):

@@ -63,7 +63,7 @@ def run_replay(session: Path, images: Sequence[Path], output: Path) -> list[str]
     again.masks_changed.connect(lambda change: write_change(labels, change))
     with progress_bar(len(saved.log)) as show:
         try:
-            replay(saved.log, again, opened.data, opened.rgb, None, show, channels)
+            replay(saved.log, again, opened.data, opened.rgb, None, show, channels, opened.coarser)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"The session cannot be repeated: {error}") from error
         show(len(saved.log))

@@ -111,8 +111,10 @@ def _segmented(
 
     with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)
-    if len(image.shape) == 2 and request.tiles == "auto" and is_large(image.shape, model):
-        return *_tiled(image, placement, model), None
+    plane = image.squeezed()
+    if plane.shape == image.shape[-2:] and request.tiles == "auto" and is_large(plane.shape, model):
+        labels, note = _tiled(plane, placement, model)
+        return labels.reshape(image.shape), note, None
     labels, unread = _propagated(request, image, placement, planes, model)
     return labels, model.note if planes > 1 else "", unread
 
@@ -126,7 +128,9 @@ def _tiled(
 
     crops = []
     with explained(), progress_bar(len(placement.prompts), "Segmenting", "objects") as show:
-        predictor = LargeImagePredictor(model, LargePlane(image.data, name=image.name))
+        predictor = LargeImagePredictor(
+            model, LargePlane([image.data, *image.coarser], name=image.name)
+        )
         for prompts in placement.prompts.values():
             crops.append(predictor.predict(prompts).best)
             show(len(crops))

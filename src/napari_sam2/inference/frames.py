@@ -11,7 +11,7 @@ import numpy as np
 from napari_sam2.inference.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -107,6 +107,19 @@ class FixedAxes:
                 for axis in range(len(self._data.shape))
             )
         ]
+
+
+def fixed_levels(levels: Sequence[ArrayLike], fixed: Mapping[int, int]) -> tuple[FixedAxes, ...]:
+    """The levels of a pyramid, full resolution first, with some axes staying at an index.
+
+    A level that is coarser along such an axis, too, is left out: other planes are at its indices.
+    """
+    full = levels[0].shape
+    return tuple(
+        FixedAxes(level, fixed)
+        for level in levels
+        if all(level.shape[axis] == full[axis] for axis in fixed)
+    )
 
 
 class FrameSource:

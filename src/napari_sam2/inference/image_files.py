@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.errors import InputError
-from napari_sam2.inference.frames import UNNAMED, FixedAxes, FrameSource, OneFrame
+from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame, fixed_levels
 from napari_sam2.inference.masks import BAND, bands, label_numbers
 from napari_sam2.inference.zarr_images import read_zarr
 
@@ -41,6 +41,8 @@ class OpenImage:
         known.
     units : tuple of str
         What they are in, for each axis, such as "micrometer".
+    coarser : tuple of array-like
+        The same at lower resolutions, of a pyramid, the highest first.
     """
 
     data: Any
@@ -50,6 +52,7 @@ class OpenImage:
     scale: tuple[float, ...] = ()
     translation: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
+    coarser: tuple[Any, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,9 +67,11 @@ class OpenImage:
         def others(values: Sequence[Any]) -> tuple[Any, ...]:
             return tuple(value for axis, value in enumerate(values) if axis not in fixed)
 
+        data, *coarser = fixed_levels((self.data, *self.coarser), fixed)
         return replace(
             self,
-            data=FixedAxes(self.data, fixed),
+            data=data,
+            coarser=tuple(coarser),
             axes="".join(others(self.axes)),
             scale=others(self.scale),
             translation=others(self.translation),
@@ -145,7 +150,8 @@ def open_image(path: Path) -> OpenImage:
     """Open an image, lazily where its format allows.
 
     TIFF and zarr are read plane by plane, everything else whole. A pyramid is read at its full
-    resolution, a TIFF of several series at its first.
+    resolution, and its other levels where a large plane is looked at coarsely; a TIFF of several
+    series at its first.
 
     Parameters
     ----------
@@ -167,7 +173,7 @@ def open_image(path: Path) -> OpenImage:
     if path.is_file() and not path.stat().st_size:
         raise InputError(f"{path} is empty. Copy or save the image again.")
     try:
-        data, axes, calibration = _read(path)
+        data, axes, levels, calibration = _read(path)
     except InputError:
         raise
     except Exception as error:  # readers raise anything when a file is broken
@@ -176,7 +182,9 @@ def open_image(path: Path) -> OpenImage:
             "Give a TIFF, zarr or PNG image."
         ) from error
     rgb = axes.endswith("S")
+    coarser = tuple(level for level in levels if level.ndim == data.ndim)
     image = OpenImage(data, axes.removesuffix("S"), rgb, str(path), *calibration)
+    image = replace(image, coarser=coarser)
     if data.dtype.kind not in "buif":
         raise InputError(f"{path} holds {data.dtype}. Convert it to real numbers.")
     if len(image.axes) < 2 or 0 in data.shape:
@@ -332,31 +340,37 @@ def label_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*(1 for _ in shape[:-2]), *(min(length, BAND) for length in shape[-2:]))
 
 
-def _read(path: Path) -> tuple[Any, str, tuple[tuple[Any, ...], ...]]:
+def _read(path: Path) -> tuple[Any, str, tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
     """Read the array and name its axes; colours come last and are called S.
 
-    The last of what is returned are scale, translation and units, where they are known.
+    The last of what is returned are the coarser levels of a pyramid, and scale, translation and
+    units, where they are known.
     """
     if path.is_dir():
-        data, axes, calibration = read_zarr(path)
-        return *_named(data, axes), calibration
+        data, axes, coarser, calibration = read_zarr(path)
+        return *_named(data, axes), coarser, calibration
     if path.suffix.lower() in {".tif", ".tiff"}:
-        return *_named(*_read_tiff(path)), ()
+        data, axes, coarser = _read_tiff(path)
+        return *_named(data, axes), coarser, ()
     from skimage.io import imread
 
     pixels = imread(path)
     if pixels.ndim == 3 and pixels.shape[-1] == 2:  # grey and alpha of a PNG
         pixels = pixels[..., 0]
-    return *_named(pixels, None), ()
+    return *_named(pixels, None), (), ()
 
 
-def _read_tiff(path: Path) -> tuple[Any, str]:
+def _read_tiff(path: Path) -> tuple[Any, str, tuple[Any, ...]]:
     import tifffile
     import zarr
 
     series = tifffile.TiffFile(path).series[0]
-    # the store holds the file open for as long as planes may be read
-    return zarr.open_array(series.aszarr(level=0), mode="r"), series.axes
+    # the stores hold the file open for as long as planes may be read
+    levels = (
+        zarr.open_array(series.aszarr(level=level), mode="r") for level in range(len(series.levels))
+    )
+    data, *coarser = levels
+    return data, series.axes, tuple(coarser)
 
 
 def _named(data: Any, axes: str | None) -> tuple[Any, str]:

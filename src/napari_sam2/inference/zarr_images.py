@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def read_zarr(path: Path) -> tuple[Any, str | None, tuple[tuple[Any, ...], ...]]:
+def read_zarr(
+    path: Path,
+) -> tuple[Any, str | None, tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
     """Open the first image of a zarr folder at full resolution, lazily.
 
     Parameters
@@ -28,6 +30,8 @@ def read_zarr(path: Path) -> tuple[Any, str | None, tuple[tuple[Any, ...], ...]]
         The image.
     axes : str or None
         One letter for each axis; None where they have no names.
+    coarser : tuple of zarr.Array
+        What follows it in its pyramid; empty where it is in none.
     calibration : tuple
         Scale, translation and units of the axes, as in `OpenImage`; empty where they are not known.
 
@@ -55,12 +59,15 @@ def read_zarr(path: Path) -> tuple[Any, str | None, tuple[tuple[Any, ...], ...]]
             )
         node = node[level]
     described = _multiscale(group)
+    paths = [each.get("path") for each in described.get("datasets", ())]
+    following = paths[paths.index(level) + 1 :] if level in paths else []
+    coarser = tuple(group[each] for each in following if each in group)
     # zarr 2 has no names of its own
     names = described.get("axes") or getattr(node.metadata, "dimension_names", None) or ()
     axes = "".join(map(_letter, names))
     if len(axes) != node.ndim:
-        return node, None, ()
-    return node, axes, _calibration(described, level) if described.get("axes") else ()
+        return node, None, coarser, ()
+    return node, axes, coarser, _calibration(described, level) if described.get("axes") else ()
 
 
 def _multiscale(node: Any) -> dict[str, Any]:

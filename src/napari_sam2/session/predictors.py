@@ -46,13 +46,12 @@ class Predictors:
 
         limits = source.contrast_limits
         budget = memory_share(model.device) if memory_budget is None else memory_budget
-        if source.key.frame_axis is None and is_large(source.data.shape, model):
-            plane = LargePlane(source.data, limits, source.name)
+        frames = source.frames()
+        if len(frames) == 1 and is_large(frames.plane_shape, model):
+            plane = LargePlane(source.plane_levels(), limits, source.name)
             return LargePlaneObjects(LargeImagePredictor(model, plane, memory_budget=budget))
         if self._memories is None:
             self._memories = MemoryBudget(budget // 2)
         else:
             self._memories.resize(budget // 2)
-        return VideoPredictor(
-            model, source.frames(), limits, memory_budget=budget, memories=self._memories
-        )
+        return VideoPredictor(model, frames, limits, memory_budget=budget, memories=self._memories)

@@ -30,6 +30,7 @@ def replay(
     engine: Engine | None = None,
     on_command: Callable[[int], None] | None = None,
     channels: Mapping[str, Any] = NO_CHANNELS,
+    coarser: tuple[Any, ...] = (),
 ) -> None:
     """Repeat a log in an empty session.
 
@@ -51,6 +52,8 @@ def replay(
         Called with the number of commands done so far.
     channels : mapping of str to array-like
         The further images that runs of the log saw as channels, by what identifies them there.
+    coarser : tuple of array-like
+        The image at lower resolutions, of a pyramid, as a `StackSource` takes them.
 
     Raises
     ------
@@ -62,22 +65,19 @@ def replay(
         if on_command is not None:
             on_command(done)
         if isinstance(command, Run):
-            _run(
-                command,
-                session,
-                _source(command, data, rgb, channels),
-                engine,
-            )
+            _run(command, session, _source(command, data, rgb, channels, coarser), engine)
         else:
             session.apply(command)
 
 
-def _source(run: Run, data: Any, rgb: bool, further: Mapping[str, Any]) -> StackSource:
+def _source(
+    run: Run, data: Any, rgb: bool, further: Mapping[str, Any], coarser: tuple[Any, ...]
+) -> StackSource:
     if run.channels:
         images = {run.stack.image: data, **further}
         data = ChannelBlend(run.channels, [images[channel.image] for channel in run.channels])
-        rgb = True
-    return StackSource(run.stack, data, rgb, run.contrast_limits)
+        rgb, coarser = True, ()  # as in the window
+    return StackSource(run.stack, data, rgb, run.contrast_limits, coarser=coarser)
 
 
 def _run(run: Run, session: Session, source: StackSource, engine: Engine) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.channels import ChannelBlend
-from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
+from napari_sam2.inference.frames import UNNAMED, FixedAxes, FrameSource, OneFrame, fixed_levels
 
 if TYPE_CHECKING:
     from napari_sam2.inference.channels import Channel
@@ -29,6 +29,8 @@ class StackSource:
         The intensities shown as black and white; None leaves the choice to the predictor.
     name : str
         What messages call the image.
+    coarser : tuple of array-like
+        The data at lower resolutions, of a pyramid, the highest first.
     """
 
     key: StackKey
@@ -36,6 +38,7 @@ class StackSource:
     rgb: bool
     contrast_limits: tuple[float, float] | None
     name: str = UNNAMED
+    coarser: tuple[Any, ...] = ()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -49,6 +52,13 @@ class StackSource:
         if isinstance(self.data, ChannelBlend):
             return self.data.same_pixels(other.data)
         return self.data is other.data
+
+    def plane_levels(self) -> list[FixedAxes]:
+        """The plane of a stack of one frame, at full resolution and at those of `coarser`."""
+        held = dict(self.key.fixed)
+        if self.key.frame_axis is not None:
+            held[self.key.frame_axis] = 0
+        return list(fixed_levels((self.data, *self.coarser), held))
 
     def frames(self) -> FrameSource:
         """Read the planes one at a time."""

@@ -118,7 +118,7 @@ def _opened(path: Path) -> ArrayLike:
 
 
 def _opened_zarr(path: Path) -> ArrayLike:
-    data, axes, _ = read_zarr(path)
+    data, axes, *_ = read_zarr(path)
     array: ArrayLike = data
     if axes:  # OME-Zarr often has all five, of which some have a length of 1
         array = OpenImage(data, axes, rgb=False).squeezed().data

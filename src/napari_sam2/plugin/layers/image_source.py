@@ -40,12 +40,15 @@ def stack_source(
     Returns
     -------
     StackSource
-        The pixels at full resolution, with the layers' contrast limits.
+        The pixels at full resolution, with the layers' contrast limits. Of one layer alone, its
+        coarser levels, too.
     """
     name = f"“{image.name}”"
     if not further:
         data = full_resolution(image)
-        return StackSource(stack, data, bool(image.rgb), _limits(image, data, earlier), name)
+        coarser = tuple(image.data[1:]) if image.multiscale else ()
+        limits = _limits(image, data, earlier)
+        return StackSource(stack, data, bool(image.rgb), limits, name, coarser)
     layers = [image, *further]
     pixels = [full_resolution(layer) for layer in layers]
     channels = [
