@@ -3,12 +3,15 @@
 import numpy as np
 import tifffile
 import zarr
+from tests.plugin.conftest import discs as stack_of_discs
 from tests.plugin.test_saving import folders
 from tests.plugin.test_undo import settled
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
+from napari_sam2.plugin.coordinates import part_in_view, stack_geometry
 from napari_sam2.session.engine import Engine
+from napari_sam2.session.log import Run
 from napari_sam2.session.values import ModelChoice
 
 
@@ -117,4 +120,48 @@ def test_levels_of_a_pyramid_are_those_of_the_replay(
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
         assert np.array_equal(tifffile.imread(output), labels) == same
+    assert messages == []
+
+
+def test_the_part_in_view_is_what_the_model_sees(open_dock, qtbot, tmp_path, sessions, messages):
+    plane = np.tile(np.pad(stack_of_discs(1)[0], 8), (5, 5))  # 400 x 400
+    opened = open_dock(plane, engine=Engine())
+    opened.dock.model.model_chosen.emit(ModelChoice("nano", "cpu", image_size=128))
+    viewer, image = opened.viewer, opened.viewer.layers[0]
+
+    def click(row, column):
+        opened.controller.new_object()
+        opened.points.add([row, column])
+        qtbot.wait(50)
+        opened.wait_idle(60_000)
+
+    def views():
+        return [each.view for each in opened.session.log if isinstance(each, Run)]
+
+    def look(row, column, zoom):
+        viewer.camera.center, viewer.camera.zoom = (0, row, column), zoom
+        viewer.window._qt_viewer.canvas.on_draw(None)
+        rows, columns = part_in_view(viewer.dims, image, stack_geometry(viewer.dims, image))
+        return rows.start, columns.start, rows.stop - 1, columns.stop - 1
+
+    click(28, 26)
+    first = look(108, 106, 12)
+    opened.dock.prompts.in_view.setChecked(True)
+    click(108, 106)
+    second = look(200, 200, 0.5)
+    click(188, 186)
+    assert views() == [None, first, second]
+    assert first[2] - first[0] < 200 < second[2] - second[0]
+    settled(opened, qtbot)
+    labels = opened.labels().copy()
+    assert set(np.unique(labels)) >= {1, 2, 3}
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    (folder,) = folders(sessions)
+    tifffile.imwrite(tmp_path / "plane.tif", plane)
+    output = tmp_path / "labels.tif"
+    done = CliRunner().invoke(
+        app, ["replay", str(folder), str(tmp_path / "plane.tif"), "-o", str(output)]
+    )
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(tifffile.imread(output), labels)
     assert messages == []

@@ -32,6 +32,7 @@ from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.saved import log_of, masks_of_image
 from napari_sam2.session.saver import Saver, saved_session
 from napari_sam2.session.session import Session
+from napari_sam2.session.strict import FormatError
 from napari_sam2.session.values import ModelChoice, StackKey
 
 IMAGE = identify_image("cells", np.arange(6 * 9 * 9, dtype=np.uint16).reshape(6, 9, 9), False)
@@ -324,6 +325,10 @@ def test_models_and_devices_are_in_the_log():
     model = ModelChoice("mine.pt", "cpu", "bfloat16", 512)
     run = Run(STACK, model, (0.1, 250.0), (0, 3), PassRequest(objects=(1, 4)))
     assert read_command(json.loads(json.dumps(write_command(run))), "image") == run
+    written = write_command(replace(run, view=(0, 1, 20, 30)))
+    assert read_command(json.loads(json.dumps(written)), "image").view == (0, 1, 20, 30)
+    with pytest.raises(FormatError, match="a list of 4"):
+        read_command({**written, "view": [1, 2]}, "image")
 
 
 OWN = Channel("image", (0.1, 1 / 3), 1.0, ((0.0, 0.0, 0.0), (1.0, 0.0, 1.0)))

@@ -152,6 +152,10 @@ class Controller:
         """Use another model from the next run on."""
         self._work.model = choice
 
+    def set_in_view(self, in_view: bool) -> None:
+        """Show the model the part of a large plane that is in view, from the next prompt on."""
+        self._work.in_view = in_view
+
     def set_auto_run(self, auto_run: bool) -> None:
         """Let edited prompts run by themselves, or not."""
         self._edits.auto_run = auto_run

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_warning
 
 from napari_sam2.plugin.candidates import describe
+from napari_sam2.plugin.coordinates import StackGeometry, image_shape, part_in_view
 from napari_sam2.plugin.layers.image_source import stack_source
 from napari_sam2.plugin.layers.labels_layer import largest_label
 from napari_sam2.session.log import Run
@@ -14,6 +17,8 @@ from napari_sam2.session.values import ModelChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari.layers import Image
 
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
@@ -45,12 +50,15 @@ class Work:
     ----------
     model : ModelChoice
         The model of the next run.
+    in_view : bool
+        Whether the model is shown the part of a large plane that the canvas shows.
     """
 
     def __init__(
         self, runs: Runs, session: Session, workspace: Workspace, prompting: Prompting
     ) -> None:
         self.model = ModelChoice()
+        self.in_view = False
         self._runs = runs
         self._session = session
         self._workspace = workspace
@@ -164,9 +172,19 @@ class Work:
         for told in channels.drop_lost(image):
             show_warning(told)
         source = self._source = stack_source(image, stack, self._source, channels.of(image))
+        source = replace(source, view=self._view(image, stack))
         limits, seen = source.contrast_limits, source.channels
-        run = Run(stack, self.model, limits, frames, request, channels=seen)
+        run = Run(stack, self.model, limits, frames, request, channels=seen, view=source.view)
         self._runs.start(run, source, summary)
+
+    def _view(self, image: Image, stack: StackKey) -> tuple[float, float, float, float] | None:
+        geometry = StackGeometry(stack, image_shape(image))
+        if self.in_view and geometry.frame_count == 1:
+            with suppress(ValueError):  # nothing is in view
+                rows, columns = part_in_view(self._workspace.viewer.dims, image, geometry)
+                if rows.start is not None:  # as in a 3D view
+                    return rows.start, columns.start, rows.stop - 1, columns.stop - 1
+        return None
 
     def _go_on(self) -> None:
         while (self._prompts or self._waiting) and not self.is_busy:

@@ -246,6 +246,8 @@ class Run:
         How it ended; a run that has not ended yet counts as cancelled.
     channels : tuple of Channel
         The channels that it saw blended; none where it saw the image alone.
+    view : tuple of float or None
+        The part of a large plane that it was shown, as in `StackSource`.
     """
 
     stack: StackKey
@@ -256,6 +258,7 @@ class Run:
     results: int = 0
     outcome: Outcome = "cancelled"
     channels: tuple[Channel, ...] = ()
+    view: tuple[float, float, float, float] | None = None
 
     @property
     def title(self) -> str:

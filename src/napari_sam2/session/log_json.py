@@ -71,6 +71,7 @@ def write_command(command: Command, channels: Sequence[Channel] = ()) -> dict[st
                 "outcome": command.outcome,
                 # left out where there are none, as in sessions from before there were any
                 **({"channels": [channels.index(each) for each in seen]} if seen else {}),
+                **({"view": list(command.view)} if command.view else {}),
             }
 
 
@@ -137,7 +138,7 @@ def read_stack(value: Any, image: str) -> StackKey:
 
 def _read_run(value: Any, image: str, channels: Sequence[Channel]) -> Run:
     names = "do stack contrast_limits frames pass results outcome".split()
-    names += ["channels"] * ("channels" in value)
+    names += [name for name in ("channels", "view") if name in value]
     found = strict.record(value, *names, "model", "device", "precision", "image_size")
     name, device, precision = (strict.text(found[n]) for n in ("model", "device", "precision"))
     image_size = strict.optional(found["image_size"], _number)
@@ -153,7 +154,13 @@ def _read_run(value: Any, image: str, channels: Sequence[Channel]) -> Run:
             found.get("channels", []),
             lambda each: strict.one_at(channels, each),
         ),
+        _read_view(found["view"]) if "view" in found else None,
     )
+
+
+def _read_view(value: Any) -> tuple[float, float, float, float]:
+    row_min, col_min, row_max, col_max = strict.listing(value, strict.number, 4)
+    return row_min, col_min, row_max, col_max
 
 
 def _write_pass(request: PassRequest) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _source(
         images = {run.stack.image: data, **further}
         data = ChannelBlend(run.channels, [images[channel.image] for channel in run.channels])
         rgb, coarser = True, ()  # as in the window
-    return StackSource(run.stack, data, rgb, run.contrast_limits, coarser=coarser)
+    return StackSource(run.stack, data, rgb, run.contrast_limits, coarser=coarser, view=run.view)
 
 
 def _run(run: Run, session: Session, source: StackSource, engine: Engine) -> None:

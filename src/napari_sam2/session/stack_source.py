@@ -31,6 +31,10 @@ class StackSource:
         What messages call the image.
     coarser : tuple of array-like
         The data at lower resolutions, of a pyramid, the highest first.
+    view : tuple of float or None
+        (row_min, col_min, row_max, col_max) in pixels, the last ones included: the part of a plane
+        larger than the model's input that it is shown, where all prompts of an object lie in it.
+        None leaves the choice to the predictor.
     """
 
     key: StackKey
@@ -39,6 +43,7 @@ class StackSource:
     contrast_limits: tuple[float, float] | None
     name: str = UNNAMED
     coarser: tuple[Any, ...] = ()
+    view: tuple[float, float, float, float] | None = None
 
     @property
     def channels(self) -> tuple[Channel, ...]:

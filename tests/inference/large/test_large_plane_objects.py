@@ -30,6 +30,26 @@ def test_a_click_is_answered_as_the_predictor_of_large_planes_does(objects):
     assert result.crops[0].origin == expected.best.origin
 
 
+def test_the_view_is_shown_where_the_prompts_lie_in_it(objects):
+    view = objects.view = (140.0, 150.0, 280.0, 300.0)
+    near = PointPrompt((205.0, 236.0), positive=False)
+    first = objects.predictor.predict([CLICK], view=view)
+    whole = objects.predictor.predict([OTHER])
+    for prompts, wanted in (
+        ([CLICK], first),
+        ([CLICK, near], objects.predictor.predict([CLICK, near], previous=first, view=view)),
+        ([OTHER], whole),
+    ):
+        found = objects.add_prompts(1, 0, prompts)
+        np.testing.assert_array_equal(found.crops[0].logits, wanted.best.logits)
+    assert first.field.box == (140, 150, 280, 300)
+    objects.view = None
+    found = objects.add_prompts(2, 0, [CLICK])
+    expected = objects.predictor.predict([CLICK])
+    np.testing.assert_array_equal(found.crops[1].logits, expected.best.logits)
+    assert expected.field.box != first.field.box
+
+
 def test_another_prompt_refines_what_there_was_and_a_moved_one_does_not(objects):
     first = objects.predictor.predict([CLICK])
     near = PointPrompt((205.0, 236.0), positive=False)

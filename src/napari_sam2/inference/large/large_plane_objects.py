@@ -22,6 +22,7 @@ from napari_sam2.model.promptable import MASK_BIAS, MASK_SCALE
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from napari_sam2.inference.large.fields import Bounds
     from napari_sam2.inference.large.large_prediction import LargePrediction
     from napari_sam2.inference.large.tiling import LargeImagePredictor
     from napari_sam2.inference.prompts import Prompt
@@ -72,10 +73,17 @@ class LargePlaneObjects:
     ----------
     predictor : LargeImagePredictor
         Of the plane.
+
+    Attributes
+    ----------
+    view : tuple of float or None
+        What the model is shown from the next prompts on, where they lie in it, as
+        `LargeImagePredictor.predict` takes it.
     """
 
     def __init__(self, predictor: LargeImagePredictor) -> None:
         self.predictor = predictor
+        self.view: Bounds | None = None
         self._known: dict[int, PlaneObject] = {}
 
     def add_prompts(self, object_id: int, frame: int, prompts: Sequence[Prompt]) -> FrameResult:
@@ -87,7 +95,9 @@ class LargePlaneObjects:
             crop = _given(PlacedPrompts.of(checked, self.predictor.shape))
             self._known[object_id] = PlaneObject(checked, None, None, crop)
         else:
-            answer = self.predictor.predict(checked, previous=self._refined(object_id, checked))
+            answer = self.predictor.predict(
+                checked, previous=self._refined(object_id, checked), view=self._seen(checked)
+            )
             self._known[object_id] = PlaneObject(checked, answer, None, answer.best)
         return self.result(frame)
 
@@ -158,6 +168,13 @@ class LargePlaneObjects:
             scores=np.array([each.score for each in known], dtype=np.float32),
             present=np.array([each.crop.logits.size > 0 for each in known], dtype=bool),
         )
+
+    def _seen(self, prompts: tuple[Prompt, ...]) -> Bounds | None:
+        """The view, where it has all prompts in it."""
+        if self.view is None:
+            return None
+        bounds = PlacedPrompts.of(prompts, self.predictor.shape).bounds
+        return self.view if self.predictor.grid.view(self.view).holds(bounds) else None
 
     def _refined(self, object_id: int, prompts: tuple[Prompt, ...]) -> LargePrediction | None:
         known = self._known.get(object_id)

@@ -137,6 +137,7 @@ class Sam2Widget(Docked):
         self.prompts.label_given.connect(controller.use_label)
         self.prompts.label_taken_back.connect(controller.remove_label)
         self.prompts.auto_run_changed.connect(controller.set_auto_run)
+        self.prompts.in_view_changed.connect(controller.set_in_view)
         self.propagate.run_asked.connect(self._propagate)
         self.propagate.cancel_asked.connect(controller.cancel)
         self.propagate.memory_chosen.connect(controller.runs.set_memory)

@@ -45,6 +45,8 @@ class PromptSection(Section):
         Emitted when the buttons are pressed.
     auto_run_changed : Signal(bool)
         Emitted with whether prompts run by themselves.
+    in_view_changed : Signal(bool)
+        Emitted with whether the model sees only the part in view.
     """
 
     tool_chosen = Signal(str)
@@ -56,6 +58,7 @@ class PromptSection(Section):
     run_asked = Signal()
     one_each_asked = Signal()
     auto_run_changed = Signal(bool)
+    in_view_changed = Signal(bool)
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__("Prompts")
@@ -98,6 +101,11 @@ class PromptSection(Section):
         self.auto_run = QCheckBox("run by itself")
         self.auto_run.setChecked(True)
         self.auto_run.setToolTip("Show the mask after every click, without a button.")
+        self.in_view = QCheckBox("only the part in view")
+        self.in_view.setToolTip(
+            "On a plane larger than the model's input: the model sees what you see, however far "
+            "you zoom in or out, instead of the part that suits the object. From the next click on."
+        )
         self.run = QPushButton("Run on plane")
         self.run.setToolTip(f"Show the masks of this plane's prompts. Key: {keys.RUN_PLANE}")
         self._add_rows()
@@ -110,6 +118,7 @@ class PromptSection(Section):
         self.run.clicked.connect(lambda: self.run_asked.emit())
         self.one_each.clicked.connect(lambda: self.one_each_asked.emit())
         self.auto_run.toggled.connect(self.auto_run_changed)
+        self.in_view.toggled.connect(self.in_view_changed)
         self.show_active(1, True)
 
     def _add_rows(self) -> None:
@@ -141,6 +150,7 @@ class PromptSection(Section):
         self.add_row("label", self.use_label, self.remove_label, even=True)
         self.add_row("mask", self.candidate, self.run, even=True)
         self.add_row("", self.auto_run, self.one_each)
+        self.add_row("", self.in_view)
 
     def show_tool(self, chosen: str) -> None:
         """Show what the mouse draws; empty where it does something else."""
