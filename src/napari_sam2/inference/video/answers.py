@@ -32,19 +32,14 @@ PIXELS = 2**25  # of masks that are stretched to the plane together, at most
 
 def split(tracked: Tracked, largest_hole: int) -> list[FrameMemory]:
     """One entry an object of the batch; smaller holes in the masks are filled."""
-    # together, as a GPU is waited for at each answer
+    # copies: a part of the batch would keep the whole of it
+    every = [logits.to(torch.float32, copy=True) for logits in tracked.logits]
+    pointers = [pointer.clone() for pointer in tracked.pointers]
+    # together, as a GPU is waited for at each answer; last, as it works on the copies meanwhile
     judged = torch.stack([tracked.scores.float(), tracked.present.float()], dim=1).tolist()
     return [
-        FrameMemory(
-            # copies: a part of the batch would keep the whole of it
-            logits=fill_holes(logits.to(torch.float32, copy=True), largest_hole),
-            score=score,
-            present=bool(present),
-            pointer=pointer.clone(),
-        )
-        for logits, pointer, (score, present) in zip(
-            tracked.logits, tracked.pointers, judged, strict=True
-        )
+        FrameMemory(fill_holes(logits, largest_hole), score, bool(present), pointer)
+        for logits, pointer, (score, present) in zip(every, pointers, judged, strict=True)
     ]
 
 

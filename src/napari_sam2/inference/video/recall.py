@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,16 +64,22 @@ def recall(
     device = network.no_memory_embedding.device
     pairs = list(zip(tracks, seen, strict=True))
     longest = max(min(frames, network.config.pointers) - 1, 1)
-    offsets = [[back for _, back in attention.pointers] for attention in seen]
-    times = [[time for _, time in attention.maps] for attention in seen]
+    offsets = tuple(tuple(back for _, back in attention.pointers) for attention in seen)
+    times = tuple(tuple(time for _, time in attention.maps) for attention in seen)
     maps = [spatial(track, frame) for track, a in pairs for frame, _ in a.maps]
     pointers = [known(track, frame).pointer for track, a in pairs for frame, _ in a.pointers]
     return Memories(
         maps=torch.stack(maps).unflatten(0, (len(tracks), -1)),
-        map_times=to_device(torch.tensor(times), device),
+        map_times=_numbers(times, torch.int64, device),
         pointers=_stacked(network, pointers).unflatten(0, (len(tracks), len(offsets[0]))),
-        pointer_offsets=to_device(torch.tensor(offsets, dtype=torch.float32) / longest, device),
+        pointer_offsets=_numbers(offsets, torch.float32, device) / longest,
     )
+
+
+# mostly those of the frame before; bringing numbers to a GPU takes as long as a few layers
+@lru_cache(maxsize=32)
+def _numbers(rows: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return to_device(torch.tensor(rows, dtype=dtype), device)
 
 
 def _stacked(network: Sam2, pointers: list[Tensor]) -> Tensor:

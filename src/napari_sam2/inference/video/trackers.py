@@ -210,10 +210,12 @@ class MemoryTracker(Tracker):
         *found, maps = self.model.graphs(
             "follow", follow, *vars(features).values(), *vars(memories).values()
         )
-        tracked = self._split(Tracked(*found))
-        for (track, seen), memory, made in zip(batch, tracked, maps, strict=True):
-            # a copy: a part of the batch would keep the whole of it
-            memory.map = made.clone()
+        # copies: a part of the batch would keep the whole of it; first, as splitting waits for a GPU
+        made = [each.clone() for each in maps]
+        for (track, seen), memory, own in zip(
+            batch, self._split(Tracked(*found)), made, strict=True
+        ):
+            memory.map = own
             memory.origin = track.origin(seen)
             track.tracked[frame] = memory
 
