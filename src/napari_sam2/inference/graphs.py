@@ -109,14 +109,13 @@ class Graphs:
             cache_enabled=False,  # what was cast in this graph is known in this graph only
         )
         try:
-            with (
-                torch.cuda.device(device),
-                torch.cuda.graph(
+            with torch.cuda.device(device), casts:
+                # cuDNN makes its plans in each thread's first call, and not while it is captured
+                functional_call(whole, self._weights, places)
+                with torch.cuda.graph(
                     graph, self._pool, self._stream, capture_error_mode="thread_local"
-                ),
-                casts,
-            ):
-                found: tuple[Tensor, ...] = functional_call(whole, self._weights, places)
+                ):
+                    found: tuple[Tensor, ...] = functional_call(whole, self._weights, places)
         except RuntimeError:
             torch.cuda.set_stream(before)  # where a capture that failed may not have gone back to
             raise

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import attention, from_windows, to_windows
+from napari_sam2.model.layers import attention, from_windows, lowered, to_windows
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import HieraConfig
@@ -39,7 +39,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # (B, H, W, C_in) -> (B, H', W', C)
-        normed = self.norm1(x)
+        normed = lowered(self.norm1(x))
         if self.shortcut is not None:
             x = _pool(self.shortcut(normed)) if self.pool else self.shortcut(normed)
         height, width = x.shape[1:3]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import Attention, narrow_attention
-from napari_sam2.model.position import rotary_table, rotate, sine_grid
+from napari_sam2.model.layers import Attention, lowered, narrow_attention, planned_attention
+from napari_sam2.model.position import rotary_table, rotate, rotate_in_place, sine_grid
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam2Config
@@ -34,7 +34,7 @@ class MemoryAttentionLayer(nn.Module):
     ) -> Tensor:
         # x (B or 1, hw, C); key, value (B, n hw + pointers, M) -> (B, hw, C)
         attention = self.self_attention
-        y = self.norm1(x)
+        y = lowered(self.norm1(x))
         query = rotate(attention.query(y), table)
         x = x + attention.attend(query, rotate(attention.key(y), table), attention.value(y))
 
@@ -52,8 +52,12 @@ class MemoryAttentionLayer(nn.Module):
             mixed = narrow_attention(query, projected, value.to(query.dtype))
             x = x + attention.output(attention.value(mixed))
         else:
-            spatial.copy_(rotate(spatial, table))
-            x = x + attention.attend(query, projected, attention.value(value))
+            rotate_in_place(spatial, table)
+            planned = None if learning else planned_attention(query, projected, value)
+            if planned is not None:
+                x = x + attention.output(attention.value(planned))
+            else:
+                x = x + attention.attend(query, projected, attention.value(value))
 
         return x + self.contract(F.relu(self.expand(self.norm3(x)), inplace=True))
 
@@ -81,6 +85,7 @@ class MemoryAttention(nn.Module):
         x = embedding + 0.1 * sine_grid(channels, height, width, embedding, self.part)
         x = x.flatten(2).transpose(1, 2)
         table = rotary_table(channels, height, width, x.device)
+        key, value = lowered(key), lowered(value)
         for layer in self.layers:
             x = layer(x, key, value, pointers, table)
         normed: Tensor = self.norm(x)

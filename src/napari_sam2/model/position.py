@@ -120,6 +120,15 @@ def rotary_table(channels: int, height: int, width: int, device: torch.device) -
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn the neighbouring channel pairs of (B, N, C), N a multiple of the table's length."""
+    return _turned(x, table).to(x.dtype)
+
+
+def rotate_in_place(x: Tensor, table: Tensor) -> None:
+    """The same, into the tensor itself: large ones are passed over less often, on a GPU."""
+    x.copy_(_turned(x, table))
+
+
+def _turned(x: Tensor, table: Tensor) -> Tensor:
     # (B, N, C) -> (B, n, H * W, C / 2, 2)
     pairs = x.float().unflatten(1, (-1, len(table))).unflatten(-1, (-1, 2))
     if table.is_complex():
@@ -128,4 +137,4 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     else:
         (a, b), (cosine, sine) = pairs.unbind(-1), table.unbind(-1)
         turned = torch.stack([a * cosine - b * sine, a * sine + b * cosine], dim=-1)
-    return turned.flatten(-2).flatten(1, 2).to(x.dtype)
+    return turned.flatten(-2).flatten(1, 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import Attention
+from napari_sam2.model.layers import Attention, lowered
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam1Config, Sam2Config
@@ -41,7 +41,7 @@ class TwoWayBlock(nn.Module):
         else:
             query = tokens + prompts
             tokens = self.norm1(tokens + self.self_attention(query, query, tokens))
-        key = image + position
+        key = lowered(image + position)
         tokens = self.norm2(tokens + self.token_to_image(tokens + prompts, key, image))
         tokens = self.norm3(tokens + self.contract(F.relu(self.expand(tokens))))
         image = self.norm4(image + self.image_to_token(key, tokens + prompts, tokens))
