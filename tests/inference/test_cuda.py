@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 
@@ -15,6 +16,10 @@ from napari_sam2.inference.device import choose_device, choose_dtype, precision
 from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.graphs import USES, Graphs
 from napari_sam2.inference.load import Model, load_model
+from napari_sam2.model import layers
+from napari_sam2.model.config import VARIANTS
+from napari_sam2.model.memory_attention import MemoryAttention
+from napari_sam2.model.position import rotary_table, rotate, rotate_in_place
 from napari_sam2.training.config import Stage
 from napari_sam2.training.dense import DenseHead
 from napari_sam2.training.samples import Samples
@@ -228,3 +233,93 @@ def test_without_graphs_their_memory_is_free():
     assert torch.cuda.memory_reserved() < used
     tracked(model, stack_of(FRAMES), 3)
     assert model.graphs._kept
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [4, 16, 64])
+def test_channels_are_normalised_as_on_the_processor(channels, layout):
+    norm = layers.LayerNorm2d(channels)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-1, 1)
+        x = (5 + torch.randn(3, channels, 40, 52)).contiguous(memory_format=layout)
+        x[0, :, 0] = -10.0  # a pixel whose channels are all the same
+        wanted = norm(x)
+        found = norm.cuda()(x.cuda())
+        assert found.stride() == wanted.stride()
+        torch.testing.assert_close(found.cpu(), wanted, rtol=1e-4, atol=1e-4)
+        with precision(torch.device("cuda"), torch.bfloat16):
+            half = norm(x.cuda().bfloat16())
+        assert half.dtype == torch.float32
+        wanted = norm.cpu()(x.bfloat16().float())
+    torch.testing.assert_close(half.cpu(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_keys_turn_in_place_as_they_turn():
+    table = rotary_table(256, 8, 8, torch.device("cuda"))
+    keys = torch.randn(2, 3 * len(table) + 4, 256, device="cuda", dtype=torch.bfloat16)
+    turned = keys.clone()
+    rotate_in_place(turned[:, :-4], table)
+    assert torch.equal(turned[:, :-4], rotate(keys[:, :-4], table))
+    assert torch.equal(turned[:, -4:], keys[:, -4:])
+
+
+cudnn_only = pytest.mark.skipif(
+    not torch.cuda.is_available()
+    or torch.cuda.get_device_capability()[0] not in layers.PLANNED_CAPABILITIES,
+    reason="cuDNN is not used on this GPU",
+)
+
+
+@cudnn_only
+@pytest.mark.parametrize("objects", [1, 2, 5])
+def test_memories_are_attended_to_alike_by_cudnn_and_in_a_graph(objects, monkeypatch):
+    monkeypatch.setattr(layers, "PLANNED_OBJECTS", 1)
+    monkeypatch.setattr(layers, "_without_plan", set())
+    torch.manual_seed(0)
+    cuda, half = torch.device("cuda"), torch.bfloat16
+    network = MemoryAttention(VARIANTS["sam2.1_tiny"]).eval().requires_grad_(False).to(cuda)
+    graphs = Graphs(network, cuda, half)
+
+    def attend(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (network(*tensors, pointers=8),)
+
+    with torch.inference_mode(), precision(cuda, half):
+        for _ in range(USES + 2):  # each time with other memories
+            tensors = (
+                torch.randn(1, 256, 16, 16, device=cuda),
+                torch.randn(objects, 3 * 256 + 8, 64, device=cuda),
+                torch.randn(objects, 3 * 256 + 8, 64, device=cuda),
+            )
+            (found,) = graphs("attend", attend, *tensors)
+            (eager,) = attend(*tensors)
+            assert not layers._without_plan  # cuDNN did it
+            with monkeypatch.context() as patch:
+                patch.setattr(layers, "PLANNED_OBJECTS", objects + 1)
+                (flash,) = attend(*tensors)
+            assert (found - eager).abs().mean() < 1e-3
+            assert (found - flash).abs().mean() < 1e-2  # of about one
+    assert graphs.on
+    assert len(graphs._kept) == 1
+
+
+@cudnn_only
+def test_another_thread_can_capture():
+    """Each thread has plans of its own, which cannot be made during a capture."""
+    graphed = load_model("nano", "cuda", "bfloat16")
+    stack = stack_of(FRAMES)
+    wanted = logits_of(tracked(eager(graphed), stack, 3))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(tracked, graphed, stack[:18], 3).result()  # twice of the last shapes
+    assert {key[0] for key in graphed.graphs._kept} == {"encode"}
+    assert_alike(logits_of(tracked(graphed, stack, 3)), wanted, name_of(graphed))
+    assert graphed.graphs.on
+    assert {key[0] for key in graphed.graphs._kept} == {"encode", "follow"}
+
+
+@cudnn_only
+def test_without_a_plan_of_cudnn_the_fused_kernel_attends(monkeypatch):
+    monkeypatch.setattr(layers, "_without_plan", set())
+    odd = torch.randn(2, 9, 257, device="cuda", dtype=torch.bfloat16)  # no width for its kernels
+    assert layers.planned_attention(odd, odd, odd) is None
+    assert layers._without_plan

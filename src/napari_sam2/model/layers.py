@@ -51,11 +51,11 @@ class LayerNorm2d(nn.Module):
     def _of_few(self, x: Tensor) -> Tensor:
         """The same in steps: the kernel has a block of threads for each pixel, of few numbers."""
         variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
-        scale = (variance + EPSILON).rsqrt_()
-        normed = torch.addcmul(-mean * scale, x, scale)
-        normed = torch.addcmul(self.bias[:, None, None], normed, self.weight[:, None, None])
-        # as the kernel leaves it, for the convolutions that follow
-        return normed.contiguous(memory_format=torch.channels_last)
+        # laid out as the kernel leaves it, for the convolutions that follow
+        normed = torch.empty_like(x, memory_format=torch.channels_last)
+        # the mean first: a product would round what a variance near zero makes large
+        torch.sub(x, mean, out=normed).mul_((variance + EPSILON).rsqrt_())
+        return torch.addcmul(self.bias[:, None, None], normed, self.weight[:, None, None])
 
 
 class Attention(nn.Module):

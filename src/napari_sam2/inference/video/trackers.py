@@ -210,7 +210,7 @@ class MemoryTracker(Tracker):
         *found, maps = self.model.graphs(
             "follow", follow, *vars(features).values(), *vars(memories).values()
         )
-        # copies: a part of the batch would keep the whole of it; first, as splitting waits for a GPU
+        # copies: a part of the batch would keep the whole of it; before the GPU is waited for
         made = [each.clone() for each in maps]
         for (track, seen), memory, own in zip(
             batch, self._split(Tracked(*found)), made, strict=True
