@@ -19,7 +19,7 @@ from napari_sam2.inference.load import Model, load_model
 from napari_sam2.model import layers
 from napari_sam2.model.config import VARIANTS
 from napari_sam2.model.memory_attention import MemoryAttention
-from napari_sam2.model.position import rotary_table, rotate, rotate_in_place
+from napari_sam2.model.position import rotary_table, rotate, rotate_in_place, turned_at_once
 from napari_sam2.training.config import Stage
 from napari_sam2.training.dense import DenseHead
 from napari_sam2.training.samples import Samples
@@ -262,6 +262,13 @@ def test_keys_turn_in_place_as_they_turn():
     rotate_in_place(turned[:, :-4], table)
     assert torch.equal(turned[:, :-4], rotate(keys[:, :-4], table))
     assert torch.equal(turned[:, -4:], keys[:, -4:])
+    still = table.new_ones(4, table.shape[1])
+    at_once = turned_at_once(keys, torch.cat([table, table, table, still]))
+    assert at_once is not None
+    assert torch.equal(at_once[:, -4:], keys[:, -4:])
+    # a float32 product fused with a sum may round to the neighbour
+    assert (at_once == turned).float().mean() > 0.999
+    torch.testing.assert_close(at_once, turned, rtol=2**-7, atol=1e-3)
 
 
 cudnn_only = pytest.mark.skipif(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.layers import Attention, lowered, narrow_attention, planned_attention
-from napari_sam2.model.position import rotary_table, rotate, rotate_in_place, sine_grid
+from napari_sam2.model.position import (
+    rotary_table,
+    rotate,
+    rotate_in_place,
+    sine_grid,
+    turned_at_once,
+)
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam2Config
@@ -30,9 +37,14 @@ class MemoryAttentionLayer(nn.Module):
         self.contract = nn.Linear(config.memory_feedforward, width)
 
     def forward(
-        self, x: Tensor, key: Tensor, value: Tensor, pointers: int, table: Tensor
+        self,
+        x: Tensor,  # (B or 1, hw, C)
+        key: Tensor,  # (B, n hw + pointers, M)
+        value: Tensor,
+        pointers: int,
+        table: Tensor,
+        whole: Tensor | None,  # the table of all keys, on a GPU
     ) -> Tensor:
-        # x (B or 1, hw, C); key, value (B, n hw + pointers, M) -> (B, hw, C)
         attention = self.self_attention
         y = lowered(self.norm1(x))
         query = rotate(attention.query(y), table)
@@ -52,7 +64,11 @@ class MemoryAttentionLayer(nn.Module):
             mixed = narrow_attention(query, projected, value.to(query.dtype))
             x = x + attention.output(attention.value(mixed))
         else:
-            rotate_in_place(spatial, table)
+            turned = None if learning or whole is None else turned_at_once(projected, whole)
+            if turned is None:
+                rotate_in_place(spatial, table)
+            else:
+                projected = turned
             planned = None if learning else planned_attention(query, projected, value)
             if planned is not None:
                 x = x + attention.output(attention.value(planned))
@@ -86,7 +102,11 @@ class MemoryAttention(nn.Module):
         x = x.flatten(2).transpose(1, 2)
         table = rotary_table(channels, height, width, x.device)
         key, value = lowered(key), lowered(value)
+        whole = None
+        if key.is_cuda and key.dtype == torch.bfloat16 and not torch.is_grad_enabled():
+            still = table.new_ones(pointers, table.shape[1])  # pointers have no place
+            whole = torch.cat([table.repeat((key.shape[1] - pointers) // len(table), 1), still])
         for layer in self.layers:
-            x = layer(x, key, value, pointers, table)
+            x = layer(x, key, value, pointers, table, whole)
         normed: Tensor = self.norm(x)
         return normed.transpose(1, 2).unflatten(2, (height, width))
