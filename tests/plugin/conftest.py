@@ -270,8 +270,10 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
                 lambda: not controller.is_busy,
                 timeout=timeout,
             )
+            controller.finish_display()
 
         def labels():
+            dock.controller.finish_display()
             return np.asarray(viewer.layers["SAM 2 labels"].data)
 
         return SimpleNamespace(

@@ -13,6 +13,7 @@ from napari_sam2.plugin.layers.labels_layer import (
     largest_label,
     make_labels_layer,
 )
+from napari_sam2.plugin.layers.write_queue import WriteQueue
 from napari_sam2.session.values import FrameChange, ObjectMask
 
 
@@ -42,8 +43,10 @@ def write(viewer, image, qapp):
     geometry = stack_geometry(viewer.dims, image)
 
     def write_change(layer, before, after, frame=1):
-        writer = LabelsWriter(layer, viewer.dims)
-        writer.write(FrameChange(geometry.key, frame, before, after), geometry)
+        queue = WriteQueue(viewer.dims)
+        writer = LabelsWriter(layer, queue)
+        writer.write(FrameChange(geometry.key, frame, before, after))
+        queue.close()
         return writer
 
     return write_change
@@ -143,10 +146,10 @@ def test_many_writes_are_drawn_at_intervals(layer, viewer, image, qtbot):
     drawn = []
     layer.events.set_data.connect(lambda event: drawn.append(1))
     geometry = stack_geometry(viewer.dims, image)
-    writer = LabelsWriter(layer, viewer.dims)
+    writer = LabelsWriter(layer, WriteQueue(viewer.dims))
     for turn in range(20):
         change = FrameChange(geometry.key, 1, {}, {turn + 1: mask((0, 0))})
-        writer.write(change, geometry)
+        writer.write(change)
         qtbot.wait(5)
     qtbot.wait(120)
     assert 2 <= len(drawn) < 15

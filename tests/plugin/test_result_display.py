@@ -97,6 +97,7 @@ def test_labels_on_disk_are_restored_by_undo(open_dock, stack, taken, tmp_path):
     assert sizes(np.asarray(layer.data), opened.session.objects[0].object_id) == [197] * 6
     opened.controller.undo()
     opened.controller.undo()
+    opened.controller.finish_display()
     np.testing.assert_array_equal(labels[:], taken)
 
 
@@ -139,6 +140,7 @@ def test_times_of_a_stack_are_remembered_apart(open_dock, stack):
     np.testing.assert_array_equal(layer.data[1], 9)
     assert sizes(layer.data[0], 10)[0] == 197
     opened.dock.image.protect.click()
+    opened.controller.finish_display()
     np.testing.assert_array_equal(layer.data, taken)
 
 

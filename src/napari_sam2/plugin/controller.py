@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.session.values import FrameChange, ModelChoice
+    from napari_sam2.session.values import ModelChoice
 
 _SHOWN_MS = 200  # within which a window that was opened is drawn
 _REMOVED = {
@@ -116,7 +116,8 @@ class Controller:
         self.downloads.failed.connect(tell_error)
         self.saving.failed.connect(tell_error)
         self.runs.ended.connect(lambda run: self._display.refresh(run.stack.image))
-        self.session.masks_changed.connect(self._on_masks_changed)
+        self.session.masks_changed.connect(self._display.write)
+        self._display.failed.connect(self._on_display_failed)
         self.workspace.image_added.connect(self._adopt_image_soon)
         self.workspace.layer_removed.connect(self._on_layer_removed)
 
@@ -124,6 +125,18 @@ class Controller:
     def is_busy(self) -> bool:
         """Whether the model runs, or will at once."""
         return self.runs.is_busy or self._edits.is_waiting
+
+    @property
+    def is_display_behind(self) -> bool:
+        """Whether Labels layers lack something still: see `finish_display`."""
+        return self._display.is_behind
+
+    def finish_display(self) -> None:
+        """Complete the Labels layers at once, before something else reads or writes them.
+
+        By themselves they are complete a moment after a change; the planes in view, at once.
+        """
+        self._display.finish()
 
     def open(self) -> None:
         """Be ready for a first click on the image in the viewer, if there is one.
@@ -225,6 +238,7 @@ class Controller:
         selected = self.workspace.viewer.layers.selection.active
 
         def give(stack: StackGeometry, frame: int) -> None:
+            self.finish_display()
             self.prompting.set_mask(stack.key, frame, read_label(selected, stack, frame))
 
         self._change_plane(give)
@@ -349,14 +363,10 @@ class Controller:
         if self.prompting.is_active_new():
             self.new_object()
 
-    def _on_masks_changed(self, change: FrameChange) -> None:
-        try:
-            self._display.write(change)
-        except Exception as error:
-            target = self.workspace.targets.of(change.stack.image)
-            self.workspace.targets.forget(change.stack.image)
+    def _on_display_failed(self, layer: Labels, error: Exception) -> None:
+        if self.workspace.targets.forget_layer(layer):
             show_error(
-                f"The layer “{target}” does not take the results ({error}), so the run stops. "
+                f"The layer “{layer}” does not take the results ({error}), so the run stops. "
                 "What was found is kept; the next run writes it to a new layer."
             )
             self._stop("Stopped")

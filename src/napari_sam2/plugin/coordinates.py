@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_sam2.inference.frames import WHOLE
-from napari_sam2.session.labels import plane_index
+from napari_sam2.session.labels import Plane, plane_index, plane_key, planes_meet
 from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
@@ -213,13 +213,17 @@ def part_in_view(dims: Dims, image: Image, geometry: StackGeometry) -> tuple[sli
     return rows, columns
 
 
-def is_shown(dims: Dims, layer: Layer, geometry: StackGeometry, frame: int) -> bool:
+def is_shown(dims: Dims, layer: Labels, geometry: StackGeometry, frame: int) -> bool:
     """Whether a frame is part of what the viewer shows of a layer of the image's shape."""
-    here = slider_index(dims, layer, geometry.shape)
+    return planes_meet(plane_key(geometry.key, frame), plane_in_view(dims, layer))
+
+
+def plane_in_view(dims: Dims, layer: Labels) -> Plane:
+    """Index of what the viewer shows of a layer of labels; None along the axes that it shows."""
+    here = slider_index(dims, layer, layer.data.shape)
     offset = dims.ndim - layer.ndim
     displayed = {axis - offset for axis in dims.displayed}
-    held = geometry.held_axes(frame)
-    return all(axis in displayed or here[axis] == index for axis, index in held)
+    return tuple(None if axis in displayed else index for axis, index in enumerate(here))
 
 
 def to_image(positions: ArrayLike, source: Layer, image: Image) -> NDArray[np.float64]:

@@ -63,7 +63,7 @@ class Strokes:
         self._edits = edits
         self._display = display
         self._waiting: list[tuple[StackGeometry, list[Stroke]]] = []
-        self._painting = Painting(undo, redo)
+        self._painting = Painting(undo, redo, display.finish)
         self._painting.painted.connect(self._on_painted)
         workspace.layers_changed.connect(self._on_layers_changed)
         prompting.active_changed.connect(self._load_brush)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.values import ObjectMask, StackKey
 
 
-_Plane = tuple[int | None, ...]
+Plane = tuple[int | None, ...]  # an index of an array; None along the axes that are filled
 
 
 class Pixels(NamedTuple):
@@ -45,8 +45,15 @@ class MaskOverlay:
     """
 
     def __init__(self) -> None:
-        self._numbers: set[int] = set()  # objects that were written
-        self._covered: dict[tuple[_Plane, int | None], Pixels] = {}  # by plane and frame axis
+        self._numbers: frozenset[int] = frozenset()  # objects that were written
+        self._covered: dict[tuple[Plane, int | None], Pixels] = {}  # by plane and frame axis
+
+    def note(self, change: FrameChange) -> frozenset[int]:
+        """Know the objects of a change from now on; gives all that are known."""
+        new = change.after.keys() - self._numbers
+        if new and _bounding_region(_parts(change)) is not None:
+            self._numbers |= new
+        return self._numbers
 
     def write(
         self,
@@ -54,6 +61,7 @@ class MaskOverlay:
         change: FrameChange,
         protect: bool = True,
         painted: Pixels | None = None,
+        known: frozenset[int] | None = None,
     ) -> None:
         """Replace what a frame showed before by what it shows after.
 
@@ -71,10 +79,14 @@ class MaskOverlay:
             Where a person has painted objects or erased them, with the labels of what is no object
             that were there before. Neither these nor what is remembered there come back; once the
             stroke is undone, they do.
+        known : frozenset of int, optional
+            What `note` gave, where that was called before for this change. Changes of planes that
+            do not meet may then be written in any order.
         """
+        known = self.note(change) if known is None else known
         key = plane_key(change.stack, change.frame), change.stack.frame_axis
         own = self._covered.get(key)
-        parts = [mask.crop.slices for mask in (*change.before.values(), *change.after.values())]
+        parts = _parts(change)
         if own is not None:
             parts.append(_extent(own.where[:, list(change.stack.plane_axes)]))
         region = _bounding_region(parts)
@@ -95,23 +107,22 @@ class MaskOverlay:
         base[by_hand & (ours | (block == under))] = 0
         covers = base == 0
         if not protect:
-            covers |= ~by_hand & ~np.isin(base, list(self._numbers.union(change.after)))
+            covers |= ~by_hand & ~np.isin(base, list(known.union(change.after)))
         covers &= found > 0
         kept = np.where(by_hand, under, base * covers)
         np.copyto(base, found, where=covers, casting="unsafe")  # what is found fits
         labels[index] = base
-        self._numbers.update(change.after)
         self._covered.pop(key, None)
         if kept.any():
             self._covered[key] = Pixels(_positions(kept, index), kept[kept != 0])
 
     def _under(
-        self, plane: _Plane, index: tuple[int | slice, ...], block: NDArray[Any]
+        self, plane: Plane, index: tuple[int | slice, ...], block: NDArray[Any]
     ) -> NDArray[Any]:
         under = np.zeros_like(block)
         for (other, _), pixels in self._covered.items():
             # stacks along different axes share pixels, and may have the same object there
-            if all(None in pair or pair[0] == pair[1] for pair in zip(other, plane, strict=True)):
+            if planes_meet(other, plane):
                 inside, place = _inside(pixels.where, index)
                 under[place] = pixels.labels[inside]
         return under
@@ -172,11 +183,20 @@ def plane_index(
     return tuple(index[axis] for axis in sorted(index))
 
 
-def plane_key(stack: StackKey, frame: int) -> _Plane:
+def plane_key(stack: StackKey, frame: int) -> Plane:
     """What identifies the plane of a frame in any stack: its index, None along the plane."""
     everywhere = slice(None), slice(None)
     index = plane_index(stack, frame, everywhere)
     return tuple(None if isinstance(part, slice) else part for part in index)
+
+
+def planes_meet(first: Plane, second: Plane) -> bool:
+    """Whether two planes of an array share pixels."""
+    return all(None in pair or pair[0] == pair[1] for pair in zip(first, second, strict=True))
+
+
+def _parts(change: FrameChange) -> list[tuple[slice, slice]]:
+    return [mask.crop.slices for mask in (*change.before.values(), *change.after.values())]
 
 
 def _bounding_region(parts: list[tuple[slice, slice]]) -> tuple[slice, slice] | None:

@@ -8,17 +8,18 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
-from napari_sam2.plugin.coordinates import StackGeometry, is_shown, placement
+from napari_sam2.plugin.coordinates import placement
 from napari_sam2.plugin.layers.colors import label_colormap
 from napari_sam2.plugin.layers.prompt_layers import MARK
-from napari_sam2.session.labels import MaskOverlay
+from napari_sam2.session.labels import MaskOverlay, plane_key, planes_meet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari.components import Dims, LayerList
+    from napari.components import LayerList
     from napari.layers import Image, Layer
 
+    from napari_sam2.plugin.layers.write_queue import WriteQueue
     from napari_sam2.session.labels import Pixels
     from napari_sam2.session.values import FrameChange
 
@@ -74,18 +75,18 @@ class LabelsWriter:
     ----------
     layer : napari.layers.Labels
         Where to write; of the image's shape.
-    dims : napari.components.Dims
-        The viewer's axes, to redraw only what is seen.
+    queue : WriteQueue
+        Says when a plane is written, and what is seen and has to be drawn.
     protect : bool
         Whether only background is filled, or other labels in the layer are covered, too: see
         `MaskOverlay`. May be changed; what is written next follows it.
     """
 
-    def __init__(self, layer: Labels, dims: Dims, protect: bool = True) -> None:
+    def __init__(self, layer: Labels, queue: WriteQueue, protect: bool = True) -> None:
         self.layer = layer
         self.shape = tuple(layer.data.shape)  # as it was chosen; its data may be replaced
         self.protect = protect
-        self._dims = dims
+        self._queue = queue
         self._overlay = MaskOverlay()
         # A slice is drawn anew as a whole, so several writes within a moment share one drawing.
         self._redraw = QTimer()
@@ -93,31 +94,37 @@ class LabelsWriter:
         self._redraw.setInterval(_REDRAW_MS)
         self._redraw.timeout.connect(self._refresh)
 
-    def write(
-        self,
-        change: FrameChange,
-        geometry: StackGeometry,
-        painted: Pixels | None = None,
-    ) -> None:
+    def write(self, change: FrameChange, painted: Pixels | None = None) -> None:
         """Replace what a frame showed before by what it shows after.
 
         Parameters
         ----------
         change : FrameChange
             The masks of one frame.
-        geometry : StackGeometry
-            Where the frame lies in the layer.
         painted : Pixels, optional
             What a person has painted there: see `MaskOverlay.write`.
         """
-        self._overlay.write(self.layer.data, change, self.protect, painted)
-        seen = self.layer.visible and is_shown(self._dims, self.layer, geometry, change.frame)
-        if seen and not self._redraw.isActive():
-            self._redraw.start()
+        # as it is now, whatever becomes of the layer until the plane's turn comes
+        data, protect, known = self.layer.data, self.protect, self._overlay.note(change)
+        plane = plane_key(change.stack, change.frame)
+
+        def write() -> None:
+            self._overlay.write(data, change, protect, painted, known)
+            if self.layer.visible and planes_meet(plane, self._queue.view(self.layer)):
+                self._draw_soon()
+
+        self._queue.add(self.layer, plane, write)
 
     def close(self) -> None:
         """Stop drawing, as the layer is gone or another one is written to."""
         self._redraw.stop()
 
+    def _draw_soon(self) -> None:
+        if not self._redraw.isActive():
+            self._redraw.start()
+
     def _refresh(self) -> None:
-        self.layer.refresh(thumbnail=False, highlight=False, extent=False)
+        if self._queue.is_volume and self._queue.waits_for(self.layer):
+            self._redraw.start()  # the whole volume goes to the screen: once is enough
+        else:
+            self.layer.refresh(thumbnail=False, highlight=False, extent=False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import StackKey
 
+_LOOKING = ("pan_zoom", "transform", "pick")  # modes that paint nothing
 UNDO, REDO = "Control-Z", "Control-Shift-Z"  # as napari binds them in Labels layers
 
 
@@ -53,6 +54,9 @@ class Painting:
     ----------
     undo, redo : callable
         Called when these are asked for and the layer has nothing of its own to undo or redo.
+    before : callable
+        Called with the layer before the mouse, or its own undo, changes it: a stroke may be in
+        three dimensions.
 
     Attributes
     ----------
@@ -62,9 +66,15 @@ class Painting:
 
     painted = Signal(object)
 
-    def __init__(self, undo: Callable[[], None], redo: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        undo: Callable[[], None],
+        redo: Callable[[], None],
+        before: Callable[[Labels], None],
+    ) -> None:
         self._undo = undo
         self._redo = redo
+        self._before = before
         self._layer: Labels | None = None
         self._earlier: dict[str, Any] = {}
 
@@ -74,11 +84,13 @@ class Painting:
             return False
         if self._layer is not None:
             self._layer.events.paint.disconnect(self._on_paint)
+            self._layer.mouse_drag_callbacks.remove(self._on_press)
             for key, action in self._earlier.items():
                 self._layer.bind_key(key, action, overwrite=True)
         self._layer = layer
         if layer is not None:
             layer.events.paint.connect(self._on_paint)
+            layer.mouse_drag_callbacks.insert(0, self._on_press)
             self._earlier = {
                 key: layer.bind_key(key, action, overwrite=True)
                 for key, action in ((UNDO, self._on_undo), (REDO, self._on_redo))
@@ -93,14 +105,20 @@ class Painting:
     def _on_paint(self, event: Any) -> None:
         self.painted.emit([_stroke(atom, event.source.ndim) for atom in event.value])
 
+    def _on_press(self, layer: Labels, event: Any) -> None:
+        if str(layer.mode) not in _LOOKING:
+            self._before(layer)
+
     def _on_undo(self, layer: Labels) -> None:
         if layer._undo_history:
+            self._before(layer)
             layer.undo()
         else:
             self._undo()
 
     def _on_redo(self, layer: Labels) -> None:
         if layer._redo_history:
+            self._before(layer)
             layer.redo()
         else:
             self._redo()

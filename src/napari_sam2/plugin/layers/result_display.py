@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
+from psygnal import Signal
 
 from napari_sam2.plugin.coordinates import StackGeometry
 from napari_sam2.plugin.layers.labels_layer import LabelsWriter
 from napari_sam2.plugin.layers.painting import join_pixels, painted_key, painted_pixels
+from napari_sam2.plugin.layers.write_queue import WriteQueue
 from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from napari.components import Dims
+    from napari.layers import Labels
 
     from napari_sam2.plugin.layers.painting import Stroke
     from napari_sam2.plugin.layers.targets import Targets
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 class ResultDisplay:
     """Writes masks to the Labels layer of their image; objects that are hidden are left out.
 
+    A change of many planes takes a moment, as the window goes on meanwhile: see `WriteQueue`. Call
+    `finish` before anything that reads or writes other planes than the one in view.
+
     Parameters
     ----------
     session : Session
@@ -34,12 +40,20 @@ class ResultDisplay:
         Knows the Labels layer of each image.
     dims : napari.components.Dims
         The viewer's axes.
+
+    Attributes
+    ----------
+    failed : Signal(object, object)
+        Emitted with a layer that does not take results, and the exception that says so.
     """
+
+    failed = Signal(object, object)
 
     def __init__(self, session: Session, targets: Targets, dims: Dims) -> None:
         self._session = session
         self._targets = targets
-        self._dims = dims
+        self._queue = WriteQueue(dims)
+        self._queue.failed.connect(self.failed.emit)
         self._writers: dict[str, LabelsWriter] = {}
         self._hidden: set[int] = set()  # objects
         self._protect = True
@@ -47,6 +61,15 @@ class ResultDisplay:
         # where was painted during a run, with the layer, as the session does not know of it yet
         self._painted: list[tuple[Hashable, Pixels]] = []
         session.object_changed.connect(self._on_object_changed)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a layer is not complete yet."""
+        return self._queue.is_waiting
+
+    def finish(self, layer: Labels | None = None) -> None:
+        """Complete a layer at once, or all."""
+        self._queue.flush(layer)
 
     def write(self, change: FrameChange) -> None:
         """Show a change; without a Labels layer the masks stay in the session alone."""
@@ -87,8 +110,9 @@ class ResultDisplay:
             self.refresh(image_id)
 
     def close(self) -> None:
-        """Stop drawing; the layers stay as they are shown."""
+        """Complete the layers and stop drawing."""
         self._session.object_changed.disconnect(self._on_object_changed)
+        self._queue.close()
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
@@ -106,7 +130,10 @@ class ResultDisplay:
         for place, pixels in self._painted:
             if place == key:
                 painted = join_pixels(painted, pixels)
-        writer.write(change, geometry, painted)
+        try:
+            writer.write(change, painted)
+        except Exception as error:
+            self.failed.emit(writer.layer, error)
 
     def _tell_outside(self, writer: LabelsWriter) -> None:
         if writer not in self._told:
@@ -138,7 +165,7 @@ class ResultDisplay:
             del self._writers[image_id]
             writer = None
         if writer is None and target is not None:
-            writer = self._writers[image_id] = LabelsWriter(target, self._dims, self._protect)
+            writer = self._writers[image_id] = LabelsWriter(target, self._queue, self._protect)
             self._rewrite(writer, image_id, self._protect)
         return writer
 
@@ -158,13 +185,12 @@ def _within(
     held, shape = geometry.held_axes(frame), geometry.shape
     if len(held) + 2 != len(shape) or any(shape[axis] <= index for axis, index in held):
         return {}
+    height, width = geometry.plane_shape
     return {
         object_id: mask
         for object_id, mask in masks.items()
-        if all(
-            part.stop <= length
-            for part, length in zip(mask.crop.slices, geometry.plane_shape, strict=True)
-        )
+        if mask.crop.origin[0] + mask.crop.logits.shape[0] <= height
+        and mask.crop.origin[1] + mask.crop.logits.shape[1] <= width
     }
 
 
