@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -382,6 +383,39 @@ def test_clicks_and_strokes_of_a_run_are_saved_while_it_goes_on(
     assert killed.prompts(key).keys() == held(opened).keys() == {(1, 0), (2, 0), (3, 0)}
     assert killed.prompts(key)[2, 0] == held(opened)[2, 0]
     assert read_session(copy, "image").log == killed.log[:-1]
+
+
+def test_what_is_done_to_objects_during_a_run_is_saved_while_it_goes_on(
+    open_dock, stack, qtbot, sessions, engine
+):
+    engine.gate = threading.Semaphore(0)
+    opened = open_dock(stack)
+    places = ([0, 20, 18], [0, 44, 46], [0, 20, 22], [2, 20, 22], [2, 44, 46])
+    for number, place in enumerate(places, start=1):
+        opened.controller.prompting.set_active(number, True)
+        opened.points.add(place)
+        opened.wait_idle()
+    path = saved(sessions, qtbot, len(opened.session.log))
+    opened.controller.propagate()
+    objects = opened.controller.objects
+    objects.rename(2, "nucleus")
+    objects.show(2, False)
+    objects.merge([1, 3])
+    objects.delete([4, 5])
+    objects.rename(4, "is refused, as it is gone")
+
+    def found():
+        replayed = Session()
+        session = read_session(path, "image")
+        replayed.reopen(session.log, session.masks)
+        return [(entry.object_id, entry.name, entry.visible) for entry in replayed.objects]
+
+    expected = [(1, "object 1", True), (2, "nucleus", False)]
+    qtbot.waitUntil(lambda: found() == expected, timeout=2000)
+    assert opened.controller.runs.is_busy
+    engine.gate.release(40)
+    opened.wait_idle()
+    assert [entry.object_id for entry in opened.session.objects] == [1, 2]
 
 
 def test_a_click_just_before_the_dock_is_closed_is_saved(open_dock, stack, sessions, qtbot):

@@ -102,9 +102,9 @@ class Controller:
             self.workspace,
             self.prompting,
             self._work,
-            lambda: [*self._edits.waiting(), *self._strokes.waiting()],
+            lambda: [*self._edits.waiting(), *self._work.waiting()],
         )
-        self._strokes.noted.connect(self.saving.save_soon)
+        self._work.noted.connect(self.saving.save_soon)
         self.downloads = Downloads()
         self.samples = Samples(viewer)
         self._target_choice = TargetChoice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.workspace import Workspace
-    from napari_sam2.plugin.prompting import Prompting, TakenEdit
+    from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
     from napari_sam2.session.session import Session
 
@@ -82,25 +83,31 @@ class Edits:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
         self._work.take_when_idle("prompts", self._take_edited)
 
-    def waiting(self) -> list[TakenEdit]:
-        """What was drawn and waits for the end of a run, as the edits that it will be."""
-        return [edit for geometry in self._edited for edit in self._prompting.drawn(geometry)]
+    def waiting(self) -> list[Callable[[Session], object]]:
+        """What was drawn and waits for the end of a run, each to be called with a session."""
+        drawn = [edit for geometry in self._edited for edit in self._prompting.drawn(geometry)]
+        return [methodcaller("apply", edit) for edit in drawn]
 
     def take_without_run(self) -> None:
         """Take what was drawn, and do not run it."""
         self.take(self._workspace.geometry())
 
-    def when_taken(self, change: Callable[[], None]) -> None:
-        """Change the session as soon as it can be, with all that was drawn taken and run."""
+    def when_taken(
+        self, action: Callable[[], None], change: Callable[[Session], object] | None = None
+    ) -> None:
+        """Act as soon as the session can be changed, with all that was drawn taken and run.
+
+        For `change` see `Work.when_idle`.
+        """
 
         def act() -> None:
             if self.is_waiting:
                 self.take_now()
-                self._work.when_idle(act)
+                self._work.when_idle(act, change=change)
             else:
-                change()
+                action()
 
-        self._work.when_idle(act)
+        self._work.when_idle(act, change=change)
 
     def run(self, geometry: StackGeometry, frame: int) -> None:
         """Run the prompts of a frame, if they are to run by themselves."""

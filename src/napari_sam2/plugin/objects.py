@@ -68,49 +68,60 @@ class Objects:
 
     def rename(self, object_id: int, name: str) -> None:
         """Give an object another name."""
-        self._when_idle(lambda: self._session.change_object(object_id, name=name))
+        self._change(lambda session: session.change_object(object_id, name=name))
 
     def show(self, object_id: int, visible: bool) -> None:
         """Show an object, or hide it."""
-        self._when_idle(lambda: self._session.change_object(object_id, visible=visible))
+        self._change(lambda session: session.change_object(object_id, visible=visible))
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete objects with their prompts and masks in every stack."""
+
+        def change(session: Session) -> None:
+            for number in numbers:
+                session.apply(RemoveObject(number))
 
         def delete() -> None:
             with self._session.step("" if len(numbers) == 1 else f"Delete {len(numbers)} objects"):
                 for number in numbers:
                     self._prompting.ignore(number)
-                    self._session.apply(RemoveObject(number))
+                change(self._session)
                 self._redraw(lambda objects, _: np.isin(objects, numbers), None)
 
-        self._when_idle(delete)
+        self._when_idle(delete, change)
 
     def merge(self, numbers: Sequence[int]) -> None:
         """Make one object of several: the one with the lowest number."""
         first, *others = sorted(numbers)
 
+        def change(session: Session) -> None:
+            for other in others:
+                session.apply(MergeObjects(first, other))
+
         def merge() -> None:
             self._refuse_foreign(others)
             title = "" if len(others) == 1 else f"Merge {len(numbers)} objects"
-            merged: list[int] = []
             with self._session.step(title):
                 try:
-                    for other in others:
-                        self._session.apply(MergeObjects(first, other))
-                        merged.append(other)
+                    change(self._session)
                 finally:
+                    left = {entry.object_id for entry in self._session.objects}
+                    merged = [other for other in others if other not in left]
                     self._redraw(lambda objects, _: np.isin(objects, merged), first)
             self._prompting.set_active(first, self._prompting.active[1])
 
-        self._when_idle(merge)
+        self._when_idle(merge, change)
 
     def split(self, number: int) -> None:
         """Make another object of what an object is from the plane in view on."""
         geometry = self._workspace.geometry()
         if geometry is None:
             return
-        cut = self._workspace.frame(geometry)
+        cut, free = self._workspace.frame(geometry), self._prompting.free_number()
+
+        def change(session: Session) -> None:
+            part = max([free, *(entry.object_id + 1 for entry in session.objects)])
+            session.split_object(geometry.key, number, cut, part, geometry.plane_shape)
 
         def split() -> None:
             if geometry.key.image != self._workspace.image_id:
@@ -126,7 +137,7 @@ class Objects:
 
                 self._redraw(goes, part)
 
-        self._when_idle(split)
+        self._when_idle(split, change)
 
     def one_each(self) -> None:
         """Make every point or shape of the selected layer an object of its own, with a mask.
@@ -178,14 +189,19 @@ class Objects:
         self._looked_at = frames[place % len(frames)]
         self._workspace.go_to(geometry, self._looked_at)
 
-    def _when_idle(self, change: Callable[[], None]) -> None:
+    def _change(self, change: Callable[[Session], None]) -> None:
+        self._when_idle(lambda: change(self._session), change)
+
+    def _when_idle(
+        self, action: Callable[[], None], change: Callable[[Session], None] | None = None
+    ) -> None:
         def act() -> None:
             try:
-                change()
+                action()
             except (KeyError, ValueError) as error:
                 show_warning(str(error.args[0]))
 
-        self._edits.when_taken(act)
+        self._edits.when_taken(act, change)
 
     def _number(self, layer: Points | Shapes, first: int) -> None:
         """Give what is positive in our own layer numbers from one on, but for one of each object.

@@ -148,15 +148,6 @@ class Prompting:
             edits += _edits(stack, *key, prompts)
         return edits
 
-    def painted(self, geometry: StackGeometry, strokes: Sequence[Stroke]) -> list[TakenEdit]:
-        """What `paint` would do to the session."""
-        planes = painted_planes(geometry, strokes, self._session)
-        return [
-            edit
-            for (object_id, frame), mask in planes.items()
-            for edit in _painted_edits(geometry.key, object_id, frame, mask)
-        ]
-
     def record_drawings(self) -> None:
         """Keep what the prompt layers show now, so that undo and redo bring it back."""
         for key, layer in self._layers():
@@ -337,6 +328,18 @@ class Prompting:
 
     def _on_next_object(self, object_id: int, positive: bool | None) -> None:
         self.set_active(object_id, self._active[1] if positive is None else positive)
+
+
+def painted_edits(
+    geometry: StackGeometry, strokes: Sequence[Stroke], session: Session
+) -> list[TakenEdit]:
+    """What `Prompting.paint` would do to a session."""
+    planes = painted_planes(geometry, strokes, session)
+    return [
+        edit
+        for (object_id, frame), mask in planes.items()
+        for edit in _painted_edits(geometry.key, object_id, frame, mask)
+    ]
 
 
 def _edits(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.plugin.layers.workspace import Workspace
-    from napari_sam2.plugin.prompting import Prompting, TakenEdit
+    from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
     from napari_sam2.session.session import Session
 
@@ -51,7 +51,7 @@ class Saving:
     work : Work
         Tells when a session can be opened.
     waiting : callable
-        Gives the edits that wait for the end of a run.
+        Gives what waits for the end of a run, each to be called with the session to do it to.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Saving:
         workspace: Workspace,
         prompting: Prompting,
         work: Work,
-        waiting: Callable[[], Sequence[TakenEdit]],
+        waiting: Callable[[], Sequence[Callable[[Session], object]]],
     ) -> None:
         self._session = session
         self._workspace = workspace
@@ -110,8 +110,7 @@ class Saving:
         waiting = self._waiting()
         for image_id, (saver, _) in self._savers.items():
             saver.image = self._named(image_id, self._images[image_id])
-            own = [edit for edit in waiting if edit.stack.image == image_id]
-            saver.save(self._session, self._channels, own)
+            saver.save(self._session, self._channels, waiting)
 
     def close(self) -> None:
         """Save what is not saved yet, and end."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
-
-from psygnal import Signal
 
 from napari_sam2.plugin.layers.labels_layer import largest_label
 from napari_sam2.plugin.layers.painting import Painting, touches_objects
+from napari_sam2.plugin.prompting import painted_edits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.layers.painting import Stroke
     from napari_sam2.plugin.layers.result_display import ResultDisplay
     from napari_sam2.plugin.layers.workspace import Workspace
-    from napari_sam2.plugin.prompting import Prompting, TakenEdit
+    from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.session.session import Session
 
 
@@ -38,14 +38,7 @@ class Strokes:
         Shows them meanwhile.
     undo, redo : callable
         What the layer's own keys for that do.
-
-    Attributes
-    ----------
-    noted : Signal()
-        Emitted when a stroke is the session's.
     """
-
-    noted = Signal()
 
     def __init__(
         self,
@@ -68,14 +61,6 @@ class Strokes:
         workspace.layers_changed.connect(self._on_layers_changed)
         prompting.active_changed.connect(self._load_brush)
 
-    def waiting(self) -> list[TakenEdit]:
-        """What is painted and not taken yet, as the edits that it will be."""
-        return [
-            edit
-            for geometry, strokes in self._waiting
-            for edit in self._prompting.painted(geometry, strokes)
-        ]
-
     def close(self) -> None:
         """Let go of the layer."""
         self._painting.listen(None)
@@ -97,10 +82,14 @@ class Strokes:
             self._painting.take_over()
             self._waiting.append((geometry, strokes))
             self._display.show_painted(self._waiting)
-            self._edits.when_taken(self._take)
-            self.noted.emit()
+            self._edits.when_taken(self._take, partial(_paint, geometry, strokes))
 
     def _take(self) -> None:
         geometry, strokes = self._waiting.pop(0)
         self._prompting.paint(geometry, strokes)
         self._display.show_painted(self._waiting)
+
+
+def _paint(geometry: StackGeometry, strokes: list[Stroke], session: Session) -> None:
+    for edit in painted_edits(geometry, strokes, session):
+        session.apply(edit)

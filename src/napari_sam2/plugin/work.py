@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari.utils.notifications import show_error, show_warning
+from psygnal import Signal
 
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.coordinates import StackGeometry, image_shape, part_in_view
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from napari_sam2.session.stack_source import StackSource
     from napari_sam2.session.values import StackKey
+
+
+class _Waiting(NamedTuple):
+    """What waits for the end of a run: see `Work.when_idle`."""
+
+    action: Callable[[], None]
+    run: str
+    change: Callable[[Session], object] | None
 
 
 class Work:
@@ -52,7 +61,11 @@ class Work:
         The model of the next run.
     in_view : bool
         Whether the model is shown the part of a large plane that the canvas shows.
+    noted : Signal()
+        Emitted when a change of the session waits.
     """
+
+    noted = Signal()
 
     def __init__(
         self, runs: Runs, session: Session, workspace: Workspace, prompting: Prompting
@@ -66,8 +79,7 @@ class Work:
         self._source: StackSource | None = None
         # By what it is: what is asked for later takes the place of what is asked for earlier.
         self._prompts: dict[str, Callable[[], None]] = {}
-        # In order, each with the name of the run that it asks for.
-        self._waiting: list[tuple[Callable[[], None], str]] = []
+        self._waiting: list[_Waiting] = []  # in order
         self._closed = False
         runs.ended.connect(self._go_on)
 
@@ -76,7 +88,16 @@ class Work:
         """Whether a run is under way."""
         return self._runs.is_busy
 
-    def when_idle(self, action: Callable[[], None], run: str = "") -> None:
+    def waiting(self) -> list[Callable[[Session], object]]:
+        """The changes of the session that wait, in order, each to be called with a session."""
+        return [each.change for each in self._waiting if each.change is not None]
+
+    def when_idle(
+        self,
+        action: Callable[[], None],
+        run: str = "",
+        change: Callable[[Session], object] | None = None,
+    ) -> None:
         """Act now, or when the run has ended and what was asked for before is done.
 
         Parameters
@@ -86,13 +107,18 @@ class Work:
         run : str
             The name of the run that is asked for, where it is one: it takes the place of one that
             waits under the same name, and is dropped by `stop`.
+        change : callable, optional
+            Does to any session, in any thread, what the action does to this one: it is saved while
+            it waits.
         """
         if not self.is_busy:
             action()
             return
         if run:
             self._drop_runs(run)
-        self._waiting.append((action, run))
+        self._waiting.append(_Waiting(action, run, change))
+        if change is not None:
+            self.noted.emit()
 
     def take_when_idle(self, what: str, action: Callable[[], None]) -> None:
         """Take or answer prompts now, or when the run has ended.
@@ -191,12 +217,12 @@ class Work:
             if self._prompts:
                 action = self._prompts.pop(next(iter(self._prompts)))
             else:
-                action, _ = self._waiting.pop(0)
+                action = self._waiting.pop(0).action
             action()
 
     def _drop_runs(self, name: str = "") -> None:
         """Drop the runs that wait: those of a name, or else all."""
-        self._waiting = [(a, run) for a, run in self._waiting if not run or name not in ("", run)]
+        self._waiting = [w for w in self._waiting if not w.run or name not in ("", w.run)]
 
     def _summary(self, stack: StackKey, frame: int) -> str:
         object_id = self._prompting.active[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_sam2.session.identity import ImageIdentity
-    from napari_sam2.session.log import Command, Edit
+    from napari_sam2.session.log import Command
     from napari_sam2.session.values import ObjectMask, StackKey
 
 NO_CHANNELS: Mapping[str, ImageIdentity] = MappingProxyType({})
@@ -65,7 +66,7 @@ class Saver:
         self,
         session: Session,
         channels: Mapping[str, ImageIdentity] = NO_CHANNELS,
-        waiting: Sequence[Edit] = (),
+        waiting: Sequence[Callable[[Session], object]] = (),
     ) -> None:
         """Hand over what the session is now; it is written as soon as the last write is done.
 
@@ -75,9 +76,10 @@ class Saver:
             The session.
         channels : mapping of str to ImageIdentity
             Every image that its runs may have seen as a channel.
-        waiting : sequence of Edit
-            What was done while the model runs, and is taken once it has ended: written as if it
-            had ended now.
+        waiting : sequence of callable
+            What was asked for while the model runs, and is done once it has ended: written as if
+            it had ended now. Each is called, in the saving thread, with a copy of the session to do
+            it to.
         """
         masks = masks_of_image(self._image_id, session)
         image, image_id, log = self.image, self._image_id, session.log
@@ -115,17 +117,18 @@ def saved_session(
     log: tuple[Command, ...],
     masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]],
     channels: Mapping[str, ImageIdentity] = NO_CHANNELS,
-    waiting: Sequence[Edit] = (),
+    waiting: Sequence[Callable[[Session], object]] = (),
 ) -> SavedSession:
     """What is written of a session: the part that is about one image, and what waits for it."""
-    own = log_of(image_id, log)
     if waiting:
         after = Session()
-        after.reopen(own, masks)
-        for edit in waiting:
-            after.apply(edit)
-        own = (*own, *after.log[len(own) + 1 :])  # it was not opened again
+        after.reopen(log, masks)
+        for change in waiting:
+            with suppress(KeyError, ValueError):  # it will be refused when its turn comes, too
+                change(after)
+        log = (*log, *after.log[len(log) + 1 :])  # it was not opened again
         masks = masks_of_image(image_id, after)
+    own = log_of(image_id, log)
     runs = [command for command in own if isinstance(command, Run)]
     models = {name: _sha256(name) for name in dict.fromkeys(run.model.name for run in runs)}
     seen = {channel.image for run in runs for channel in run.channels} - {image_id}
