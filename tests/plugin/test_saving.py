@@ -175,7 +175,40 @@ def test_a_dock_that_is_opened_again_restores_into_its_layers(open_dock, stack, 
         opened.controller.undo()
         settled(opened, qtbot)
     assert not opened.labels().any()
+    # what the dock before had left goes with what was restored from it
+    assert len(opened.points.data) == opened.shapes.nshapes == 0
+    opened.controller.redo()
+    settled(opened, qtbot)
+    assert len(opened.points.data) == opened.shapes.nshapes == 1
     opened.dock.let_go()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_opening_goes_on_in_the_labels_that_are_there(open_dock, stack, qtbot, tmp_path, times):
+    opened = open_dock(stack if times == 1 else np.stack([stack] * times))
+    before = () if times == 1 else (0,)
+    opened.points.add([*before, 1, 20, 18])
+    opened.points.add([*before, 5, 20, 18])
+    opened.viewer.dims.current_step = (*before, 1, 0, 0)
+    opened.controller.run_plane()
+    opened.wait_idle()
+    folder = tmp_path / "mine"
+    opened.dock.history.save_asked.emit(str(folder))
+    qtbot.waitUntil((folder / "session.json").exists, timeout=5000)
+    layers, labels = list(opened.viewer.layers), opened.labels().copy()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    opened.viewer.dims.current_step = (*[time + 2 for time in before], 4, 0, 0)
+    dock = type(opened.dock)(opened.viewer, FakeEngine())
+    opened.viewer.window.add_dock_widget(dock, name="SAM 2 again")
+    qtbot.waitUntil(lambda: dock.controller.workspace.points is not None)
+    dock.history.open_asked.emit(str(folder))
+    qtbot.waitUntil(lambda: bool(dock.controller.session.stacks), timeout=5000)
+    dock.controller.finish_display()
+    assert list(opened.viewer.layers) == layers
+    np.testing.assert_array_equal(opened.viewer.layers["SAM 2 labels"].data, labels)
+    # the nearest plane with prompts, as the one in view had no masks
+    assert opened.viewer.dims.current_step[: len(before) + 1] == (*before, 5)
+    dock.let_go()
 
 
 def test_work_that_was_begun_is_undone_before_restoring(open_dock, stack, qtbot, killed, messages):

@@ -169,8 +169,9 @@ class Prompting:
             for name in ("points", "shapes")
         )
         if isinstance(points, Points) and isinstance(shapes, Shapes):
-            for layer in (points, shapes):
+            for name, layer in (("points", points), ("shapes", shapes)):
                 NOTHING.show(layer)  # what an earlier dock has left
+                self._first[image, name] = NOTHING  # which undo does not bring back, either
             draw(points, shapes, prompts)
 
     def paint(self, geometry: StackGeometry, strokes: Sequence[Stroke]) -> None:

@@ -177,8 +177,6 @@ class Saving:
             return
         self._drop_offer()
         if restore:
-            assert self._workspace.image is not None
-            self._workspace.targets.take_up(self._workspace.image)  # it shows what is restored
             self.open(str(path))
         else:
             self._run(lambda: delete(path), lambda _: None)
@@ -203,6 +201,7 @@ class Saving:
         if self._has_work(image_id):
             show_warning(f"{_HAS_WORK} Undo it, or open the session in a new viewer.")
             return
+        self._workspace.targets.take_up(image)  # it shows what is restored
         self._workspace.targets.make(image)
         self._channels.update(saved.channels)
         if "t" in saved.image.axes:
@@ -214,7 +213,24 @@ class Saving:
         numbers = [entry.object_id for entry in session.objects]
         if numbers:
             self._prompting.set_active(max(numbers), True)
+        self._go_to_masks()
         self._tell_channels(saved)
+
+    def _go_to_masks(self) -> None:
+        """Show a plane with prompts, where the one in view has no masks."""
+        geometry = self._workspace.geometry()
+        assert geometry is not None
+        here, frame = geometry.key, self._workspace.frame(geometry)
+        if self._session.masks(here, frame):
+            return
+        # a stack that lies across the screen cannot be gone to
+        stacks = [s for s in self._session.stacks if s.plane_axes == here.plane_axes]
+        for stack in sorted(stacks, key=lambda stack: stack != here):
+            prompted = {at for _, at in self._session.prompts(stack)}
+            if stack.image == here.image and prompted:
+                nearest = min(prompted, key=lambda at: abs(at - frame))
+                self._workspace.go_to(replace(geometry, key=stack), nearest)
+                return
 
     def _tell_channels(self, saved: SavedSession) -> None:
         runs = [command for command in saved.log if isinstance(command, Run)]

@@ -241,14 +241,16 @@ class Workspace:
         return current_frame(self.viewer.dims, self.image, geometry)
 
     def go_to(self, geometry: StackGeometry, frame: int) -> None:
-        """Move the slider to a frame."""
-        axis = geometry.key.frame_axis
-        if self.image is not None and axis is not None:
-            dims = self.viewer.dims
-            position = list(slider_index(dims, self.image, geometry.shape))
-            position[axis] = frame
-            offset = dims.ndim - self.image.ndim
-            dims.set_point(axis + offset, self.image.data_to_world(position)[axis])
+        """Move the sliders to a frame of a stack."""
+        if self.image is None:
+            return
+        dims = self.viewer.dims
+        here = slider_index(dims, self.image, geometry.shape)
+        held = {a: index for a, index in geometry.held_axes(frame) if index != here[a]}
+        world = self.image.data_to_world([held.get(a, index) for a, index in enumerate(here)])
+        offset = dims.ndim - self.image.ndim
+        for axis in held:
+            dims.set_point(axis + offset, world[axis])
 
     def read(self, geometry: StackGeometry) -> PromptReading:
         """Read the prompts of a stack."""
