@@ -284,6 +284,29 @@ def test_each_image_has_prompts_of_its_own(open_dock, stack, qtbot):
     assert held(opened) == {(1, 0): (PointPrompt((43, 18)),)}
 
 
+def test_an_image_leaves_no_empty_layers(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    first, second = opened.workspace.image, opened.viewer.add_image(stack[::-1], name="other")
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.choose_image(second)
+    names = [layer.name for layer in opened.viewer.layers]
+    assert "SAM 2 shapes" not in names
+    assert {"SAM 2 points", "SAM 2 points of other"} <= set(names)
+    opened.controller.choose_image(first)
+    assert opened.workspace.points is opened.points
+    assert "SAM 2 points of other" not in opened.viewer.layers
+    # undone while another image is in use, and redone in a layer that is made again
+    opened.controller.undo()
+    opened.controller.choose_image(second)
+    assert opened.points not in opened.viewer.layers
+    opened.controller.redo()
+    opened.controller.choose_image(first)
+    opened.wait_idle()
+    np.testing.assert_array_equal(opened.workspace.points.data, [[0, 20, 18]])
+    assert opened.workspace.points in opened.viewer.layers
+
+
 def test_undo_in_an_image_of_other_axes_goes_back_to_its_own_layer(open_dock, stack, qtbot):
     opened = open_dock(stack, stack[0])
     opened.points.add([20, 18])

@@ -123,6 +123,45 @@ def test_merge(two, table, qtbot):
     assert sizes(two.labels(), 2) == [197] * 6
 
 
+@pytest.mark.parametrize("what", ["merge", "delete"])
+def test_what_is_drawn_for_other_images_goes_along(open_dock, stack, qtbot, what):
+    opened = open_dock(stack)
+    first, second = opened.workspace.image, opened.viewer.add_image(stack[::-1], name="other")
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.choose_image(second)
+    opened.viewer.dims.set_current_step(0, 5)
+    points = opened.workspace.points
+    for number, place in enumerate(([5, 20, 18], [5, 44, 46]), start=1):
+        opened.controller.prompting.set_active(number, True)
+        points.add(place)
+        opened.wait_idle()
+    labels = opened.workspace.target.data
+    colors, shown = points.face_color.copy(), labels.copy()
+    opened.controller.choose_image(first)
+    if what == "merge":
+        opened.controller.objects.merge([1, 2])
+        numbers, expected = [1, 1], np.where(shown == 2, 1, shown)
+    else:
+        opened.controller.objects.delete([2])
+        numbers, expected = [1], np.where(shown == 2, 0, shown)
+    for _ in range(2):
+        opened.wait_idle()
+        assert points.features["object"].tolist() == numbers
+        assert (points.face_color == colors[0]).all()
+        opened.controller.undo()
+        opened.wait_idle()
+        assert points.features["object"].tolist() == [1, 2]
+        np.testing.assert_array_equal(points.face_color, colors)
+        np.testing.assert_array_equal(labels, shown)
+        opened.controller.redo()
+    opened.controller.choose_image(second)
+    opened.controller.run_plane()
+    opened.wait_idle()
+    assert [entry.object_id for entry in opened.session.objects] == [1]
+    np.testing.assert_array_equal(labels, expected)
+
+
 def test_split_off_from_the_plane_in_view(two, table, qtbot):
     click(table, qtbot, 0)
     two.viewer.dims.set_point(0, 3)

@@ -135,7 +135,7 @@ class Objects:
                     later: NDArray[np.bool_] = self._frames(layer, geometry) >= cut
                     return np.where(objects == number, later, False)
 
-                self._redraw(goes, part)
+                self._redraw(goes, part, geometry.key.image)
 
         self._when_idle(split, change)
 
@@ -236,8 +236,8 @@ class Objects:
         add_entries(getattr(workspace, name), entries)
 
     def _refuse_foreign(self, numbers: Sequence[int]) -> None:
-        for layer in (self._workspace.points, self._workspace.shapes):
-            if layer is None or is_own(layer):
+        for _, _, layer in self._workspace.prompt_layers():
+            if is_own(layer):
                 continue
             if found := set(numbers).intersection(object_ids(layer)):
                 raise ValueError(
@@ -249,17 +249,24 @@ class Objects:
         self,
         chosen: Callable[[NDArray[np.int_], Points | Shapes], NDArray[np.bool_]],
         object_id: int | None,
+        image: str | None = None,
     ) -> None:
-        """Give what is drawn in our own layers to another object; to none, take it away."""
-        for layer in (self._workspace.points, self._workspace.shapes):
-            if not is_own(layer) or len(layer.data) == 0:
+        """Give what is drawn in our own layers to another object; to none, take it away.
+
+        With an image, only in its own.
+        """
+        for owner, name, layer in self._workspace.prompt_layers():
+            if not is_own(layer) or len(layer.data) == 0 or image not in (None, owner):
                 continue
             drawing, numbers = Drawing.of(layer), np.array(object_ids(layer))
             where = chosen(numbers, layer)
+            if not where.any():
+                continue
             if object_id is None:
-                drawing.without(where).show(layer)
+                drawn = drawing.without(where)
             else:
-                drawing.of_objects(np.where(where, object_id, numbers)).show(layer)
+                drawn = drawing.of_objects(np.where(where, object_id, numbers))
+            self._prompting.redraw(owner, name, layer, drawn)
         self._edits.take_without_run()
 
     def _frames(self, layer: Points | Shapes, geometry: StackGeometry) -> NDArray[np.int_]:

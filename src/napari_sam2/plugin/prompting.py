@@ -157,6 +157,14 @@ class Prompting:
             if not shown.equals(self._kept(key)):
                 self._session.keep(key, shown)
 
+    def redraw(
+        self, image: str | None, name: str, layer: Points | Shapes, drawing: Drawing
+    ) -> None:
+        """Show something else in a prompt layer of any image, and keep it as `record_drawings`."""
+        drawing.show(layer)
+        self._seen[layer] = Drawing.of(layer)
+        self._session.keep((image, name), self._seen[layer])
+
     def draw(self, image: str) -> None:
         """Show the session's prompts of an image in our own layers, and nothing else there."""
         prompts = {
@@ -229,8 +237,7 @@ class Prompting:
 
     def ignore(self, object_id: int) -> None:
         """Take what layers of the user's say of an object now for nothing, as it stays there."""
-        layers = (self._workspace.points, self._workspace.shapes)
-        if all(layer is None or is_own(layer) for layer in layers):
+        if all(is_own(layer) for _, _, layer in self._workspace.prompt_layers()):
             return
         for stack in self._session.stacks:
             for (held, frame), prompts in self._session.prompts(stack).items():

@@ -63,9 +63,10 @@ class Targets:
         """Layer of an image; None where there is none yet."""
         return self._layers.get(image_id)
 
-    def is_candidate(self, layer: Labels, image: Image) -> bool:
+    def is_candidate(self, layer: Layer, image: Image | None) -> bool:
         """Whether results of an image could be written to a layer."""
-        return is_possible_target(layer, image_shape(image))
+        labels = isinstance(layer, Labels) and image is not None
+        return labels and is_possible_target(layer, image_shape(image))
 
     def choose(self, image: Image, layer: Labels | None, largest: int = 0) -> None:
         """Write the results of an image to another layer.

@@ -27,20 +27,16 @@ from napari_sam2.plugin.layers.prompt_layers import (
 )
 from napari_sam2.plugin.layers.prompt_reading import PromptReading, read_prompts
 from napari_sam2.plugin.layers.targets import Targets
+from napari_sam2.plugin.layers.tools import TOOLS, tool_in_use
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import napari
     from napari.layers import Layer
 
 _DONE = ("added", "removed", "changed")
 _PROMPT_LAYERS = ("shapes", "points")  # as they are made, the one for clicks on top
-# what can be drawn: in which prompt layer, and the layer's mode for it
-TOOLS = {
-    "point": ("points", "add"),
-    "box": ("shapes", "add_rectangle"),
-    "outline": ("shapes", "add_polygon_lasso"),
-    "scribble": ("shapes", "add_path"),
-}
 
 
 class Workspace:
@@ -137,6 +133,7 @@ class Workspace:
         """Work on another image; None for no image."""
         if image is self.image:
             return
+        before = [layer for layer in (self.points, self.shapes) if is_own(layer)]
         self._listen_image(image)
         known = (None, *self.viewer.layers)
         held = {name: self._prompt_layers.get((self.image_id, name)) for name in _PROMPT_LAYERS}
@@ -144,6 +141,7 @@ class Workspace:
         for name, layer in held.items():
             self._listen(name, None if name in lost else layer)
         self.frame_axis = None
+        self._remove_unused(before)
         self.layers_changed.emit()
         self.stack_changed.emit()
         for name in lost:  # deleted while another image was in use
@@ -190,12 +188,17 @@ class Workspace:
         self._listen(name, layer)
         self.layers_changed.emit()
 
+    def prompt_layers(self) -> list[tuple[str | None, str, Points | Shapes]]:
+        """The prompt layers of every image, each with the image and "points" or "shapes"."""
+        layers = self.viewer.layers
+        return [(*key, each) for key, each in self._prompt_layers.items() if each in layers]
+
     def restore_prompts(
         self, image_id: str, name: str, layer: Points | Shapes | None, needed: bool
     ) -> Points | Shapes | None:
-        """Read an image's prompts from a layer as before, also when it was deleted since.
+        """Read an image's prompts from a layer as before, also one deleted since; gives the layer.
 
-        None is our layer, which is made where it is missing and needed; gives the layer.
+        None is our layer, which is made where it is missing and needed.
         """
         layers = self.viewer.layers
         selected = layers.selection.active
@@ -223,11 +226,7 @@ class Workspace:
 
     def is_target_candidate(self, layer: Layer) -> bool:
         """Whether results of the chosen image could be written to a layer."""
-        return (
-            isinstance(layer, Labels)
-            and self.image is not None
-            and self.targets.is_candidate(layer, self.image)
-        )
+        return self.targets.is_candidate(layer, self.image)
 
     def geometry(self) -> StackGeometry | None:
         """Stack that the viewer shows; None without an image."""
@@ -294,11 +293,7 @@ class Workspace:
     @property
     def tool(self) -> str:
         """What the mouse draws now, one of `TOOLS`; empty where it does something else."""
-        active = self.viewer.layers.selection.active
-        for tool, (name, mode) in TOOLS.items():
-            if active is not None and active is getattr(self, name) and str(active.mode) == mode:
-                return tool
-        return ""
+        return tool_in_use(self.viewer.layers.selection.active, self.points, self.shapes)
 
     def use_tool(self, tool: str) -> None:
         """Let the mouse draw one of `TOOLS`, in a layer that is made where there is none."""
@@ -321,6 +316,14 @@ class Workspace:
         """Largest number taken by an object in our prompt layers, or by a label found there."""
         layers = [layer for layer in (self.points, self.shapes) if is_own(layer)]
         return max([self.targets.largest_found, *map(largest_object, layers)])
+
+    def _remove_unused(self, layers: Sequence[Points | Shapes]) -> None:
+        """Remove those of our layers that are empty; they are made again when they are needed."""
+        unused = {each for each in layers if not len(each.data)} - {self.points, self.shapes}
+        held = self._prompt_layers.items()
+        self._prompt_layers = {key: None if each in unused else each for key, each in held}
+        for layer in unused.intersection(self.viewer.layers):
+            self.viewer.layers.remove(layer)
 
     def _raise_above_image(self, layer: Layer) -> None:
         layers = self.viewer.layers

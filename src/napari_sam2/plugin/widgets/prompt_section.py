@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QButtonGroup, QCheckBox, QLabel, QPushButton, QSpinBo
 
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.layers.colors import object_color
-from napari_sam2.plugin.layers.workspace import TOOLS
+from napari_sam2.plugin.layers.tools import TOOLS
 from napari_sam2.plugin.widgets.layer_combo import LayerCombo
 from napari_sam2.plugin.widgets.section import Section
 
