@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.coordinates import placement
 from napari_sam2.plugin.layers.colors import label_colormap
+from napari_sam2.plugin.layers.empty_labels import empty_labels
 from napari_sam2.plugin.layers.prompt_layers import MARK
 from napari_sam2.session.labels import MaskOverlay, plane_key, planes_meet
 
@@ -37,9 +38,8 @@ def make_labels_layer(image: Image, shape: tuple[int, ...]) -> Labels:
     shape : tuple of int
         Its shape without the RGB axis.
     """
-    # zeros are not written before they are needed, so a large image costs no memory here.
     return Labels(
-        np.zeros(shape, dtype=np.uint16),
+        empty_labels(shape),
         name=LABELS_NAME,
         colormap=label_colormap(),
         opacity=0.5,
