@@ -42,7 +42,7 @@ def results(frames: int, places: list[tuple[int, int]]) -> Iterator[FrameResult]
     disc = (RADIUS - np.hypot(rows, columns)).astype(np.float16)
     count = len(places)
     for frame in range(frames):
-        corners = [(row - RADIUS + frame // 20, column - RADIUS) for row, column in places]
+        corners = [(row - RADIUS + frame // 20 % 8, column - RADIUS) for row, column in places]
         yield FrameResult(
             frame=frame,
             shape=(0, 0),

@@ -1,6 +1,7 @@
 """Work as a person does it: clicks on the canvas and keys, in a window that is shown."""
 
 import threading
+from types import SimpleNamespace
 
 import dask.array
 import numpy as np
@@ -11,6 +12,7 @@ from tests.plugin.conftest import sizes
 from tests.plugin.test_dock import click, press
 
 from napari_sam2.plugin import keys
+from napari_sam2.plugin.layers import empty_labels
 
 PLACES = (20, 20), (44, 44)  # in either disc on every plane
 
@@ -115,6 +117,27 @@ def test_a_layer_deleted_while_a_pass_runs(stopped, stack, qtbot, engine, messag
     click(stopped, qtbot, 44, 41)
     stopped.wait_idle()
     assert (np.asarray(stopped.workspace.target.data)[5] > 0).sum() >= 197
+
+
+def test_labels_that_are_kept_on_disk(open_dock, stack, qtbot, messages, monkeypatch):
+    opened, memory = open_dock(stack, show=True), SimpleNamespace(available=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(empty_labels.psutil, "virtual_memory", lambda: memory)
+        click(opened, qtbot, 20, 18)
+        opened.wait_idle()
+    assert isinstance(opened.workspace.target.data, zarr.Array)
+    press(opened, qtbot, keys.PROPAGATE)
+    qtbot.waitUntil(lambda: opened.controller.runs.is_busy, timeout=1000)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] * 6
+    opened.workspace.target.paint((0, 5, 50), 1)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] > 197
+    for _ in range(2):
+        press(opened, qtbot, keys.UNDO)
+        opened.wait_idle()
+    assert sizes(opened.labels(), 1) == [197] + [0] * 5
+    assert [severity for severity, _ in messages] == ["info"]
 
 
 def lone_zarr(stack, folder):

@@ -50,6 +50,7 @@ def test_the_plane_in_view_comes_first(propagated, qtbot):
     assert sizes(propagated.layer.data, 2)[FRAMES - 1] == 197
     propagated.viewer.dims.set_current_step(0, FRAMES - 1)
     assert sizes(propagated.layer.data, 2)[FRAMES - 1] == 0
+    assert 2 not in propagated.layer._slice.image.raw  # what napari has drawn
     assert propagated.controller.is_display_behind
     wait_complete(propagated, qtbot)
     np.testing.assert_array_equal(propagated.layer.data, first_only(propagated))

@@ -84,7 +84,8 @@ class Painting:
             return False
         if self._layer is not None:
             self._layer.events.paint.disconnect(self._on_paint)
-            self._layer.mouse_drag_callbacks.remove(self._on_press)
+            if self._on_press in self._layer.mouse_drag_callbacks:
+                self._layer.mouse_drag_callbacks.remove(self._on_press)
             for key, action in self._earlier.items():
                 self._layer.bind_key(key, action, overwrite=True)
         self._layer = layer
