@@ -111,6 +111,15 @@ def test_masks_in_json(rows):
     assert read_command(json.loads(json.dumps(write_command(command))), "image") == command
 
 
+def test_the_same_masks_in_other_mappings_are_not_written_again(tmp_path):
+    session, folder = saved(worked()), SessionFolder(tmp_path)
+    folder.write(session)
+    before = sorted(each.name for each in (tmp_path / "masks.zarr").iterdir())
+    masks = {key: {at: dict(m) for at, m in found.items()} for key, found in session.masks.items()}
+    folder.write(replace(session, masks=masks))
+    assert sorted(each.name for each in (tmp_path / "masks.zarr").iterdir()) == before
+
+
 def test_only_what_has_changed_is_written_again(tmp_path):
     session = worked()
     folder = SessionFolder(tmp_path)

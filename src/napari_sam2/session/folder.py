@@ -88,7 +88,7 @@ class SessionFolder:
         written = {
             key: earlier
             for key, earlier in self._written.items()
-            if wanted.get(key) is earlier.masks
+            if wanted.get(key) == earlier.masks  # the same masks, if in another mapping
         }
         new = {key: masks for key, masks in wanted.items() if key not in written}
         if new:
