@@ -70,10 +70,13 @@ def _smooth(random: Generator, size: int, grain: float) -> Image:
 def _blobs(random: Generator, frames: int, size: int) -> Labels:
     """Ellipses with wavy edges, alone or in clusters, as sections through grains or as cells."""
     radius = size * np.exp(random.uniform(np.log(0.03), np.log(0.25)))
-    crowding = random.uniform(0.1, 0.9)
+    # a section through a grain grows and shrinks; a cell appears and vanishes at once, or divides
+    dividing = frames > 1 and random.random() < 0.7
+    section = not dividing and random.random() < 0.6
+    crowding = random.uniform(0.1, 0.5 if dividing else 0.9)  # there is room to divide
     count = int(np.clip(crowding * size**2 / (np.pi * radius**2), 1, 60))
     paths = _paths(random, count, frames, size)
-    if random.random() < 0.4:  # in clusters
+    if not dividing and random.random() < 0.5:  # in clusters
         centres = paths[: max(1, count // 8)]
         offset = random.normal(0, 1.4 * radius, (count, 1, 2))
         paths = centres[random.integers(len(centres), size=count)] + offset
@@ -82,9 +85,6 @@ def _blobs(random: Generator, frames: int, size: int) -> Labels:
     angles = random.uniform(0, np.pi, count)
     waves = random.normal(0, random.choice([0.0, 0.04, 0.12]), (count, 4))
     phases = random.uniform(0, 2 * np.pi, (count, 4))
-    # a section through a grain grows and shrinks; a cell appears and vanishes at once, or divides
-    dividing = frames > 1 and random.random() < 0.7
-    section = not dividing and random.random() < 0.6
     middle = random.uniform(-0.3, 1.3, count) * frames
     depth = frames * np.exp(random.uniform(np.log(0.3), np.log(3), count))
     born, gone = np.zeros(count, int), np.full(count, frames)
