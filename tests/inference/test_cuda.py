@@ -16,10 +16,11 @@ from napari_sam2.inference.device import choose_device, choose_dtype, precision
 from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.graphs import USES, Graphs
 from napari_sam2.inference.load import Model, load_model
-from napari_sam2.model import layers
+from napari_sam2.model import gpu, layers
 from napari_sam2.model.config import VARIANTS
+from napari_sam2.model.gpu import turned_at_once
 from napari_sam2.model.memory_attention import MemoryAttention
-from napari_sam2.model.position import rotary_table, rotate, rotate_in_place, turned_at_once
+from napari_sam2.model.position import rotary_table, rotate, rotate_in_place
 from napari_sam2.training.config import Stage
 from napari_sam2.training.dense import DenseHead
 from napari_sam2.training.samples import Samples
@@ -273,7 +274,7 @@ def test_keys_turn_in_place_as_they_turn():
 
 cudnn_only = pytest.mark.skipif(
     not torch.cuda.is_available()
-    or torch.cuda.get_device_capability()[0] not in layers.PLANNED_CAPABILITIES,
+    or torch.cuda.get_device_capability()[0] not in gpu.PLANNED_CAPABILITIES,
     reason="cuDNN is not used on this GPU",
 )
 
@@ -281,8 +282,8 @@ cudnn_only = pytest.mark.skipif(
 @cudnn_only
 @pytest.mark.parametrize("objects", [1, 2, 5])
 def test_memories_are_attended_to_alike_by_cudnn_and_in_a_graph(objects, monkeypatch):
-    monkeypatch.setattr(layers, "PLANNED_OBJECTS", 1)
-    monkeypatch.setattr(layers, "_without_plan", set())
+    monkeypatch.setattr(gpu, "PLANNED_OBJECTS", 1)
+    monkeypatch.setattr(gpu, "_without_plan", set())
     torch.manual_seed(0)
     cuda, half = torch.device("cuda"), torch.bfloat16
     network = MemoryAttention(VARIANTS["sam2.1_tiny"]).eval().requires_grad_(False).to(cuda)
@@ -300,9 +301,9 @@ def test_memories_are_attended_to_alike_by_cudnn_and_in_a_graph(objects, monkeyp
             )
             (found,) = graphs("attend", attend, *tensors)
             (eager,) = attend(*tensors)
-            assert not layers._without_plan  # cuDNN did it
+            assert not gpu._without_plan  # cuDNN did it
             with monkeypatch.context() as patch:
-                patch.setattr(layers, "PLANNED_OBJECTS", objects + 1)
+                patch.setattr(gpu, "PLANNED_OBJECTS", objects + 1)
                 (flash,) = attend(*tensors)
             assert (found - eager).abs().mean() < 1e-3
             assert (found - flash).abs().mean() < 1e-2  # of about one
@@ -326,7 +327,7 @@ def test_another_thread_can_capture():
 
 @cudnn_only
 def test_without_a_plan_of_cudnn_the_fused_kernel_attends(monkeypatch):
-    monkeypatch.setattr(layers, "_without_plan", set())
+    monkeypatch.setattr(gpu, "_without_plan", set())
     odd = torch.randn(2, 9, 257, device="cuda", dtype=torch.bfloat16)  # no width for its kernels
-    assert layers.planned_attention(odd, odd, odd) is None
-    assert layers._without_plan
+    assert gpu.planned_attention(odd, odd, odd) is None
+    assert gpu._without_plan

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import attention, from_windows, lowered, to_windows
+from napari_sam2.model.gpu import lowered
+from napari_sam2.model.layers import attention, from_windows, to_windows
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import HieraConfig

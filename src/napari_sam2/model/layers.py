@@ -23,13 +23,6 @@ class Mlp(nn.Module):
         return last
 
 
-def lowered(x: Tensor) -> Tensor:
-    """What several layers take, as autocast would cast it for each of them: on a GPU, once."""
-    if x.is_cuda and not torch.is_grad_enabled() and torch.is_autocast_enabled("cuda"):
-        return x.to(torch.get_autocast_dtype("cuda"))
-    return x
-
-
 FEW_CHANNELS = 32
 EPSILON = 1e-6
 
@@ -148,42 +141,6 @@ def narrow_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
                 largest = larger
             torch.div(summed, total, out=out[first : first + BLOCK])
     return mixed
-
-
-# cuDNN makes a plan for each new shape, which takes milliseconds. For one object, it is slower than
-# the fused kernel; and where torch would not choose it, nobody measured it.
-PLANNED_OBJECTS = 2
-PLANNED_CAPABILITIES = 9, 10
-_without_plan: set[tuple[torch.device, torch.dtype]] = set()
-
-
-def planned_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
-    """Attention of one head whose values are narrower than its queries and keys, by cuDNN.
-
-    Twice to three times as fast as the fused kernel at full width, on an H100. None where cuDNN is
-    not to be used, or has no kernel. Called directly, as torch's choice of kernels is one for all
-    threads.
-    """
-    # (B, Nq, C), (B, Nk, C), (B, Nk, M) -> (B, Nq, M)
-    kind = query.device, query.dtype
-    if (
-        not query.is_cuda
-        or len(query) < PLANNED_OBJECTS
-        or query.dtype == torch.float32
-        or kind in _without_plan
-        or torch.cuda.get_device_capability(query.device)[0] not in PLANNED_CAPABILITIES
-    ):
-        return None
-    # one query for all objects would have no stride
-    heads = (each.contiguous()[:, None] for each in (query, key, value))
-    try:
-        mixed: Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention(*heads, None, False)[0]
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except (RuntimeError, AttributeError):  # releases of torch and cuDNN differ in what they have
-        _without_plan.add(kind)
-        return None
-    return mixed[:, 0]
 
 
 def to_windows(x: Tensor, size: int) -> Tensor:

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import Attention, lowered, narrow_attention, planned_attention
+from napari_sam2.model.gpu import lowered, planned_attention, turned_at_once
+from napari_sam2.model.layers import Attention, narrow_attention
 from napari_sam2.model.position import (
     rotary_table,
     rotate,
     rotate_in_place,
     sine_grid,
-    turned_at_once,
 )
 
 if TYPE_CHECKING:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -130,43 +126,6 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 def rotate_in_place(x: Tensor, table: Tensor) -> None:
     """The same, into the tensor itself: large ones are passed over less often, on a GPU."""
     x.copy_(_turned(x, table))
-
-
-# A pair of bfloat16 as one integer, turned in float32 and rounded to nearest, ties to even.
-_TURN = """
-template <typename T> T turn(T pair, T cosine, T sine) {
-  float a = __int_as_float(pair << 16), b = __int_as_float(pair & 0xffff0000);
-  float c = __int_as_float(cosine), s = __int_as_float(sine);
-  unsigned first = __float_as_uint(a * c - b * s), second = __float_as_uint(a * s + b * c);
-  first += 0x7fff + ((first >> 16) & 1);
-  second += 0x7fff + ((second >> 16) & 1);
-  return T((first >> 16) | (second & 0xffff0000));
-}
-"""
-_without_turn: set[torch.device] = set()
-
-
-@cache
-def _turn() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    kernel: Callable[[Tensor, Tensor, Tensor], Tensor] = torch.cuda.jiterator._create_jit_fn(_TURN)
-    return kernel
-
-
-def turned_at_once(x: Tensor, table: Tensor) -> Tensor | None:
-    """Turn (B, N, C) by a table as long, by a kernel of its own; None where there is none.
-
-    Passing over the keys of many objects five times takes a GPU half as long as attending to them.
-    """
-    if x.dtype != torch.bfloat16 or x.device in _without_turn:
-        return None
-    cosine, sine = torch.view_as_real(table).view(torch.int32).unbind(-1)
-    try:
-        return _turn()(x.view(torch.int32), cosine, sine).view(x.dtype)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except Exception:  # it is compiled here, by what may be missing
-        _without_turn.add(x.device)
-        return None
 
 
 def _turned(x: Tensor, table: Tensor) -> Tensor:

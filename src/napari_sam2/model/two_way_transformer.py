@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import Attention, lowered
+from napari_sam2.model.gpu import lowered
+from napari_sam2.model.layers import Attention
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Sam1Config, Sam2Config
