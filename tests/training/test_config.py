@@ -120,7 +120,11 @@ def test_the_runs_that_nano_was_continued_by_have_the_same_data(name):
             SMALLEST
             + "[model]\nadapt='decoder'\n[[stages]]\nname='a'\nsteps=1\nlearning_rate=1\n"
             + "prompts=false",
-            "which 'decoder' freezes",
+            "'decoder' freezes it",
+        ),
+        (
+            SMALLEST + "[model]\nadapt='memory'\n[[stages]]\nname='a'\nsteps=1\nlearning_rate=1",
+            "video_share is 1",
         ),
         (SMALLEST + SMALLEST, "the same name"),
         (SMALLEST + "weight = 0", "weight above 0"),

@@ -160,9 +160,11 @@ def test_windows_may_be_parts_of_the_input(run, tmp_path, pretrained, tiny_model
     load_model(path, device="cpu")
 
 
-@pytest.mark.parametrize("adapt", ["all", "decoder", "adapters"])
+@pytest.mark.parametrize("adapt", ["all", "decoder", "adapters", "memory"])
 def test_what_learns_and_what_does_not(run, tmp_path, pretrained, tiny_model, adapt):
     stage = replace(SMALL, steps=2, video_share=0.5, learning_rate=1e-2)
+    if adapt == "memory":
+        stage = replace(stage, video_share=1.0)
     config = run(stage, model=ModelConfig(pretrained, adapt=adapt, rank=2))
     trained = Trainer(config, tmp_path / "out")
     path = trained.run()
@@ -176,9 +178,11 @@ def test_what_learns_and_what_does_not(run, tmp_path, pretrained, tiny_model, ad
     changed = {name for name in after if (after[name] - before[name]).abs().max() > 1e-3}
     encoder = {name for name in changed if name.startswith("image_encoder.")}
     assert changed - encoder
-    if adapt == "decoder":
+    if adapt in ("decoder", "memory"):
         assert not encoder
-    elif adapt == "adapters":
+    if adapt == "memory":
+        assert all("decoder" not in name or "presence" in name for name in changed)
+    if adapt == "adapters":
         ends = ("qkv.weight", "output.weight", "expand.weight", "contract.weight")
         assert encoder
         assert all(name.endswith(ends) for name in encoder)

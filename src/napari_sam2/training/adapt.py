@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from napari_sam2.training.config import ModelConfig
 
 ADAPTED = ("qkv", "output", "expand", "contract")  # the linear layers of the encoder's blocks
+CARRYING = (  # names of what a single image is answered without
+    "memory_attention",
+    "memory_encoder",
+    "memory_time",
+    "mask_downsample",
+    "pointer_projection",
+    "pointer_time",
+    "no_object_pointer",
+    "absent_embedding",
+    "mask_decoder.presence_head",
+)
 CHANGES = ".parametrizations."  # in the names of what torch keeps for them
 
 
@@ -52,6 +63,10 @@ def start_network(config: ModelConfig) -> Sam2:
             f"{config.start} is a SAM 1 model, and training is for SAM 2. "
             "Start from 'nano' or a SAM 2 checkpoint, such as 'sam2.1_tiny'."
         )
+    if config.adapt == "memory":
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.startswith(CARRYING))
+        return network
     network.requires_grad_(True)
     if config.adapt != "all":
         network.image_encoder.requires_grad_(False)

@@ -11,7 +11,7 @@ from napari_sam2.training.tables import ConfigError, read_table, read_toml, read
 
 NANO_TOML = Path(__file__).with_name("nano.toml")
 SCRATCH = "scratch"
-ADAPT = ("all", "decoder", "adapters")
+ADAPT = ("all", "decoder", "adapters", "memory")
 PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adamw", "muon")
 
@@ -129,9 +129,10 @@ class ModelConfig:
         ``"scratch"``: random weights; else a model's name or a checkpoint's path.
     variant : str
         The shape of a model from random weights.
-    adapt : {"all", "decoder", "adapters"}
-        What learns: everything; all but the image encoder; or the same and low-rank adapters in
-        the image encoder, which become part of its weights in the end.
+    adapt : {"all", "decoder", "adapters", "memory"}
+        What learns: everything; all but the image encoder; the same and low-rank adapters in
+        the image encoder, which become part of its weights in the end; or what carries objects
+        from frame to frame alone, so that a single image is answered as before.
     rank : int
         Of the adapters.
     """
@@ -200,8 +201,11 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("it has no [[stages]]. Give one at least.")
-        if self.model.adapt == "decoder" and not all(stage.prompts for stage in self.stages):
-            raise ValueError("a stage without prompts trains the encoder, which 'decoder' freezes.")
+        adapt = self.model.adapt
+        if adapt in ("decoder", "memory") and not all(stage.prompts for stage in self.stages):
+            raise ValueError(f"a stage without prompts trains the encoder: {adapt!r} freezes it.")
+        if adapt == "memory" and not all(stage.video_share == 1 for stage in self.stages):
+            raise ValueError("memory learns from sequences alone: video_share is 1 in each stage.")
         names = [source.name for source in self.data]
         if len(set(names)) < len(names):
             raise ValueError("two [[data]] have the same name. Give each a name of its own.")

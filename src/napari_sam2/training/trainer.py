@@ -190,7 +190,7 @@ class Trainer:
         )
 
     def _run_stage(self, stage: Stage) -> None:
-        if self.config.model.adapt == "decoder":
+        if self.config.model.adapt in ("decoder", "memory"):
             stage = replace(stage, dense_weight=0.0)  # they are for an encoder that learns
         self.model.train()
         samples = self._samples(self.stage)
