@@ -148,7 +148,7 @@ def test_the_part_in_view_is_what_the_model_sees(open_dock, qtbot, tmp_path, ses
     first = look(108, 106, 12)
     opened.dock.prompts.in_view.setChecked(True)
     click(108, 106)
-    second = look(200, 200, 0.5)
+    second = look(200, 200, 2)
     click(188, 186)
     assert views() == [None, first, second]
     assert first[2] - first[0] < 200 < second[2] - second[0]
