@@ -146,11 +146,7 @@ def search_tiles(generator: MaskGenerator, plane: LargePlane) -> Iterator[TiledC
     TiledCandidates
         After each batch of points, everything that was decoded so far. Stop iterating to cancel.
     """
-    size = generator.model.config.image_size
-    grid = Grid(plane.shape, size)
-    asked = [
-        (tile, _own_points(grid, tile, size / generator.points_per_side)) for tile in grid.tiles(0)
-    ]
+    grid, asked = _asked(generator, plane)
     total, before = sum(len(points) for _, points in asked), 0
     done: tuple[SearchedTile, ...] = ()
     for tile, points in asked:
@@ -221,18 +217,26 @@ def _labelled(
     thresholds: tuple[float | None, float | None, float],
     smallest: int,
 ) -> Iterator[TilesDone]:
-    size = generator.model.config.image_size
-    grid = Grid(plane.shape, size)
-    tiles, objects = list(grid.tiles(0)), 0
-    for done, tile in enumerate(tiles, start=1):
-        points = _own_points(grid, tile, size / generator.points_per_side)
+    grid, asked = _asked(generator, plane)
+    objects = 0
+    for done, (tile, points) in enumerate(asked, start=1):
         candidates = generator.generate(plane.read(tile), SHOWN, points)
         found = candidates.choose(*thresholds, smallest=smallest)
         place = _place(tile)
         painted = np.array(labels[place])
         objects = _paint(painted, found, grid, tile, objects)
         labels[place] = painted
-        yield TilesDone(done, len(tiles), objects)
+        yield TilesDone(done, len(asked), objects)
+
+
+def _asked(
+    generator: MaskGenerator, plane: LargePlane
+) -> tuple[Grid, list[tuple[Field, NDArray[np.float64]]]]:
+    """The tiles of a plane, and the points that each is asked at."""
+    size = generator.model.config.image_size
+    grid = Grid(plane.shape, size)
+    spacing = size / generator.points_per_side
+    return grid, [(tile, _own_points(grid, tile, spacing)) for tile in grid.tiles(0)]
 
 
 def _place(tile: Field) -> tuple[slice, slice]:
