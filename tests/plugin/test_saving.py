@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from tests.plugin.conftest import FakeEngine, sizes
 from tests.plugin.test_undo import held, settled
 
-from napari_sam2.inference.prompts import MaskPrompt
+from napari_sam2.inference.prompts import MaskPrompt, PointPrompt
 from napari_sam2.session.folder import SessionError, read_session
 from napari_sam2.session.log import Paint, Reopen, Run
 from napari_sam2.session.masks import plane_mask
@@ -452,6 +452,51 @@ def test_what_is_done_to_objects_during_a_run_is_saved_while_it_goes_on(
     engine.gate.release(40)
     opened.wait_idle()
     assert [entry.object_id for entry in opened.session.objects] == [1, 2]
+
+
+def test_what_is_asked_for_on_a_plane_during_a_run_is_saved_while_it_goes_on(
+    propagating, open_dock, sessions, qtbot, engine
+):
+    opened = propagating()
+    viewer, controller = opened.viewer, opened.controller
+    labelled = np.zeros(opened.labels().shape, int)
+    labelled[0, 30:36, 2:9] = 5
+    mine = viewer.add_labels(labelled.copy())
+    mine.selected_label = 5
+    viewer.dims.set_point(0, 0)
+    controller.next_candidate()
+    controller.prompting.set_active(2, True)
+    controller.use_label()
+    controller.prompting.set_active(7, True)  # it was not for this one
+    mine.data[:] = 0
+    detections = viewer.add_points([[0, 44, 46], [2, 20, 22]])
+    viewer.layers.selection.active = detections
+    controller.objects.one_each()
+    qtbot.waitUntil(lambda: folders(sessions) != [], timeout=5000)
+    (path,) = folders(sessions)
+
+    def found():
+        replayed = Session()
+        try:
+            session = read_session(path, "image")
+        except SessionError:
+            return {}, {}  # read in the middle of a write
+        replayed.reopen(session.log, session.masks)
+        (key,) = replayed.stacks
+        return dict(replayed.prompts(key)), dict(replayed.choices(key))
+
+    expected = {
+        (1, 0): (PointPrompt((20, 18)),),
+        (2, 0): (MaskPrompt(labelled[0] == 5),),
+        (3, 0): (PointPrompt((44, 46)),),
+        (4, 2): (PointPrompt((20, 22)),),
+    }
+    qtbot.waitUntil(lambda: found() == (expected, {(1, 0): 1}), timeout=5000)
+    assert controller.runs.is_busy
+    engine.gate.release(40)
+    opened.wait_idle()
+    assert held(opened) == expected
+    assert {entry.object_id for entry in opened.session.objects} == {1, 2, 3, 4}
 
 
 def test_a_click_just_before_the_dock_is_closed_is_saved(open_dock, stack, sessions, qtbot):

@@ -6,6 +6,7 @@ notifications here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -18,6 +19,7 @@ from napari_sam2.plugin.layers.result_display import ResultDisplay
 from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.objects import Objects
+from napari_sam2.plugin.prompt_commands import choose_next_candidate, give_mask, take_mask_back
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.runs import Runs
 from napari_sam2.plugin.samples import Samples
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.session.values import ModelChoice
+    from napari_sam2.session.values import ModelChoice, StackKey
 
 _SHOWN_MS = 200  # within which a window that was opened is drawn
 _REMOVED = {
@@ -227,29 +229,24 @@ class Controller:
 
     def next_candidate(self) -> None:
         """Show another mask that the active object's prompts on the plane in view may mean."""
-
-        def choose(stack: StackGeometry, frame: int) -> None:
-            self.prompting.choose_next_candidate(stack.key, frame)
-
-        self._change_plane(choose)
+        self._change_plane(choose_next_candidate)
 
     def use_label(self) -> None:
         """Give the active object the label that is picked in the selected Labels layer as mask."""
-        selected = self.workspace.viewer.layers.selection.active
-
-        def give(stack: StackGeometry, frame: int) -> None:
-            self.finish_display()
-            self.prompting.set_mask(stack.key, frame, read_label(selected, stack, frame))
-
-        self._change_plane(give)
+        plane = self._plane()
+        if plane is None:
+            return
+        self.finish_display()
+        try:
+            mask = read_label(self.workspace.viewer.layers.selection.active, *plane)
+        except ValueError as error:
+            show_warning(str(error))
+            return
+        self._change_plane(partial(give_mask, mask))
 
     def remove_label(self) -> None:
         """Take back the label that the active object has as mask on the plane in view."""
-
-        def take_back(stack: StackGeometry, frame: int) -> None:
-            self.prompting.remove_mask(stack.key, frame)
-
-        self._change_plane(take_back)
+        self._change_plane(take_mask_back)
 
     def propagate(self, request: PassRequest = WHOLE_STACK) -> None:
         """Carry every object from its prompts to other frames."""
@@ -275,40 +272,62 @@ class Controller:
         if self._work.is_busy:
             self._work.stop(outcome)
 
-    def _on_plane(self, action: Callable[[StackGeometry, int], None], run: str = "") -> None:
-        """Act on the plane that is in view now, with its prompts as they are then.
-
-        For `run` see `Work.when_idle`.
-        """
+    def _plane(self) -> tuple[StackGeometry, int] | None:
+        """The stack and the plane in view; without an image, that is told."""
         geometry = self.workspace.geometry()
         if geometry is None:
             show_warning(
                 "There is no image layer. Open an image first: drag a file into the window."
             )
+            return None
+        return geometry, self.workspace.frame(geometry)
+
+    def _on_plane(
+        self,
+        action: Callable[[StackGeometry, int], None],
+        run: str = "",
+        change: Callable[[Session, StackKey, int], None] | None = None,
+    ) -> None:
+        """Act on the plane that is in view now, with its prompts as they are then.
+
+        For `run` and `change` see `Work.when_idle`.
+        """
+        plane = self._plane()
+        if plane is None:
             return
+        geometry, frame = plane
         self.workspace.make_prompt_layers()
-        frame = self.workspace.frame(geometry)
 
         def act() -> None:
             self._edits.take(geometry)
             action(geometry, frame)
 
-        self._work.when_idle(act, run)
+        saved = change and (lambda session: change(session, geometry.key, frame))
+        self._work.when_idle(act, run, saved)
 
-    def _change_plane(self, change: Callable[[StackGeometry, int], None]) -> None:
-        """Change prompts on the plane in view; a ValueError says why that cannot be."""
+    def _change_plane(self, change: Callable[[Session, StackKey, int, int], None]) -> None:
+        """Change the active object's prompts on the plane in view, a session's by its stack.
+
+        A ValueError says why that cannot be.
+        """
+        object_id = self.prompting.active[0]
+        if self._work.is_busy:
+            self.prompting.reserve(object_id)
+
+        def do(session: Session, stack: StackKey, frame: int) -> None:
+            change(session, stack, object_id, frame)
 
         def act(geometry: StackGeometry, frame: int) -> None:
             with self.session.step():
                 try:
-                    change(geometry, frame)
+                    do(self.session, geometry.key, frame)
                 except ValueError as error:
                     show_warning(str(error))
                     return
                 if any(key[1] == frame for key in self.session.prompts(geometry.key)):
                     self._work.run_frame(geometry.key, frame)
 
-        self._on_plane(act)
+        self._on_plane(act, change=do)
 
     def _run_plane(self, geometry: StackGeometry, frame: int) -> None:
         if not any(key[1] == frame for key in self.session.prompts(geometry.key)):

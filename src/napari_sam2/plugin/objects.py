@@ -152,22 +152,24 @@ class Objects:
             )
             return
 
-        def give() -> None:
+        first = self._prompting.free_number()
+        # at once, as if each had been drawn so: what is drawn is saved while a run lasts
+        if is_own(layer):
+            self._number(layer, first)
+        else:
+            self._copy(layer, first)
+
+        def take() -> None:
             if geometry.key.image != workspace.image_id:
                 return  # Deleted or left while this was waiting.
-            first = self._prompting.free_number()
             with self._session.step("One object each"):
-                if is_own(layer):
-                    self._number(layer, first)
-                else:
-                    self._copy(layer, first)
                 self._edits.take_without_run()
                 prompts = self._session.prompts(geometry.key)
                 new = [frame for number, frame in prompts if number >= first]
                 if new:  # what kept its number is in the same range, or is as it was
                     self._work.run_frames(geometry.key, min(new), max(new))
 
-        self._when_idle(give)
+        self._work.take_when_idle("one each", take)
 
     def go_to(self, frame: int) -> None:
         """Show another frame of the stack."""
@@ -192,9 +194,7 @@ class Objects:
     def _change(self, change: Callable[[Session], None]) -> None:
         self._when_idle(lambda: change(self._session), change)
 
-    def _when_idle(
-        self, action: Callable[[], None], change: Callable[[Session], None] | None = None
-    ) -> None:
+    def _when_idle(self, action: Callable[[], None], change: Callable[[Session], None]) -> None:
         def act() -> None:
             try:
                 action()

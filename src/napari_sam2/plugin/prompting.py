@@ -1,4 +1,4 @@
-"""Prompts into the session, from the prompt layers and by command; which object is next."""
+"""Prompts into the session, from the prompt layers; which object is next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from napari.layers import Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
-from napari_sam2.plugin.candidates import next_choice
 from napari_sam2.plugin.layers.drawings import NOTHING, Drawing, draw
 from napari_sam2.plugin.layers.painting import (
     join_pixels,
@@ -18,6 +17,7 @@ from napari_sam2.plugin.layers.painting import (
     painted_planes,
 )
 from napari_sam2.plugin.layers.prompt_layers import is_own
+from napari_sam2.plugin.prompt_commands import masks_among, prompt_edits, without_masks
 from napari_sam2.session.log import Paint, RemoveMask, SetPrompts
 from napari_sam2.session.values import StackKey
 
@@ -75,6 +75,7 @@ class Prompting:
         self._session = session
         self._workspace = workspace
         self._active = (1, True)
+        self._reserved = 0
         self._told: frozenset[str] = frozenset()
         # what an image's layers of ours showed when they were seen first
         self._first: dict[_Key, Drawing] = {}
@@ -108,7 +109,12 @@ class Prompting:
     def free_number(self) -> int:
         """A number that no object has, and under which a deleted one has left nothing."""
         known = max((entry.object_id for entry in self._session.objects), default=0)
-        return max(known, self._largest_left(), self._workspace.largest_number()) + 1
+        drawn = self._workspace.largest_number()
+        return max(known, drawn, self._largest_left(), self._reserved) + 1
+
+    def reserve(self, object_id: int) -> None:
+        """Keep a number for an object that something waits to be done to."""
+        self._reserved = max(self._reserved, object_id)
 
     def is_active_new(self) -> bool:
         """Whether the active object has never had a prompt."""
@@ -145,7 +151,7 @@ class Prompting:
             return []
         stack, edits = geometry.key, list[TakenEdit]()
         for key, prompts in self._changed(geometry, self._workspace.read(geometry).prompts).items():
-            edits += _edits(stack, *key, prompts)
+            edits += prompt_edits(stack, *key, prompts)
         return edits
 
     def record_drawings(self) -> None:
@@ -198,43 +204,6 @@ class Prompting:
             for (object_id, frame), mask in planes.items():
                 self._set_painted(geometry.key, object_id, frame, mask)
 
-    def set_mask(self, stack: StackKey, frame: int, mask: MaskPrompt) -> None:
-        """Make a mask a prompt of the active object, in place of an earlier one."""
-        object_id = self._active[0]
-        held = self._session.prompts(stack).get((object_id, frame), ())
-        self._set_prompts(stack, object_id, frame, (*_without_masks(held), mask))
-
-    def remove_mask(self, stack: StackKey, frame: int) -> None:
-        """Take back the mask prompt of the active object.
-
-        Raises
-        ------
-        ValueError
-            When it has none on this frame.
-        """
-        object_id = self._active[0]
-        held = self._session.prompts(stack).get((object_id, frame), ())
-        if not _masks(held):
-            raise ValueError(
-                "The active object has no label as its mask on this plane. Go to the plane where "
-                "it has one, or make another object active."
-            )
-        self._set_prompts(stack, object_id, frame, _without_masks(held))
-
-    def choose_next_candidate(self, stack: StackKey, frame: int) -> None:
-        """Choose the candidate after the one that is shown of the active object.
-
-        Raises
-        ------
-        ValueError
-            When it has none on this frame.
-        """
-        session, object_id = self._session, self._active[0]
-        key = (object_id, frame)
-        prompts, chosen = session.prompts(stack).get(key, ()), session.choices(stack).get(key)
-        mask = session.masks(stack, frame).get(object_id)
-        session.choose(stack, object_id, frame, next_choice(prompts, chosen, mask))
-
     def ignore(self, object_id: int) -> None:
         """Take what layers of the user's say of an object now for nothing, as it stays there."""
         if all(is_own(layer) for _, _, layer in self._workspace.prompt_layers()):
@@ -246,7 +215,7 @@ class Prompting:
 
     def _ignore(self, place: tuple[StackKey, int, int], prompts: Sequence[Prompt]) -> None:
         earlier = self._session.kept(place) or ()
-        self._session.keep(place, (*earlier, *_without_masks(prompts)) or None)
+        self._session.keep(place, (*earlier, *without_masks(prompts)) or None)
 
     def _largest_left(self) -> int:
         """Largest number whose earlier prompts, as long as they are the same, give no mask."""
@@ -281,7 +250,7 @@ class Prompting:
         for key in sorted({*held, *drawn}):
             earlier = held.get(key, ())
             # Those of another shape were made for pixels that the image no longer has.
-            masks = [p for p in _masks(earlier) if p.mask.shape == geometry.plane_shape]
+            masks = [p for p in masks_among(earlier) if p.mask.shape == geometry.plane_shape]
             own = self._not_painted_over(geometry.key, key, drawn.get(key, ()))
             prompts = (*own, *masks)
             if prompts != earlier:
@@ -331,7 +300,7 @@ class Prompting:
         prompts: tuple[Prompt, ...],
         keep_mask: bool = False,
     ) -> None:
-        for edit in _edits(stack, object_id, frame, prompts, keep_mask):
+        for edit in prompt_edits(stack, object_id, frame, prompts, keep_mask):
             self._session.apply(edit)
 
     def _on_next_object(self, object_id: int, positive: bool | None) -> None:
@@ -350,30 +319,9 @@ def painted_edits(
     ]
 
 
-def _edits(
-    stack: StackKey,
-    object_id: int,
-    frame: int,
-    prompts: tuple[Prompt, ...],
-    keep_mask: bool = False,
-) -> list[TakenEdit]:
-    edits: list[TakenEdit] = [SetPrompts(stack, object_id, frame, prompts)]
-    if not prompts and not keep_mask:
-        edits.append(RemoveMask(stack, object_id, frame))
-    return edits
-
-
 def _painted_edits(
     stack: StackKey, object_id: int, frame: int, mask: NDArray[np.bool_]
 ) -> list[TakenEdit]:
     if mask.any():
         return [Paint(stack, object_id, frame, MaskPrompt(mask))]
-    return _edits(stack, object_id, frame, ())
-
-
-def _masks(prompts: Sequence[Prompt]) -> tuple[MaskPrompt, ...]:
-    return tuple(prompt for prompt in prompts if isinstance(prompt, MaskPrompt))
-
-
-def _without_masks(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
-    return tuple(prompt for prompt in prompts if not isinstance(prompt, MaskPrompt))
+    return prompt_edits(stack, object_id, frame, ())
