@@ -181,7 +181,7 @@ class EverythingSettings:
 def is_searched_in_parts(shape: tuple[int, ...], model: Model) -> bool:
     """Whether everything on a plane (Y, X) is looked for in parts, unless the user says otherwise.
 
-    Objects of nearly half a part are left out, so parts are to be small beside the plane.
+    Objects of nearly half a part are seen more coarsely, so parts are to be small beside the plane.
     """
     return max(shape[:2]) > TILED * model.config.image_size
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import zoom
 
 from napari_sam2.inference.automatic.found_masks import HIDDEN
 from napari_sam2.inference.large.fields import Grid
@@ -81,7 +82,7 @@ class TiledMasks:
         """Labels (Y, X) of the plane, the same as `label_everything` writes."""
         labels, objects = np.zeros(self.grid.shape, np.uint32), 0
         for tile, found in self.tiles:
-            objects = _paint(labels[_place(tile)], found, self.grid, tile, objects)
+            objects = _paint(labels, found, self.grid, tile, objects)
         return labels
 
 
@@ -173,8 +174,9 @@ def label_everything(
 
     Tiles have the size of the model's input, overlap by half, and are asked at the points that are
     nearest to their middle alone. So an object of up to 7/16 of the input is seen whole, wherever
-    it lies, and larger ones are left out. What a second tile finds of the same object is mostly
-    covered by what the first found, and is left out, too.
+    it lies. Larger ones are looked for afterwards, in tiles twice as long that are shown as
+    coarsely, and so on to the whole plane. What a second tile finds of the same object is mostly
+    covered by what the first found, and is left out.
 
     Parameters
     ----------
@@ -222,10 +224,7 @@ def _labelled(
     for done, (tile, points) in enumerate(asked, start=1):
         candidates = generator.generate(plane.read(tile), SHOWN, points)
         found = candidates.choose(*thresholds, smallest=smallest)
-        place = _place(tile)
-        painted = np.array(labels[place])
-        objects = _paint(painted, found, grid, tile, objects)
-        labels[place] = painted
+        objects = _paint(labels, found, grid, tile, objects)
         yield TilesDone(done, len(asked), objects)
 
 
@@ -236,34 +235,54 @@ def _asked(
     size = generator.model.config.image_size
     grid = Grid(plane.shape, size)
     spacing = size / generator.points_per_side
-    return grid, [(tile, _own_points(grid, tile, spacing)) for tile in grid.tiles(0)]
-
-
-def _place(tile: Field) -> tuple[slice, slice]:
-    """Rows and columns of a tile."""
-    row_min, col_min, row_max, col_max = tile.box
-    return slice(row_min, row_max + 1), slice(col_min, col_max + 1)
+    return grid, [
+        (tile, _own_points(grid, tile, spacing))
+        for level in range(grid.levels)
+        for tile in grid.tiles(level)
+    ]
 
 
 def _own_points(grid: Grid, tile: Field, spacing: float) -> NDArray[np.float64]:
-    """Points of one lattice over the plane, of which no tile's middle is nearer; in the tile."""
+    """Points of one lattice over the plane, of which no tile's middle is nearer; as it is shown."""
     along = []
     for axis in (0, 1):
-        low, high = grid.own(axis, tile)
-        first, last = (int(np.ceil((edge + 0.5) / spacing - 0.5)) for edge in (low, high))
-        along.append((np.arange(first, last) + 0.5) * spacing - 0.5 - tile.box[axis])
+        low, high = ((edge + 0.5) / tile.step for edge in grid.own(axis, tile))
+        first, last = (int(np.ceil(edge / spacing - 0.5)) for edge in (low, high))
+        along.append((np.arange(first, last) + 0.5) * spacing - 0.5 - tile.box[axis] // tile.step)
     return np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def _paint(painted: NDArray[Any], found: FoundMasks, grid: Grid, tile: Field, objects: int) -> int:
-    """Paint what lies whole in a tile and is not there yet; gives the number of objects."""
-    for mask in found:
-        extent = np.add(mask.box, (tile.row, tile.column) * 2)
-        if grid.is_cut(tuple(extent), tile):
-            continue
-        part = painted[mask.runs.slices]
-        free = mask.runs.crop() & (part == 0)
-        if np.count_nonzero(free) > (1 - HIDDEN) * mask.runs.area:
+def _paint(labels: WritableArray, found: FoundMasks, grid: Grid, tile: Field, objects: int) -> int:
+    """Paint what a tile is for and shows whole, where nothing is yet; gives how many there are."""
+    whole = [
+        (mask.runs, extent)
+        for mask in found
+        for extent in [tile.extent(mask.box)]
+        if not grid.is_cut(extent, tile)
+        and (tile.step == 1 or grid.is_too_large(extent, grid.finer(tile)))
+    ]
+    if not whole:
+        return objects
+    extents = np.array([extent for _, extent in whole])
+    top, left = (int(n) for n in extents[:, :2].min(axis=0))
+    bottom, right = (int(n) + 1 for n in extents[:, 2:].max(axis=0))
+    painted = np.array(labels[top:bottom, left:right])
+    for runs, (row, column, last_row, last_column) in whole:
+        part = painted[row - top : last_row + 1 - top, column - left : last_column + 1 - left]
+        shown = _enlarged(runs.crop(), tile.step)[: part.shape[0], : part.shape[1]]
+        free = shown & (part == 0)
+        if np.count_nonzero(free) > (1 - HIDDEN) * np.count_nonzero(shown):
             objects += 1
             part[free] = objects
+    labels[top:bottom, left:right] = painted
     return objects
+
+
+def _enlarged(mask: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
+    """A mask with so many pixels a side for each, its outline straight from one to the next."""
+    if step == 1:
+        return mask
+    padded = np.pad(mask, 1).astype(np.float32)
+    larger = zoom(padded, step, order=1, grid_mode=True, mode="nearest")
+    enlarged: NDArray[np.bool_] = larger[step:-step, step:-step] > 0.5
+    return enlarged

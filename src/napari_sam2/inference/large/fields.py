@@ -71,6 +71,16 @@ class Field:
             (column - self.column + 0.5) / self.step - 0.5,
         )
 
+    def extent(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """A box in pixels of what is shown, the last included, in pixels of the plane."""
+        row, column, last_row, last_column = box
+        return (
+            self.row + self.step * row,
+            self.column + self.step * column,
+            self.row + min(self.step * (last_row + 1), self.height) - 1,
+            self.column + min(self.step * (last_column + 1), self.width) - 1,
+        )
+
     def holds(self, bounds: Bounds) -> bool:
         """Whether all of a box lies inside, pixels to their outer edges."""
         first, last = np.array(self.box[:2]) - 0.5, np.array(self.box[2:]) + 0.5
@@ -140,6 +150,17 @@ class Grid:
                 return Field(rows[0], columns[0], rows[1], columns[1], 1 << level)
             level += 1
         return self.whole
+
+    @property
+    def levels(self) -> int:
+        """How many there are, the last of which shows the whole plane in one tile."""
+        return max(0, (max(self.shape) - 1) // self.size).bit_length() + 1
+
+    def finer(self, tile: Field) -> Field:
+        """A tile of the level before that of a tile, at the same place."""
+        side = self.size << (tile.level - 1)
+        height, width = (min(side, length) for length in self.shape)
+        return Field(tile.row, tile.column, height, width, tile.step // 2)
 
     def tiles(self, level: int) -> Iterator[Field]:
         """Every tile of a level, row by row."""
