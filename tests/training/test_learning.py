@@ -18,7 +18,7 @@ from napari_sam2.training.augment import Window, apply_look, random_look, render
 from napari_sam2.training.config import Stage
 from napari_sam2.training.data import LabelledStack, Planes
 from napari_sam2.training.dense import DenseHead, dense_loss, dense_targets
-from napari_sam2.training.losses import decoded_loss, mask_losses, overlap
+from napari_sam2.training.losses import decoded_loss, lit, mask_losses, overlap
 from napari_sam2.training.prime import prime_for_memory, prime_for_prompts
 from napari_sam2.training.samples import Samples
 from napari_sam2.training.simulate import boxes, corrections, first_clicks
@@ -160,13 +160,16 @@ def test_the_outline_is_learned_within_a_cell():
     assert overlap(ones, target).item() == 1  # though no cell is on the wrong side
 
 
-def test_absent_objects_teach_presence_alone(masks):
+def test_absent_objects_teach_presence_and_to_show_nothing(masks):
     nothing = torch.zeros_like(coverage(masks))
     logits = torch.randn(2, 4, *nothing.shape[1:], requires_grad=True)
     presence = torch.zeros(2, requires_grad=True)
     decoded_loss(_decoded(logits, torch.ones(2, 4), presence), nothing, 1.0).backward()
-    assert not logits.grad.any()
+    assert (logits.grad > 0).all()
     assert (presence.grad > 0).all()
+    assert lit(torch.full((2, 4, 8, 8), -20.0)).max() < 1e-6
+    one, many = (torch.where(torch.arange(64).reshape(8, 8) < n, 4.0, -20.0) for n in (1, 32))
+    assert 0.3 * lit(many[None, None]) < lit(one[None, None]) < lit(many[None, None])
 
 
 @pytest.mark.parametrize("video", [0.0, 1.0])

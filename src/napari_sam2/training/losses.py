@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CROSS_ENTROPY_WEIGHT = 3.0
 SCORE_WEIGHT = 3.0
+PRESENCE_WEIGHT = 2.0
 
 
 def mask_losses(logits: Tensor, target: Tensor, object_weight: float) -> Tensor:
@@ -54,7 +55,8 @@ def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tens
     """Loss of one decoder call against coverage (N, h, w), averaged over objects.
 
     The single mask and the best of the three candidates learn the mask; every score learns its
-    mask's IoU; presence learns whether the object is there. Absent objects teach presence alone.
+    mask's IoU; presence learns whether the object is there. Where it is absent, no mask shows it:
+    what lights up there all the same, such as a daughter of what divided, learns to be dark.
     """
     present = is_present(target)
     presence = F.binary_cross_entropy_with_logits(decoded.presence.float(), present.float())
@@ -64,7 +66,15 @@ def decoded_loss(decoded: Decoded, target: Tensor, object_weight: float) -> Tens
     with torch.no_grad():
         achieved = overlap(logits, target)
     scores = SCORE_WEIGHT * (decoded.scores.float() - achieved).square().mean(dim=1)
-    return (share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + scores)).sum() + presence
+    loss = (share * (masks[:, 0] + masks[:, 1:].amin(dim=1) + scores)).sum()
+    absent = ~present / (~present).sum().clamp(min=1)
+    return loss + (absent * lit(logits).mean(dim=1)).sum() + PRESENCE_WEIGHT * presence
+
+
+def lit(logits: Tensor) -> Tensor:
+    """Cross-entropy of masks (N, m, h, w) that shall be empty, over what they show: (N, m)."""
+    shown = logits.detach().sigmoid()
+    return (shown * F.softplus(logits)).sum(dim=(2, 3)) / (shown.sum(dim=(2, 3)) + 1)
 
 
 def is_present(target: Tensor) -> Tensor:
