@@ -302,8 +302,11 @@ class Controller:
             self._edits.take(geometry)
             action(geometry, frame)
 
-        saved = change and (lambda session: change(session, geometry.key, frame))
-        self._work.when_idle(act, run, saved)
+        def changed(session: Session) -> None:
+            if change is not None:
+                change(session, geometry.key, frame)
+
+        self._work.when_idle(act, run, changed if change is not None else None)
 
     def _change_plane(self, change: Callable[[Session, StackKey, int, int], None]) -> None:
         """Change the active object's prompts on the plane in view, a session's by its stack.

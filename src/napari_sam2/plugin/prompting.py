@@ -324,4 +324,4 @@ def _painted_edits(
 ) -> list[TakenEdit]:
     if mask.any():
         return [Paint(stack, object_id, frame, MaskPrompt(mask))]
-    return prompt_edits(stack, object_id, frame, ())
+    return [*prompt_edits(stack, object_id, frame, ())]
