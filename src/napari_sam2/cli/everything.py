@@ -144,7 +144,8 @@ def _in_parts(which: str, shape: tuple[int, ...], generator: MaskGenerator) -> s
     parts = sum(1 for _ in Grid((shape[0], shape[1]), size).tiles(0))
     return (
         f"{which} plane is larger than the model's input of {size} x {size}, so it was looked at "
-        f"in {parts} parts that overlap. --tiles off shows it whole."
+        f"in {parts} parts that overlap, and more coarsely for what is too large for them. "
+        "--tiles off shows it whole."
     )
 
 
