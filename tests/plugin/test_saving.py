@@ -418,6 +418,26 @@ def test_clicks_and_strokes_of_a_run_are_saved_while_it_goes_on(
     assert read_session(copy, "image").log == killed.log[:-1]
 
 
+def test_a_click_of_a_run_is_saved_though_a_save_came_before_it_was_taken(
+    propagating, qtbot, sessions, engine
+):
+    opened = propagating()
+    path = saved(sessions, qtbot)
+    opened.points.add([0, 44, 46])
+    opened.controller.saving.save()  # as it happens by itself, with what is known by now
+
+    def found():
+        try:
+            return read_session(path, "image").log[-1]
+        except SessionError:
+            return None  # read in the middle of a write
+
+    click = (PointPrompt((20, 18)), PointPrompt((44, 46)))
+    qtbot.waitUntil(lambda: getattr(found(), "prompts", None) == click, timeout=5000)
+    assert opened.controller.runs.is_busy
+    engine.gate.release(20)
+
+
 def test_what_is_done_to_objects_during_a_run_is_saved_while_it_goes_on(
     open_dock, stack, qtbot, sessions, engine
 ):

@@ -134,6 +134,7 @@ class Work:
         """
         if self.is_busy:
             self._prompts[what] = action
+            self.noted.emit()
         else:
             action()
 
