@@ -282,55 +282,48 @@ class Controller:
             return None
         return geometry, self.workspace.frame(geometry)
 
-    def _on_plane(
-        self,
-        action: Callable[[StackGeometry, int], None],
-        run: str = "",
-        change: Callable[[Session, StackKey, int], None] | None = None,
-    ) -> None:
+    def _on_plane(self, action: Callable[[StackGeometry, int], None], run: str) -> None:
         """Act on the plane that is in view now, with its prompts as they are then.
 
-        For `run` and `change` see `Work.when_idle`.
+        For `run` see `Work.when_idle`.
+        """
+        plane = self._plane()
+        if plane is None:
+            return
+        self.workspace.make_prompt_layers()
+
+        def act() -> None:
+            self._edits.take(plane[0])
+            action(*plane)
+
+        self._work.when_idle(act, run)
+
+    def _change_plane(self, change: Callable[[Session, StackKey, int, int], None]) -> None:
+        """Change the prompts of the object that is active now, on the plane that is in view now.
+
+        A ValueError says why that cannot be.
         """
         plane = self._plane()
         if plane is None:
             return
         geometry, frame = plane
+        stack, object_id = geometry.key, self.prompting.active[0]
         self.workspace.make_prompt_layers()
-
-        def act() -> None:
-            self._edits.take(geometry)
-            action(geometry, frame)
-
-        def changed(session: Session) -> None:
-            if change is not None:
-                change(session, geometry.key, frame)
-
-        self._work.when_idle(act, run, changed if change is not None else None)
-
-    def _change_plane(self, change: Callable[[Session, StackKey, int, int], None]) -> None:
-        """Change the active object's prompts on the plane in view, a session's by its stack.
-
-        A ValueError says why that cannot be.
-        """
-        object_id = self.prompting.active[0]
         if self._work.is_busy:
             self.prompting.reserve(object_id)
 
-        def do(session: Session, stack: StackKey, frame: int) -> None:
-            change(session, stack, object_id, frame)
-
-        def act(geometry: StackGeometry, frame: int) -> None:
+        def act() -> None:
+            self._edits.take(geometry)
             with self.session.step():
                 try:
-                    do(self.session, geometry.key, frame)
+                    change(self.session, stack, object_id, frame)
                 except ValueError as error:
                     show_warning(str(error))
                     return
-                if any(key[1] == frame for key in self.session.prompts(geometry.key)):
-                    self._work.run_frame(geometry.key, frame)
+                if any(key[1] == frame for key in self.session.prompts(stack)):
+                    self._work.run_frame(stack, frame)
 
-        self._on_plane(act, change=do)
+        self._work.when_idle(act, change=lambda session: change(session, stack, object_id, frame))
 
     def _run_plane(self, geometry: StackGeometry, frame: int) -> None:
         if not any(key[1] == frame for key in self.session.prompts(geometry.key)):
