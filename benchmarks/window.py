@@ -161,7 +161,7 @@ def main() -> None:
     request, alone = PassRequest("forward"), Headless(dock)
     for what in ("planes to encode", "features at hand"):
         pulse.begin()
-        dock.controller.propagate(request)
+        dock.controller.plane.propagate(request)
         seconds, stall = wait(dock), pulse.longest
         dock.controller.undo()
         wait(dock)
@@ -172,7 +172,7 @@ def main() -> None:
 
     frames: list[int] = []
     dock.controller.session.masks_changed.connect(lambda change: frames.append(change.frame))
-    dock.controller.propagate(request)
+    dock.controller.plane.propagate(request)
     while len(set(frames)) < 3:
         QTest.qWait(2)
     before, started = len(set(frames)), time.perf_counter()

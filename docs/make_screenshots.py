@@ -222,7 +222,7 @@ def take_states(folder: Path, theme: str) -> None:
     broken = folder / "notes.pt"
     broken.write_bytes(b"no checkpoint")
     dock.model.add_file(str(broken))
-    dock.controller.run_plane()
+    dock.controller.plane.run()
     wait(dock)
     state("no_checkpoint")
     QTest.qWait(2500)  # until the session is saved

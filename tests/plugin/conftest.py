@@ -302,7 +302,7 @@ def propagating(open_dock, stack, qtbot, engine):
         opened = open_dock(stack)
         opened.points.add([0, 20, 18])
         opened.wait_idle()
-        opened.controller.propagate()
+        opened.controller.plane.propagate()
         engine.gate.release(2)
         qtbot.waitUntil(lambda: (opened.labels()[1] == 1).any(), timeout=3000)
         return opened

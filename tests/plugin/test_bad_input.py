@@ -22,8 +22,8 @@ def spot(shape=(64, 64)):
 
 def test_no_image(open_dock, messages):
     opened = open_dock()
-    opened.controller.run_plane()
-    opened.controller.propagate()
+    opened.controller.plane.run()
+    opened.controller.plane.propagate()
     opened.controller.new_object()
     opened.controller.toggle_sign()
     opened.controller.cancel()
@@ -34,14 +34,14 @@ def test_no_image(open_dock, messages):
 
 def test_no_prompt(open_dock, stack, messages):
     opened = open_dock(stack)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     assert told(messages, "no prompt on this plane")
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     assert told(messages, "no prompt in this stack")
     assert "SAM 2 labels" not in opened.viewer.layers
     opened.points.add([3, 20, 21])
     opened.wait_idle()
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     assert [severity for severity, _ in messages] == ["warning"] * 3
 
 
@@ -61,7 +61,7 @@ def test_one_plane_has_nothing_to_propagate_to(open_dock, messages, image):
     opened = open_dock(image)
     opened.dock.prompts.auto_run.setChecked(False)
     opened.points.add([0] * (image.ndim - 2) + [20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert told(messages, "one plane", "nothing to propagate to")
     np.testing.assert_array_equal(opened.labels().reshape(64, 64) == 1, spot())
@@ -86,7 +86,7 @@ def test_data_types_and_values_that_are_not_finite(open_dock, engine, messages, 
     if np.dtype(dtype).kind == "f":
         np.copyto(image, 0, where=~np.isfinite(image))  # the fake cannot tell a spot from infinity
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert messages == []
     np.testing.assert_array_equal(opened.labels() == 1, np.stack([spot()] * 3))
@@ -97,7 +97,7 @@ def test_data_types_and_values_that_are_not_finite(open_dock, engine, messages, 
 def test_an_image_of_nothing_but_nan(open_dock, messages):
     opened = open_dock(np.full((3, 64, 64), np.nan))
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert messages == []
     assert opened.dock.propagate.status.text() == "Done: 3 planes"
@@ -112,7 +112,7 @@ def test_rgb(open_dock, engine, messages, dtype, limits):
     image = (white * (limits[1] * 0.8)).astype(dtype)
     opened = open_dock(image, rgb=True)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert opened.labels().shape == (2, 64, 64)
     np.testing.assert_array_equal(opened.labels()[1] == 1, spot())
@@ -155,7 +155,7 @@ def test_every_layer_deleted_while_propagating(propagating, engine, messages):
     opened.wait_idle()
     assert opened.workspace.image is None
     assert opened.dock.image.image.currentText() == "no image"
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     assert told(messages, "There is no image layer")
 
 
@@ -184,7 +184,7 @@ def test_labels_that_no_longer_fit(propagating, engine, messages):
     opened.wait_idle()
     assert told(messages, "does not take the results")
     assert [severity for severity, _ in messages] == ["error"]
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     made = opened.viewer.layers["SAM 2 labels [1]"]
     assert [(plane == 1).sum() for plane in made.data] == [197] * 6
@@ -228,10 +228,10 @@ def test_more_objects_than_the_target_can_number(open_dock, stack, messages):
 def test_a_range_that_runs_backwards(open_dock, stack, messages):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate(PassRequest("both", (4, 2)))
+    opened.controller.plane.propagate(PassRequest("both", (4, 2)))
     assert told(messages, "starts at plane 4, after its end at plane 2")
     opened.points.data = [[5, 20, 23]]
-    opened.controller.propagate(PassRequest("forward", (0, 2)))
+    opened.controller.plane.propagate(PassRequest("forward", (0, 2)))
     assert told(messages, "no plane that lies forward of a prompt")
 
 
@@ -266,7 +266,7 @@ def test_an_error_in_the_worker_is_told_and_nothing_is_lost(
 
     engine._load_model = fail
     opened.dock.model.model_chosen.emit(ModelChoice("other.pt", "cpu"))
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert len(messages) == 1
     assert messages[0][0] == "error"
@@ -275,7 +275,7 @@ def test_an_error_in_the_worker_is_told_and_nothing_is_lost(
     assert opened.dock.propagate.status.text().startswith("Stopped by an error")
     engine._load_model = real
     opened.dock.model.model_chosen.emit(ModelChoice("nano", "auto"))
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert (opened.labels()[5] == 1).sum() == 197
 
@@ -289,7 +289,7 @@ def test_a_broken_plane_is_named_and_what_was_found_before_stays(open_dock, stac
     broken = da.from_array(stack, chunks=(1, -1, -1)).map_blocks(plane, meta=stack[:0])
     opened = open_dock(broken)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     (kind, told_so) = messages[-1]
     assert kind == "error"
@@ -314,7 +314,7 @@ def test_cancelled_while_the_model_is_loading(open_dock, stack, qtbot, engine, m
 
     engine._load_model = slow
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     qtbot.waitUntil(loading.is_set, timeout=3000)
     qtbot.waitUntil(lambda: "Loading" in opened.dock.propagate.status.text(), timeout=1000)
     opened.controller.cancel()
@@ -324,7 +324,7 @@ def test_cancelled_while_the_model_is_loading(open_dock, stack, qtbot, engine, m
     assert opened.dock.propagate.status.text() == "Cancelled: 0 planes"
     assert not opened.labels().any()
     assert messages == []
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert (opened.labels()[0] == 1).sum() == 197
 
@@ -346,12 +346,12 @@ def test_features_edited_into_nonsense(open_dock, stack, messages):
 def test_an_image_that_became_smaller(open_dock, stack, messages, part):
     opened = open_dock(stack)
     opened.points.add([0, 44, 46])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     opened.viewer.layers["image"].data = stack[part]
     opened.points.data = [[0, 20, 18]]
     for _ in range(2):
-        opened.controller.propagate()
+        opened.controller.plane.propagate()
         opened.wait_idle()
     made = opened.viewer.layers["SAM 2 labels [1]"]
     assert made.data.shape == stack[part].shape

@@ -96,16 +96,16 @@ def test_the_choice_is_carried_on_and_ends_with_its_prompts(open_dock, stack, en
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
     opened.wait_idle()
-    opened.controller.next_candidate()
-    opened.controller.propagate()
+    opened.controller.plane.next_candidate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert rows_of(opened, 0) == [12, 19]
     assert [call[0] for call in engine.predictors[0].calls] == ["add", "choose", "propagate"]
     # Another model is asked for the same.
     opened.dock.model.model_chosen.emit(ModelChoice("other.pt", "cpu"))
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert [call[0] for call in engine.predictors[1].calls] == ["add", "choose"]
     assert rows_of(opened, 0) == [12, 19]
@@ -121,12 +121,12 @@ def test_candidates_of_the_active_object_on_the_plane_in_view(open_dock, stack, 
     opened.controller.new_object()
     opened.points.add([0, 44, 46])
     opened.wait_idle()
-    opened.controller.next_candidate()
+    opened.controller.plane.next_candidate()
     opened.wait_idle()
     assert engine.predictors[0].calls[-1] == ("choose", 2, 0, 1)
     assert rows_of(opened, 0) == [12, 28]
     opened.viewer.dims.set_current_step(0, 3)
-    opened.controller.next_candidate()
+    opened.controller.plane.next_candidate()
     opened.wait_idle()
     assert [severity for severity, _ in messages] == ["warning"]
     assert "no prompt on this plane" in messages[0][1]
@@ -144,7 +144,7 @@ def test_candidates_are_made_in_a_worker(open_dock, stack, engine):
         return choose(*arguments)
 
     predictor.choose_candidate = noting
-    opened.controller.next_candidate()
+    opened.controller.plane.next_candidate()
     opened.wait_idle()
     assert len(threads) == 1
     assert threading.get_ident() not in threads
@@ -152,7 +152,7 @@ def test_candidates_are_made_in_a_worker(open_dock, stack, engine):
 
 def test_a_candidate_asked_for_while_propagating_waits_for_its_turn(propagating, engine):
     opened = propagating()
-    opened.controller.next_candidate()
+    opened.controller.plane.next_candidate()
     engine.gate.release(20)
     opened.wait_idle()
     assert rows_of(opened, 0) == [12, 19]

@@ -100,7 +100,7 @@ def test_unticking(open_two, engine):
     opened.wait_idle()
     opened.tick(False)
     assert opened.button.text() == "the image alone"
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     np.testing.assert_array_equal(seen(engine), opened.magenta.data[0])
     assert [len(command.channels) for command in opened.session.log if "channels" in vars(command)]
@@ -174,7 +174,7 @@ def test_a_deleted_channel(open_two, engine, messages):
     ((severity, told),) = messages
     assert severity == "warning"
     assert "The channel “green” was deleted, so the model sees “magenta” without it." in told
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert len(messages) == 1
 
@@ -193,7 +193,7 @@ def test_a_channel_that_fits_no_longer(open_two, engine, messages, change):
     opened.wait_idle()
     change(opened.green)
     assert not opened.button.isVisibleTo(opened.dock)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert "“green” no longer has the shape and place of the image" in messages[0][1]
     np.testing.assert_array_equal(seen(engine), opened.magenta.data[0])
@@ -213,7 +213,7 @@ def test_a_run_ends_with_the_channels_it_began_with(open_two, engine, qtbot, mes
     opened.tick()
     opened.points.add([0, 44, 46])
     opened.wait_idle()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     engine.gate.release(2)
     qtbot.waitUntil(lambda: (opened.labels()[1] == 1).any(), timeout=3000)
     change(opened)
@@ -258,7 +258,7 @@ def test_what_holds_the_pixels(open_two, engine, kind, messages):
     opened = open_two(kind(first), kind(second), **arguments)
     opened.tick()
     opened.points.add([0, 44, 46])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == [197] * 6
     shown = as_shown(opened.magenta, opened.green, index=5)
@@ -271,7 +271,7 @@ def test_volumes_over_time(open_two, engine):
     opened.tick()
     opened.viewer.dims.current_step = (1, 2, 0, 0)
     opened.points.add([1, 2, 63 - 44, 63 - 44])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert sizes(opened.labels()[1], 1) == [197] * 6
     assert not opened.labels()[0].any()

@@ -226,7 +226,7 @@ def test_cancel_acts_within_one_frame_and_keeps_what_was_found(open_dock, stack,
     assert opened.dock.propagate.status.text() == "Cancelled: 4 planes"
     assert opened.dock.propagate.run.isEnabled()
     engine.gate.release(20)
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == [197] * 6
 
@@ -236,7 +236,7 @@ def test_a_click_while_propagating_waits_for_its_turn(open_dock, stack, qtbot, e
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
     opened.wait_idle()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.controller.new_object()
     opened.points.add([0, 44, 46])
     qtbot.wait(250)
@@ -281,7 +281,7 @@ def test_another_memory_budget_keeps_what_is_remembered(open_dock, stack, engine
     memory = opened.dock.propagate.memory
     memory.setCurrentText("2 GB")
     memory.activated.emit(memory.currentIndex())
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert engine.budgets == [None, 2 * 10**9]
     calls = [call[0] for call in engine.predictors[1].calls]
@@ -398,14 +398,14 @@ def test_an_edited_range_survives_what_does_not_change_the_stack(open_dock, stac
 def test_what_an_earlier_run_found_beyond_the_end_of_an_object_goes(open_dock, stack, engine):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert sizes(opened.labels(), 1)[5] == 197
     changed = stack.copy()
     changed[3:] = 0
     changed[3:, 60:, 60:] = 200
     opened.viewer.layers["image"].data = changed
-    opened.controller.propagate(PassRequest("forward"))
+    opened.controller.plane.propagate(PassRequest("forward"))
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == [197] * 3 + [0] * 3
 
@@ -415,7 +415,7 @@ def test_a_finished_pass_fills_the_bar_wherever_the_objects_ended(open_dock, sta
     stack[3:] = 0
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate(PassRequest("forward", stop_when_absent=1))
+    opened.controller.plane.propagate(PassRequest("forward", stop_when_absent=1))
     opened.wait_idle()
     assert opened.dock.propagate.progress.text() == "4 of 4 planes"
     assert opened.dock.propagate.status.text() == "Done: 4 planes"
@@ -427,7 +427,7 @@ def test_an_object_that_was_lost_is_carried_on_from_where_it_is_prompted_again(o
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
     opened.points.add([5, 20, 28])
-    opened.controller.propagate(PassRequest("forward", stop_when_absent=1))
+    opened.controller.plane.propagate(PassRequest("forward", stop_when_absent=1))
     opened.wait_idle()
     found = sizes(opened.labels(), 1)
     assert found[0] == found[1] == 197

@@ -48,32 +48,32 @@ def test_a_label_of_the_layer_that_results_go_to(opened, messages):
     opened.viewer.layers.selection.active = opened.mine
     opened.mine.selected_label = 7
     mask = mask_of(opened)
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.wait_idle()
     assert held(opened) == {(opened.controller.prompting.active[0], 2): (mask,)}
     assert messages == []
 
 
 def test_it_stays_when_points_and_shapes_come_and_go(opened, engine):
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.points.add([2, 20, 20])
     opened.wait_idle()
     assert held(opened) == {(1, 2): (PointPrompt((20, 20)), mask_of(opened))}
     assert (opened.labels()[2] == 1).sum() == 100 + 197
     opened.viewer.layers.remove(opened.points)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert held(opened) == {(1, 2): (mask_of(opened),)}
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert engine.predictors[0].calls[-1][0] == "propagate"
 
 
 def test_another_label_takes_its_place(opened):
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.mine.data[2, :3, :3] = 9
     opened.mine.selected_label = 9
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.wait_idle()
     ((prompt,),) = held(opened).values()
     assert prompt.mask.sum() == 9
@@ -83,22 +83,22 @@ def test_taking_it_back_leaves_the_clicks(opened, qtbot, messages):
     opened.points.add([2, 20, 20])
     opened.wait_idle()
     opened.viewer.layers.selection.active = opened.mine
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.wait_idle()
     qtbot.mouseClick(opened.dock.prompts.remove_label, Qt.MouseButton.LeftButton)
     opened.wait_idle()
     assert held(opened) == {(1, 2): (PointPrompt((20, 20)),)}
     assert (opened.labels()[2] == 1).sum() == 197
     assert messages == []
-    opened.controller.remove_label()
+    opened.controller.plane.remove_label()
     assert told(messages, "has no label as its mask on this plane")
 
 
 def test_without_clicks_the_mask_goes_with_it(opened):
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.wait_idle()
     assert (opened.labels()[2] == 1).sum() == 100
-    opened.controller.remove_label()
+    opened.controller.plane.remove_label()
     opened.wait_idle()
     assert held(opened) == {}
     assert not opened.labels().any()
@@ -111,8 +111,8 @@ def test_a_painted_result_becomes_the_mask(opened):
     result.data[2, 50:60, 50:60] = 1
     opened.viewer.layers.selection.active = result
     result.selected_label = 1
-    opened.controller.use_label()
-    opened.controller.propagate(PassRequest("forward"))
+    opened.controller.plane.use_label()
+    opened.controller.plane.propagate(PassRequest("forward"))
     opened.wait_idle()
     assert (opened.labels()[2] == 1).sum() == 197 + 100
 
@@ -120,7 +120,7 @@ def test_a_painted_result_becomes_the_mask(opened):
 def test_a_label_of_a_turned_stack(opened):
     opened.viewer.dims.order = (1, 0, 2)  # rows as frames; planes of z and columns
     opened.viewer.dims.set_current_step(1, 33)
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.wait_idle()
     (((object_id, frame), (prompt,)),) = held(opened).items()
     assert (object_id, frame) == (1, 33)
@@ -129,16 +129,16 @@ def test_a_label_of_a_turned_stack(opened):
 
 
 def test_a_mask_for_pixels_that_are_gone_is_left_out(opened, messages):
-    opened.controller.use_label()
+    opened.controller.plane.use_label()
     opened.wait_idle()
     opened.viewer.layers["image"].data = np.zeros((6, 32, 32), np.uint8)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     assert held(opened) == {}
     assert told(messages, "no prompt on this plane")
 
 
 def test_what_cannot_be_used(opened, messages):
-    use = opened.controller.use_label
+    use = opened.controller.plane.use_label
     opened.viewer.dims.set_current_step(0, 1)
     use()
     assert told(messages, "Label 7 of the layer “mine” is not on this plane")
@@ -153,7 +153,7 @@ def test_what_cannot_be_used(opened, messages):
     assert told(messages, "No Labels layer is selected")
     opened.viewer.layers.clear()
     use()
-    opened.controller.remove_label()
-    opened.controller.next_candidate()
+    opened.controller.plane.remove_label()
+    opened.controller.plane.next_candidate()
     assert told(messages, "There is no image layer")
     assert opened.session.stacks == ()

@@ -75,12 +75,12 @@ def test_time_stays_where_its_slider_is(open_dock, stack):
     opened.points.add([1, 2, 63 - 20, 63 - 20])
     opened.points.add([0, 2, 20, 20])
     opened.wait_idle()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert sizes(opened.labels()[1], 1) == [197] * 6
     assert not opened.labels()[0].any()
     opened.viewer.dims.set_current_step(0, 0)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert sizes(opened.labels()[0], 1) == [0, 0, 197, 0, 0, 0]
     assert sizes(opened.labels()[1], 1) == [197] * 6
@@ -96,7 +96,7 @@ def test_time_as_frame_axis(open_dock, stack):
     assert not opened.dock.propagate.stop_when_absent.isChecked()
     opened.viewer.dims.current_step = (1, 4, 0, 0)
     opened.points.add([1, 4, 20, 22])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert [sizes(volume, 1)[4] for volume in opened.labels()] == [197] * 3
 
@@ -149,7 +149,7 @@ def test_a_labels_layer_of_the_user_as_target(open_dock, stack):
 def test_another_target_gets_everything_that_was_found(open_dock, stack):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     mine = opened.viewer.add_labels(np.zeros(stack.shape, np.uint8), name="mine")
     opened.dock.image.target.chosen.emit(mine)
@@ -329,7 +329,7 @@ def test_a_layer_of_the_user_is_read_for_its_image_alone(open_dock, stack):
     opened.wait_idle()
     opened.controller.choose_image(first)
     assert opened.workspace.points is not mine
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     assert held(opened) == {}
     opened.controller.choose_image(second)
     assert opened.workspace.points is mine
@@ -343,7 +343,7 @@ def test_masks_stay_when_prompts_are_deleted_while_another_image_is_in_use(open_
     opened.controller.choose_image(first)
     opened.viewer.layers.remove(opened.points)
     opened.controller.choose_image(second)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     assert held(opened) == {}
     assert sizes(opened.labels(), 1)[0] == 197
 

@@ -25,7 +25,7 @@ def test_the_dock_gives_what_the_predictor_gives(open_dock, tiny_model, discs, m
         opened.controller.prompting.set_active(object_id, True)
         opened.points.add([3, *position])
         opened.wait_idle()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle(60_000)
     limits = tuple(opened.viewer.layers["image"].contrast_limits)
     video = VideoPredictor(tiny_model, stack, contrast_limits=limits)

@@ -28,7 +28,7 @@ def clicked(open_dock, stack):
 @pytest.fixture
 def two(clicked):
     """The same, with both carried through the stack."""
-    clicked.controller.propagate()
+    clicked.controller.plane.propagate()
     clicked.wait_idle()
     return clicked
 
@@ -156,7 +156,7 @@ def test_what_is_drawn_for_other_images_goes_along(open_dock, stack, qtbot, what
         np.testing.assert_array_equal(labels, shown)
         opened.controller.redo()
     opened.controller.choose_image(second)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert [entry.object_id for entry in opened.session.objects] == [1]
     np.testing.assert_array_equal(labels, expected)
@@ -204,7 +204,7 @@ def test_prompts_in_a_layer_of_the_users_own_stay_there(two, table, qtbot, messa
     assert len(two.session.objects) == 2
     click(table, qtbot, 0)
     qtbot.mouseClick(two.dock.objects.delete, LEFT)
-    two.controller.run_plane()
+    two.controller.plane.run()
     two.wait_idle()
     assert [entry.object_id for entry in two.session.objects] == [2]
     assert own.features["object"].tolist() == [1, 2]
@@ -396,7 +396,7 @@ def test_hints_lead_the_way(open_dock, stack, qtbot):
     opened.viewer.layers["SAM 2 points"].add([0, 20, 18])
     opened.wait_idle()
     qtbot.waitUntil(lambda: "through the other planes" in hint.text.text(), timeout=2000)
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     qtbot.waitUntil(hint.isHidden, timeout=2000)
 

@@ -79,7 +79,7 @@ def test_deleting_and_hiding_bring_labels_back(covered, taken):
 
 
 def test_a_smaller_mask_brings_labels_back(covered, taken):
-    covered.controller.next_candidate()
+    covered.controller.plane.next_candidate()
     covered.wait_idle()
     half = covered.mine.data[0] == 10
     assert 0 < half.sum() < 197
@@ -92,7 +92,7 @@ def test_labels_on_disk_are_restored_by_undo(open_dock, stack, taken, tmp_path):
     labels[:] = taken
     layer = covering(opened, labels)
     click_first(opened)
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert sizes(np.asarray(layer.data), opened.session.objects[0].object_id) == [197] * 6
     opened.controller.undo()

@@ -51,7 +51,7 @@ def killed(open_dock, stack, qtbot, sessions):
     opened.wait_idle()
     opened.shapes.add_paths([[2, 44, 41], [2, 44, 47]])
     opened.wait_idle()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     layer = opened.viewer.layers["SAM 2 labels"]
     layer.selected_label = 2
@@ -132,7 +132,7 @@ def test_a_killed_session_is_restored(open_dock, stack, qtbot, killed, messages)
     assert list(opened.shapes.shape_type) == ["rectangle", "path"]
     assert opened.controller.prompting.active == (2, True)
     # and it goes on
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == sizes(labels, 1)
     opened.controller.undo()
@@ -152,7 +152,7 @@ def test_a_dock_that_is_opened_again_restores_into_its_layers(open_dock, stack, 
     opened.points.add([2, 20, 20])
     opened.controller.new_object()
     opened.shapes.add_rectangles([[2, 34, 34], [2, 34, 54], [2, 54, 54], [2, 54, 34]])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     labels, prompts, layers = opened.labels().copy(), held(opened), list(opened.viewer.layers)
     opened.viewer.window.remove_dock_widget(opened.dock)
@@ -164,7 +164,7 @@ def test_a_dock_that_is_opened_again_restores_into_its_layers(open_dock, stack, 
     qtbot.waitUntil(lambda: bool(asked.text()), timeout=5000)
     opened.controller.saving.answer(True)
     qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert held(opened) == prompts
     assert list(opened.viewer.layers) == layers
@@ -190,7 +190,7 @@ def test_opening_goes_on_in_the_labels_that_are_there(open_dock, stack, qtbot, t
     opened.points.add([*before, 1, 20, 18])
     opened.points.add([*before, 5, 20, 18])
     opened.viewer.dims.current_step = (*before, 1, 0, 0)
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     folder = tmp_path / "mine"
     opened.dock.history.save_asked.emit(str(folder))
@@ -263,7 +263,7 @@ def test_the_session_of_a_dock_that_is_open_is_not_offered(open_dock, stack, qtb
 def test_save_as_and_open(open_dock, stack, qtbot, tmp_path, messages):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     folder = tmp_path / "mine"
     opened.dock.history.save_asked.emit(str(folder))
@@ -319,7 +319,7 @@ viewer.window.add_dock_widget(dock)
 dock.controller.prepare_layers()
 dock.controller.session.masks_changed.connect(lambda change: print(change.frame, flush=True))
 viewer.layers["SAM 2 points"].add([0, 20, 18])
-QTimer.singleShot(500, lambda: dock.controller.propagate())
+QTimer.singleShot(500, lambda: dock.controller.plane.propagate())
 napari.run()
 """
 
@@ -367,7 +367,7 @@ def test_work_done_during_a_run_is_saved_when_the_dock_is_closed(
     opened = propagating()
     click_and_paint(opened, qtbot)
     opened.controller.objects.rename(1, "nucleus")
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.points.add([0, 43, 46])  # and does not settle
     opened.viewer.window.remove_dock_widget(opened.dock)
     engine.gate.release(20)
@@ -449,7 +449,7 @@ def test_what_is_done_to_objects_during_a_run_is_saved_while_it_goes_on(
         opened.points.add(place)
         opened.wait_idle()
     path = saved(sessions, qtbot, len(opened.session.log))
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     objects = opened.controller.objects
     objects.rename(2, "nucleus")
     objects.show(2, False)
@@ -484,9 +484,9 @@ def test_what_is_asked_for_on_a_plane_during_a_run_is_saved_while_it_goes_on(
     mine = viewer.add_labels(labelled.copy())
     mine.selected_label = 5
     viewer.dims.set_point(0, 0)
-    controller.next_candidate()
+    controller.plane.next_candidate()
     controller.prompting.set_active(2, True)
-    controller.use_label()
+    controller.plane.use_label()
     controller.prompting.set_active(7, True)  # it was not for this one
     mine.data[:] = 0
     detections = viewer.add_points([[0, 44, 46], [2, 20, 22]])

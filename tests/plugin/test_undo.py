@@ -160,7 +160,7 @@ def test_a_candidate_is_undone(open_dock, stack, qtbot):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
     opened.wait_idle()
-    opened.controller.next_candidate()
+    opened.controller.plane.next_candidate()
     opened.wait_idle()
     assert sizes(opened.labels(), 1)[0] < 197
     opened.controller.undo()
@@ -171,11 +171,11 @@ def test_a_candidate_is_undone(open_dock, stack, qtbot):
 def test_a_hidden_object_is_not_shown_and_comes_back(open_dock, stack, qtbot):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     opened.session.change_object(1, visible=False)
     assert not opened.labels().any()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     assert not opened.labels().any()
     opened.controller.undo()
@@ -194,7 +194,7 @@ def painting(open_dock, stack, qtbot):
     """A dock with a propagated object, and the brush in the layer of the results."""
     opened = open_dock(stack, show=True)
     opened.points.add([0, 20, 18])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     opened.layer = opened.viewer.layers["SAM 2 labels"]
     opened.viewer.layers.selection.active = opened.layer
@@ -219,7 +219,7 @@ def test_a_stroke_is_the_mask_of_its_object_on_that_plane(painting, qtbot, engin
     assert painted[0, 50, 10] == 1
     assert sizes(painted, 1)[1:] == sizes(before, 1)[1:]
     assert held(opened) == {(1, 0): (MaskPrompt(painted[0] == 1),)}
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     np.testing.assert_array_equal(opened.labels()[0], painted[0])
     assert engine.predictors[0].calls[-2][0] == "add"
@@ -381,9 +381,9 @@ def test_random_operations_and_as_many_undos(open_dock, stack, qtbot):
         elif action == 1:
             opened.controller.new_object()
         elif action == 2:
-            opened.controller.propagate()
+            opened.controller.plane.propagate()
         elif action == 3:
-            opened.controller.next_candidate()
+            opened.controller.plane.next_candidate()
         elif action >= 5 and opened.session.objects:
             numbers = [entry.object_id for entry in opened.session.objects]
             change = (objects.delete, objects.merge, objects.show)[action - 5]
@@ -420,7 +420,7 @@ def test_what_was_done_during_a_cancelled_run_is_carried_out_in_order(propagatin
     opened.points.add([0, 44, 45])
     qtbot.wait(250)
     objects.delete([3])
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.controller.cancel()
     engine.gate.release(20)
     opened.wait_idle()
@@ -485,7 +485,7 @@ def test_clicks_at_two_times_during_a_run_are_both_taken(open_dock, stack, qtbot
     opened = open_dock(np.stack([stack] * 2))
     opened.points.add([0, 0, 20, 18])
     opened.wait_idle()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     engine.gate.release()
     opened.points.add([0, 0, 44, 46])
     qtbot.wait(250)

@@ -26,7 +26,7 @@ def test_a_deleted_prompt_layer_comes_back(open_dock, stack, qtbot, replaced):
     assert opened.workspace.shapes.shape_type == ["ellipse"]
     np.testing.assert_array_equal(opened.workspace.points.data, [[0, 20, 18]])
     assert opened.workspace.points.feature_defaults["object"].item() == 2
-    opened.controller.run_plane()
+    opened.controller.plane.run()
     opened.wait_idle()
     assert held(opened) == prompts
     np.testing.assert_array_equal(opened.labels(), labels)

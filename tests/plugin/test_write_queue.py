@@ -28,7 +28,7 @@ def propagated(open_dock):
         opened.controller.prompting.set_active(number, True)
         opened.points.add(place)
         opened.wait_idle()
-    opened.controller.propagate()
+    opened.controller.plane.propagate()
     opened.wait_idle()
     opened.viewer.dims.set_current_step(0, 2)
     opened.layer = opened.workspace.target
@@ -130,7 +130,7 @@ def test_a_label_is_read_from_a_complete_layer(propagated):
     propagated.layer.selected_label = 2
     propagated.controller.redo()
     propagated.viewer.dims.set_current_step(0, FRAMES - 1)
-    propagated.controller.use_label()
+    propagated.controller.plane.use_label()
     propagated.wait_idle()
     geometry = propagated.workspace.geometry()
     assert any(frame == FRAMES - 1 for _, frame in propagated.session.prompts(geometry.key))

@@ -6,7 +6,6 @@ notifications here.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -14,12 +13,11 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.edits import Edits
-from napari_sam2.plugin.layers.label_prompts import read_label
 from napari_sam2.plugin.layers.result_display import ResultDisplay
 from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.objects import Objects
-from napari_sam2.plugin.prompt_commands import choose_next_candidate, give_mask, take_mask_back
+from napari_sam2.plugin.plane_commands import PlaneCommands
 from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.runs import Runs
 from napari_sam2.plugin.samples import Samples
@@ -28,17 +26,14 @@ from napari_sam2.plugin.strokes import Strokes
 from napari_sam2.plugin.target_choice import TargetChoice
 from napari_sam2.plugin.work import Work
 from napari_sam2.session.engine import Engine
-from napari_sam2.session.pass_request import WHOLE_STACK, PassRequest
 from napari_sam2.session.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import napari
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam2.plugin.coordinates import StackGeometry
-    from napari_sam2.session.values import ModelChoice, StackKey
+    from napari_sam2.session.values import ModelChoice
 
 _SHOWN_MS = 200  # within which a window that was opened is drawn
 _REMOVED = {
@@ -71,6 +66,8 @@ class Controller:
         The work of the model, with its progress.
     objects : Objects
         What is done to whole objects.
+    plane : PlaneCommands
+        What is done to the plane in view, and from it.
     saving : Saving
         The session's files.
     downloads : Downloads
@@ -90,6 +87,9 @@ class Controller:
             self.session, self.workspace, self.prompting, self._work, self._edits
         )
         self._display = ResultDisplay(self.session, self.workspace.targets, viewer.dims)
+        self.plane = PlaneCommands(
+            self.session, self.workspace, self.prompting, self._work, self._edits, self._display
+        )
         self._strokes = Strokes(
             self.session,
             self.workspace,
@@ -223,35 +223,6 @@ class Controller:
         """Let masks fill the background of a Labels layer only, or cover other labels, too."""
         self._display.set_protect(protect)
 
-    def run_plane(self) -> None:
-        """Show the masks of the prompts on the plane in view."""
-        self._on_plane(self._run_plane, "run")
-
-    def next_candidate(self) -> None:
-        """Show another mask that the active object's prompts on the plane in view may mean."""
-        self._change_plane(choose_next_candidate)
-
-    def use_label(self) -> None:
-        """Give the active object the label that is picked in the selected Labels layer as mask."""
-        plane = self._plane()
-        if plane is None:
-            return
-        self.finish_display()
-        try:
-            mask = read_label(self.workspace.viewer.layers.selection.active, *plane)
-        except ValueError as error:
-            show_warning(str(error))
-            return
-        self._change_plane(partial(give_mask, mask))
-
-    def remove_label(self) -> None:
-        """Take back the label that the active object has as mask on the plane in view."""
-        self._change_plane(take_mask_back)
-
-    def propagate(self, request: PassRequest = WHOLE_STACK) -> None:
-        """Carry every object from its prompts to other frames."""
-        self._on_plane(lambda stack, _: self._propagate(stack, request), "propagate")
-
     def undo(self) -> None:
         """Take back what was done last; a run that is under way is stopped and taken back."""
         self._stop("Cancelled")
@@ -271,83 +242,6 @@ class Controller:
     def _stop(self, outcome: str) -> None:
         if self._work.is_busy:
             self._work.stop(outcome)
-
-    def _plane(self) -> tuple[StackGeometry, int] | None:
-        """The stack and the plane in view; without an image, that is told."""
-        geometry = self.workspace.geometry()
-        if geometry is None:
-            show_warning(
-                "There is no image layer. Open an image first: drag a file into the window."
-            )
-            return None
-        return geometry, self.workspace.frame(geometry)
-
-    def _on_plane(self, action: Callable[[StackGeometry, int], None], run: str) -> None:
-        """Act on the plane that is in view now, with its prompts as they are then.
-
-        For `run` see `Work.when_idle`.
-        """
-        plane = self._plane()
-        if plane is None:
-            return
-        self.workspace.make_prompt_layers()
-
-        def act() -> None:
-            self._edits.take(plane[0])
-            action(*plane)
-
-        self._work.when_idle(act, run)
-
-    def _change_plane(self, change: Callable[[Session, StackKey, int, int], None]) -> None:
-        """Change the prompts of the object that is active now, on the plane that is in view now.
-
-        A ValueError says why that cannot be.
-        """
-        plane = self._plane()
-        if plane is None:
-            return
-        geometry, frame = plane
-        stack, object_id = geometry.key, self.prompting.active[0]
-        self.workspace.make_prompt_layers()
-        if self._work.is_busy:
-            self.prompting.reserve(object_id)
-
-        def act() -> None:
-            self._edits.take(geometry)
-            with self.session.step():
-                try:
-                    change(self.session, stack, object_id, frame)
-                except ValueError as error:
-                    show_warning(str(error))
-                    return
-                if any(key[1] == frame for key in self.session.prompts(stack)):
-                    self._work.run_frame(stack, frame)
-
-        self._work.when_idle(act, change=lambda session: change(session, stack, object_id, frame))
-
-    def _run_plane(self, geometry: StackGeometry, frame: int) -> None:
-        if not any(key[1] == frame for key in self.session.prompts(geometry.key)):
-            show_warning(
-                "There is no prompt on this plane. Click the object in the Points layer, "
-                "or draw it in the Shapes layer."
-            )
-            return
-        self._work.run_frame(geometry.key, frame)
-
-    def _propagate(self, geometry: StackGeometry, request: PassRequest) -> None:
-        try:
-            frames = request.frames(geometry.frame_count, self.session.prompts(geometry.key))
-        except ValueError as error:
-            show_warning(str(error))
-            return
-        if geometry.frame_count == 1:
-            show_warning(
-                "This image has one plane, so there is nothing to propagate to. "
-                "The masks of this plane are made."
-            )
-            self._work.run_frame(geometry.key, 0)
-            return
-        self._work.run_pass(geometry.key, frames, request.narrowed(geometry.frame_count))
 
     def _undo(self) -> None:
         self._edits.take_without_run()

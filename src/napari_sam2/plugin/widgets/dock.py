@@ -64,8 +64,8 @@ class Sam2Widget(Docked):
             {
                 keys.NEW_OBJECT: self.controller.new_object,
                 keys.TOGGLE_SIGN: self.controller.toggle_sign,
-                keys.NEXT_CANDIDATE: self.controller.next_candidate,
-                keys.RUN_PLANE: self.controller.run_plane,
+                keys.NEXT_CANDIDATE: self.controller.plane.next_candidate,
+                keys.RUN_PLANE: self.controller.plane.run,
                 keys.PROPAGATE: self._propagate,
                 keys.CANCEL: self.controller.cancel,
                 keys.UNDO: self.controller.undo,
@@ -132,10 +132,10 @@ class Sam2Widget(Docked):
         workspace.tool_changed.connect(self.prompts.show_tool)
         self.prompts.active_chosen.connect(controller.prompting.set_active)
         self.prompts.new_object_asked.connect(controller.new_object)
-        self.prompts.run_asked.connect(controller.run_plane)
-        self.prompts.candidate_asked.connect(controller.next_candidate)
-        self.prompts.label_given.connect(controller.use_label)
-        self.prompts.label_taken_back.connect(controller.remove_label)
+        self.prompts.run_asked.connect(controller.plane.run)
+        self.prompts.candidate_asked.connect(controller.plane.next_candidate)
+        self.prompts.label_given.connect(controller.plane.use_label)
+        self.prompts.label_taken_back.connect(controller.plane.remove_label)
         self.prompts.auto_run_changed.connect(controller.set_auto_run)
         self.prompts.in_view_changed.connect(controller.set_in_view)
         self.propagate.run_asked.connect(self._propagate)
@@ -217,7 +217,7 @@ class Sam2Widget(Docked):
         section = self.propagate
         absent = _ABSENT_FRAMES if section.stop_when_absent.isChecked() else None
         objects = tuple(self.objects.selected) if section.selected_only.isChecked() else None
-        self.controller.propagate(
+        self.controller.plane.propagate(
             PassRequest(section.direction.currentData(), section.limits, absent, objects)
         )
 
