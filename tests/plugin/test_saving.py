@@ -10,7 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
+from napari.layers._source import Source
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 from tests.plugin.conftest import FakeEngine, sizes
 from tests.plugin.test_undo import held, settled
 
@@ -301,6 +305,58 @@ def test_what_cannot_be_opened_or_saved_to(open_dock, stack, qtbot, tmp_path, me
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     opened.dock.history.save_asked.emit(str(tmp_path / "full"))
     assert any("is not empty" in text for _, text in messages)
+
+
+@pytest.mark.parametrize(
+    ("entry", "ending"),
+    [("TIFF", ".tif"), ("OME-Zarr", ".ome.zarr"), ("COCO", ".json"), ("tracks", ".csv")],
+)
+def test_export_from_the_menu(
+    open_dock, stack, qtbot, tmp_path, messages, monkeypatch, entry, ending
+):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.plane.propagate()
+    opened.wait_idle()
+    path = tmp_path / f"mine{ending}"
+    monkeypatch.setattr(QFileDialog, "exec", lambda dialog: True)
+    monkeypatch.setattr(QFileDialog, "selectedFiles", lambda dialog: [str(path)])
+    (action,) = (a for a in opened.dock.history.export.menu().actions() if entry in a.text())
+    action.trigger()
+    qtbot.waitUntil(lambda: bool(messages), timeout=5000)
+    assert messages[-1][1] == f"Exported to {path}."
+    if ending == ".tif":
+        np.testing.assert_array_equal(tifffile.imread(path), opened.labels())
+    elif ending == ".ome.zarr":
+        np.testing.assert_array_equal(zarr.open_group(path)["0"][...], opened.labels())
+    elif ending == ".json":
+        assert len(json.loads(path.read_text())["images"]) == len(stack)
+    else:
+        assert len(path.read_text().splitlines()) == 1 + len(stack)
+
+
+def test_the_dialog_of_an_export_completes_names(open_dock, monkeypatch):
+    endings = []
+    monkeypatch.setattr(QFileDialog, "exec", lambda it: endings.append(it.defaultSuffix()))
+    for action in open_dock().dock.history.export.menu().actions():
+        action.trigger()
+    assert endings == ["tif", "ome.zarr", "json", "csv"]
+
+
+def test_what_cannot_be_exported(open_dock, stack, qtbot, tmp_path, messages):
+    opened = open_dock(stack)
+    opened.dock.history.export_asked.emit("tiff", str(tmp_path / "labels.tif"))
+    assert "There is no mask yet" in messages[-1][1]
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    source = tmp_path / "image.tif"
+    source.write_bytes(b"precious")
+    opened.workspace.image._source = Source(path=str(source))
+    opened.dock.history.export_asked.emit("tiff", str(source))
+    qtbot.waitUntil(lambda: any("overwrite the image" in text for _, text in messages))
+    assert source.read_bytes() == b"precious"
+    opened.dock.history.export_asked.emit("coco", str(tmp_path / "missing" / "masks.json"))
+    qtbot.waitUntil(lambda: any("There is no folder" in text for _, text in messages))
 
 
 WINDOW = """

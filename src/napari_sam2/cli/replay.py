@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError
 from napari_sam2.cli.image_search import find_images
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.inference.image_files import check_output, write_labels
-from napari_sam2.session import export
+from napari_sam2.session.export import Format, export
 from napari_sam2.session.folder import SessionError, read_session
 from napari_sam2.session.identity import identify_model
 from napari_sam2.session.labels import write_labels as write_change
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_sam2.session.saved import SavedSession
-
-Format = Literal["tiff", "ome-zarr", "coco", "tracks"]
 
 
 def run_replay(session: Path, images: Sequence[Path], output: Path) -> list[str]:
@@ -99,35 +94,8 @@ def run_export(session: Path, format: Format, output: Path) -> list[str]:
     OSError
         When the output cannot be written.
     """
-    saved = _read(session)
-    if not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent}. Make it, or write elsewhere.")
-    if format == "tiff":
-        check_output(output)
-        labels = export.labels_of(saved)
-        write_labels(output, labels, export.axes_of(saved.image).upper())
-    elif format == "ome-zarr":
-        if output.exists():
-            raise InputError(f"{output} exists already. Remove it, or write elsewhere.")
-        export.write_ome_zarr(output, saved)
-    elif format == "coco":
-        with replacing(output) as partial:
-            partial.write_text(json.dumps(export.coco(saved)), encoding="utf-8")
-    else:
-        _write_tracks(output, saved)
+    export(_read(session), format, output)
     return [f"Written: {output}"]
-
-
-def _write_tracks(output: Path, saved: SavedSession) -> None:
-    try:
-        rows = export.tracks(saved)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    axes = export.axes_of(saved.image)[1:]
-    with replacing(output) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "t", *axes))
-        writer.writerows(rows)
 
 
 def _read(path: Path) -> SavedSession:

@@ -16,6 +16,7 @@ from qtpy.QtCore import QTimer
 from napari_sam2.plugin.coordinates import full_resolution
 from napari_sam2.plugin.job_runner import Failure, JobRunner
 from napari_sam2.plugin.session_folders import delete, earlier_sessions, new_folder
+from napari_sam2.session.export import export
 from napari_sam2.session.folder import JSON_NAME, SessionError, SessionFolder, read_session
 from napari_sam2.session.identity import ImageIdentity, identify_image
 from napari_sam2.session.log import Run
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
+    from napari_sam2.session.export import Format
     from napari_sam2.session.session import Session
 
 SAVE_MS = 500
@@ -127,22 +129,28 @@ class Saving:
 
     def save_as(self, folder: str) -> None:
         """Save the session of the chosen image to a folder of the user's."""
-        image, path = self._workspace.image, Path(folder)
-        if image is None:
+        path, saved = Path(folder), self._as_it_is()
+        if saved is None:
             show_warning("There is no image layer, so there is nothing to save.")
-            return
-        if path.is_dir() and any(path.iterdir()) and not (path / JSON_NAME).exists():
+        elif path.is_dir() and any(path.iterdir()) and not (path / JSON_NAME).exists():
             show_warning(f"{path} is not empty. Choose an empty folder, or make one.")
+        else:
+            self._run(
+                lambda: SessionFolder(path).write(saved()),
+                lambda _: show_info(f"The session is saved to {path}."),
+            )
+
+    def export(self, format: Format, file: str) -> None:
+        """Write the masks of the chosen image in a format of other programs."""
+        image, path, saved = self._workspace.image, Path(file), self._as_it_is()
+        if image is None or saved is None or not self._has_masks(str(image.unique_id)):
+            show_warning("There is no mask yet, so there is nothing to export. Click an object.")
             return
-        image_id = str(image.unique_id)
-        log, masks = self._session.log, masks_of_image(image_id, self._session)
-        identify, channels = _identify(image), dict(self._channels)
-
-        def write() -> None:
-            identity = self._named(image_id, identify())
-            SessionFolder(path).write(saved_session(identity, image_id, log, masks, channels))
-
-        self._run(write, lambda _: show_info(f"The session is saved to {path}."))
+        source = image.source.path and Path(image.source.path)
+        self._run(
+            lambda: export(saved(), format, path, source or None),
+            lambda _: show_info(f"Exported to {path}."),
+        )
 
     def open(self, folder: str) -> None:
         """Go on with a session that was saved, on the chosen image."""
@@ -181,6 +189,18 @@ class Saving:
         else:
             self._run(lambda: delete(path), lambda _: None)
 
+    def _as_it_is(self) -> Callable[[], SavedSession] | None:
+        """The session of the chosen image as it is now, to be made in another thread."""
+        image = self._workspace.image
+        if image is None:
+            return None
+        image_id, identify = str(image.unique_id), _identify(image)
+        log, masks = self._session.log, masks_of_image(image_id, self._session)
+        channels = dict(self._channels)
+        return lambda: saved_session(
+            self._named(image_id, identify()), image_id, log, masks, channels
+        )
+
     def _named(self, image_id: str, image: ImageIdentity) -> ImageIdentity:
         """The image, with what the user has said of its axes where they have no names."""
         letters = self._workspace.kinds.letters(image_id, len(image.shape) - image.rgb)
@@ -192,6 +212,10 @@ class Saving:
 
     def _has_work(self, image_id: str) -> bool:
         return any(stack.image == image_id for stack in self._session.stacks)
+
+    def _has_masks(self, image_id: str) -> bool:
+        stacks = (stack for stack in self._session.stacks if stack.image == image_id)
+        return any(self._session.frames(stack) for stack in stacks)
 
     def _take(self, image_id: str, saved: SavedSession) -> None:
         image = self._workspace.image

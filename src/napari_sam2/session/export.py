@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import csv
+import json
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference import image_files
+from napari_sam2.inference.errors import InputError
 from napari_sam2.session.labels import label_image, plane_index
 from napari_sam2.session.masks import plane_mask
 from napari_sam2.session.prompt_json import run_lengths
@@ -20,6 +24,50 @@ if TYPE_CHECKING:
     from napari_sam2.session.identity import ImageIdentity
     from napari_sam2.session.saved import SavedSession
     from napari_sam2.session.values import ObjectMask, StackKey
+
+
+Format = Literal["tiff", "ome-zarr", "coco", "tracks"]
+
+
+def export(saved: SavedSession, format: Format, output: Path, source: Path | None = None) -> None:
+    """Write a session in another format, all or nothing.
+
+    Parameters
+    ----------
+    saved : SavedSession
+        The session.
+    format : {"tiff", "ome-zarr", "coco", "tracks"}
+        What to write.
+    output : Path
+        The file, or for OME-Zarr the folder.
+    source : Path, optional
+        The file of the image, which is never replaced.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written there, or has nothing of this format.
+    OSError
+        When writing fails.
+    """
+    if not output.parent.is_dir():
+        raise InputError(f"There is no folder {output.parent}. Make it, or write elsewhere.")
+    if format == "tiff":
+        image_files.check_output(output, source)
+        image_files.write_labels(output, labels_of(saved), axes_of(saved.image).upper())
+    elif format == "ome-zarr":
+        if output.exists():
+            raise InputError(f"{output} exists already. Remove it, or write elsewhere.")
+        write_ome_zarr(output, saved)
+    elif format == "coco":
+        with replacing(output) as partial:
+            partial.write_text(json.dumps(coco(saved)), encoding="utf-8")
+    else:
+        rows = tracks(saved)
+        with replacing(output) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("id", "t", *axes_of(saved.image)[1:]))
+            writer.writerows(rows)
 
 
 def image_shape(image: ImageIdentity) -> tuple[int, ...]:
@@ -102,12 +150,12 @@ def tracks(saved: SavedSession) -> list[tuple[float, ...]]:
 
     Raises
     ------
-    ValueError
+    InputError
         When the image is one plane.
     """
     shape = image_shape(saved.image)
     if len(shape) < 3:
-        raise ValueError("The image is one plane, so there are no tracks. Export another format.")
+        raise InputError("The image is one plane, so there are no tracks. Export another format.")
     sums: dict[tuple[int, int], NDArray[np.float64]] = {}
     for stack, frame, found in _frames(saved):
         for object_id, mask in found.items():

@@ -145,6 +145,7 @@ class Sam2Widget(Docked):
         self.history.redo_asked.connect(controller.redo)
         self.history.save_asked.connect(controller.saving.save_as)
         self.history.open_asked.connect(controller.saving.open)
+        self.history.export_asked.connect(controller.saving.export)
         self.offer.answered.connect(controller.saving.answer)
         controller.saving.offered.connect(self.offer.ask)
         controller.session.history_changed.connect(self._show_history)
