@@ -64,7 +64,7 @@ def loaded(monkeypatch):
             raise ValueError("There is no model 'missing'. Use nano, or the path of a checkpoint.")
         return SimpleNamespace(
             note="",
-            config=SimpleNamespace(image_size=512),
+            config=SimpleNamespace(image_size=512, name="blobs"),
             device=SimpleNamespace(type="cpu"),
         )
 

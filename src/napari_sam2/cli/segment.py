@@ -106,13 +106,14 @@ def _segmented(
     request: Request, image: OpenImage, placement: Placement, planes: int
 ) -> tuple[NDArray[np.unsignedinteger], str, InputError | None]:
     """The labels, what the user should know of how they came about, and where they end."""
-    from napari_sam2.inference.large.tiling import is_large
+    from napari_sam2.inference.large.tiling import is_in_parts
     from napari_sam2.inference.load import load_model
 
     with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)
     plane = image.squeezed()
-    if plane.shape == image.shape[-2:] and request.tiles == "auto" and is_large(plane.shape, model):
+    is_plane = plane.shape == image.shape[-2:]
+    if is_plane and request.tiles == "auto" and is_in_parts(plane.shape, model):
         labels, note = _tiled(plane, placement, model)
         return labels.reshape(image.shape), note, None
     labels, unread = _propagated(request, image, placement, planes, model)
@@ -123,7 +124,7 @@ def _tiled(
     image: OpenImage, placement: Placement, model: Model
 ) -> tuple[NDArray[np.unsignedinteger], str]:
     from napari_sam2.inference.large.large_plane import LargePlane
-    from napari_sam2.inference.large.tiling import LargeImagePredictor
+    from napari_sam2.inference.large.tiling import LargeImagePredictor, is_large
     from napari_sam2.inference.masks import labels_from_crops
 
     crops = []
@@ -132,17 +133,20 @@ def _tiled(
             model, LargePlane([image.data, *image.coarser], name=image.name)
         )
         for prompts in placement.prompts.values():
-            crops.append(predictor.predict(prompts).best)
+            answer = predictor.predict(prompts)
+            crops.append(predictor.look_closer(prompts, answer).best)
             show(len(crops))
     ids = [object_id for object_id, _ in placement.prompts]
     labels = labels_from_crops(crops, ids, predictor.shape)
     height, width = predictor.shape
-    size = model.config.image_size
-    note = (
-        f"The plane of {height} x {width} is larger than the model's input of {size} x {size}, so "
-        f"it was looked at in parts, around each object ({predictor.features.encoded} encoded). "
-        "--tiles off shows it whole."
-    )
+    size, encoded = model.config.image_size, predictor.features.encoded
+    note = ""
+    if is_large(predictor.shape, model):
+        note = (
+            f"The plane of {height} x {width} is larger than the model's input of {size} x {size}, "
+            f"so it was looked at in parts, around each object ({encoded} encoded). "
+            "--tiles off shows it whole."
+        )
     return labels.astype(np.min_scalar_type(max(ids))), note
 
 

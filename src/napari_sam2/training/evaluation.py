@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.inference.masks import bounding_box, intersection_over_union
 from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
 from napari_sam2.inference.video.video_predictor import VideoPredictor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_sam2.inference.image_predictor import ImagePredictor
     from napari_sam2.inference.large.large_prediction import LargePrediction
-    from napari_sam2.inference.large.tiling import LargeImagePredictor
     from napari_sam2.inference.load import Model
+    from napari_sam2.inference.prompts import Prompt
     from napari_sam2.inference.results import Prediction
     from napari_sam2.training.data import LabelledStack, PlaneArray
 
@@ -180,7 +183,7 @@ def overlaps_by_clicks(
         One a click.
     """
     prompts = [PointPrompt(middle_of(truth))]
-    prediction: Any = predictor.predict(prompts, multimask=True)
+    prediction = _answer(predictor, prompts, multimask=True)
     overlaps: list[float] = []
     while True:
         found = best_mask(prediction, truth.shape)
@@ -190,7 +193,7 @@ def overlaps_by_clicks(
         click = next_click(truth, found)
         if click is not None:
             prompts.append(click)
-            prediction = predictor.predict(prompts, previous=prediction)
+            prediction = _answer(predictor, prompts, previous=prediction)
 
 
 def best_mask(
@@ -213,4 +216,13 @@ def overlap_of_box(
         raise ValueError("The mask is empty, so there is no box around it.")
     rows, columns = box
     around = BoxPrompt((rows.start, columns.start, rows.stop - 1, columns.stop - 1))
-    return intersection_over_union(best_mask(predictor.predict([around]), truth.shape), truth)
+    return intersection_over_union(best_mask(_answer(predictor, [around]), truth.shape), truth)
+
+
+def _answer(
+    predictor: ImagePredictor | LargeImagePredictor, prompts: Sequence[Prompt], **how: Any
+) -> Any:
+    """What the window shows, a small object looked at again."""
+    if isinstance(predictor, LargeImagePredictor):
+        return predictor.look_closer(prompts, predictor.predict(prompts, **how))
+    return predictor.predict(prompts, **how)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.inference.image_predictor import ImagePredictor
-from napari_sam2.inference.large.tiling import LargeImagePredictor, is_large
+from napari_sam2.inference.large.tiling import LargeImagePredictor, is_in_parts
 from napari_sam2.training.data import objects_on_plane
 from napari_sam2.training.evaluation import (
     clicks_on_largest_planes,
@@ -162,7 +162,7 @@ def write_scores(path: Path, scores: Sequence[Score]) -> None:
 
 def _predictor(model: Model, plane: NDArray[np.float32]) -> ImagePredictor | LargeImagePredictor:
     """What a user's clicks on a plane with intensities of 0 to 1 are answered by."""
-    if is_large(plane.shape, model):
+    if is_in_parts(plane.shape, model):
         return LargeImagePredictor(model, plane, (0.0, 1.0), store=None)
     predictor = ImagePredictor(model)
     predictor.set_image(plane, (0.0, 1.0))

@@ -61,6 +61,28 @@ def test_at_the_edge_of_the_plane_nothing_is_cut():
     assert grid.is_too_large((0, 250, 199, 380), whole_height)
 
 
+@pytest.mark.parametrize("shape", [(1000, 1500), (64, 64), (40, 64)])
+def test_every_small_object_has_half_a_tile_that_shows_it_whole(shape):
+    grid = Grid(shape, 64)
+    side = LARGEST * 32
+    rng = np.random.default_rng(0)
+    for row, column in rng.uniform(0, np.array(shape) - side, (200, 2)):
+        extent = (row, column, row + side - 1, column + side - 1)
+        middle = (row + (side - 1) / 2, column + (side - 1) / 2)
+        field = grid.closer(middle, extent)
+        assert field.shown == (32, 32)
+        assert field.holds(extent)
+        assert grid.is_closer(field)
+        assert not grid.is_finest(field)
+
+
+def test_what_lies_far_apart_is_not_looked_at_closer():
+    grid = Grid((640, 640), 64)
+    assert grid.closer((100, 100), (100, 100, 131, 100)) is None
+    assert grid.is_finest(grid.tile(0, (100, 100), (100, 100, 131, 100)))
+    assert Grid((1, 1), 1).closer((0, 0), (0, 0, 0, 0)) is None
+
+
 def test_a_view_is_clipped_to_the_plane_and_averaged_where_it_is_large():
     grid = Grid((1000, 1500), 64)
     assert grid.view((9.6, 20, 41.5, 83.4)) == Field(10, 20, 32, 64, 1)

@@ -228,6 +228,57 @@ def test_settling_keeps_what_was_clicked(tiny_model):
     assert not found.covers((100, 120))
 
 
+@pytest.fixture
+def discs(tiny_model, monkeypatch):
+    """Discs of 3 and of 10 pixels, for a stand-in that looks closer at what is below 12."""
+    monkeypatch.setattr("napari_sam2.inference.large.tiling.CLOSER", (tiny_model.config.name,))
+    monkeypatch.setattr("napari_sam2.inference.large.tiling.SMALL", 12)
+    plane = discs_at((300, 400), [(100, 100)], 3) | discs_at((300, 400), [(100, 130)], 10)
+    return BlobPredictor(tiny_model, plane, (0.0, 1.0), store=None)
+
+
+def test_a_small_object_is_looked_at_again_twice_as_large(discs):
+    small, large = [PointPrompt((100, 100))], [PointPrompt((100, 130))]
+    for prompts, shown in ((small, 32), (large, 64)):
+        answer = discs.predict(prompts)
+        assert answer.field.shown == (64, 64)
+        assert discs.look_closer(prompts, answer).field.shown == (shown, shown)
+    answer, disc = discs.predict(small), discs_at((300, 400), [(100, 100)], 3)
+    found = discs.look_closer(small, answer)
+    before, after = (
+        intersection_over_union(drawn(each, disc.shape), disc) for each in (answer, found)
+    )
+    assert after > before
+    np.testing.assert_array_equal(discs.look_closer(small, found).logits, found.logits)
+
+
+def test_what_was_looked_at_closer_is_refined_there_while_it_fits(discs):
+    small, large = PointPrompt((100, 100)), PointPrompt((100, 130))
+    found = discs.look_closer([small], discs.predict([small]))
+    near = PointPrompt((100, 108), positive=False)
+    assert discs.predict([small, near], previous=found).field == found.field
+    far = PointPrompt((100, 140), positive=False)
+    assert discs.predict([small, far], previous=found).field.shown == (64, 64)
+    assert discs.predict([large, small], previous=found).field.shown == (64, 64)  # a large one
+    assert discs.predict([small, near], True, found).field.shown == (64, 64)
+
+
+def test_only_tiles_are_looked_at_closer(discs, monkeypatch):
+    prompts = [PointPrompt((100, 100))]
+    seen = discs.predict(prompts, view=(60, 60, 140, 140))
+    assert discs.look_closer(prompts, seen).field == seen.field
+    far = [*prompts, PointPrompt((100, 140), positive=False)]
+    assert discs.look_closer(far, discs.predict(far)).field.shown == (64, 64)
+    monkeypatch.setattr("napari_sam2.inference.large.tiling.CLOSER", ())
+    assert discs.look_closer(prompts, discs.predict(prompts)).field.shown == (64, 64)
+
+
+def test_a_plane_as_long_as_the_input_is_one_tile(tiny_model):
+    for side, tile in ((50, 50), (85, 85), (86, 64)):  # the input is 64 long
+        plane = np.zeros((side, 40), np.uint8)
+        assert LargeImagePredictor(tiny_model, plane, store=None).grid.size == tile
+
+
 def test_mistakes_are_named(predictors, tiny_model, plane):
     large, _ = predictors
     with pytest.raises(ValueError, match="outside the plane of 300 x 400"):

@@ -95,7 +95,7 @@ class Grid:
     shape : tuple of int
         (Y, X) of the plane.
     size : int
-        Side of the model's input, and of a tile at full resolution.
+        Side of a tile at full resolution.
     """
 
     def __init__(self, shape: tuple[int, int], size: int) -> None:
@@ -151,6 +151,22 @@ class Grid:
             level += 1
         return self.whole
 
+    def closer(self, near: tuple[float, float], holding: Bounds) -> Field | None:
+        """Half as long as a tile at full resolution, else as `tile`; None where none holds it."""
+        rows, columns = (self._along(axis, -1, near, holding) for axis in (0, 1))
+        if rows is None or columns is None:
+            return None
+        return Field(rows[0], columns[0], rows[1], columns[1], 1)
+
+    def is_finest(self, field: Field) -> bool:
+        """Whether a field is as large as a tile at full resolution."""
+        sides = tuple(min(self.size, length) for length in self.shape)
+        return (field.height, field.width) == sides
+
+    def is_closer(self, field: Field) -> bool:
+        """Whether a field is as small as those of `closer`, or smaller."""
+        return max(field.height, field.width) <= self._side(-1)
+
     @property
     def levels(self) -> int:
         """How many there are, the last of which shows the whole plane in one tile."""
@@ -199,18 +215,21 @@ class Grid:
 
     def _starts(self, axis: int, level: int) -> NDArray[np.int64]:
         """The first pixels of the tiles of a level; the last tile ends with the plane."""
-        side, length = self.size << level, self.shape[axis]
+        side, length = self._side(level), self.shape[axis]
         if side >= length:
             return np.zeros(1, np.int64)
-        step = 1 << level
+        step = 1 << max(level, 0)
         last = -(-(length - side) // step) * step
-        return np.append(np.arange(0, last, side // 2), last)
+        return np.append(np.arange(0, last, max(1, side // 2)), last)
+
+    def _side(self, level: int) -> int:
+        return self.size << level if level >= 0 else self.size >> -level
 
     def _along(
         self, axis: int, level: int, near: tuple[float, float], holding: Bounds
     ) -> tuple[int, int] | None:
         """First pixel and length, along an axis, of the nearest tile that holds the box."""
-        side, length = self.size << level, self.shape[axis]
+        side, length = self._side(level), self.shape[axis]
         starts = self._starts(axis, level)
         halo = HALO * side
         low, high = max(holding[axis] - halo, 0), min(holding[axis + 2] + halo, length - 1)

@@ -38,8 +38,8 @@ class PlaneObject:
         All of its prompts.
     answer : LargePrediction or None
         What the model answered; None where the mask was given.
-    chosen : LargePrediction or None
-        The candidate that was chosen in its place.
+    shown : LargePrediction or None
+        That, or the candidate that was chosen in its place, looked at again where it is small.
     crop : MaskCrop
         The mask that is shown.
     candidates : LargePrediction or None
@@ -48,14 +48,9 @@ class PlaneObject:
 
     prompts: tuple[Prompt, ...]
     answer: LargePrediction | None
-    chosen: LargePrediction | None
+    shown: LargePrediction | None
     crop: MaskCrop
     candidates: LargePrediction | None = None
-
-    @property
-    def shown(self) -> LargePrediction | None:
-        """The prediction that the mask is of; None where it was given."""
-        return self.chosen or self.answer
 
     @property
     def score(self) -> float:
@@ -64,7 +59,7 @@ class PlaneObject:
 
 
 class LargePlaneObjects:
-    """Objects on a plane that is larger than the model's input.
+    """Objects on a plane that the model is shown in parts.
 
     It is asked as a `VideoPredictor` is, for a stack of one frame; masks are looked for by a
     `LargeImagePredictor`.
@@ -98,7 +93,8 @@ class LargePlaneObjects:
             answer = self.predictor.predict(
                 checked, previous=self._refined(object_id, checked), view=self._seen(checked)
             )
-            self._known[object_id] = PlaneObject(checked, answer, None, answer.best)
+            shown = self.predictor.look_closer(checked, answer)
+            self._known[object_id] = PlaneObject(checked, answer, shown, shown.best)
         return self.result(frame)
 
     def choose_candidate(self, object_id: int, frame: int, index: int | None) -> FrameResult:
@@ -109,15 +105,17 @@ class LargePlaneObjects:
                 "The mask was given, so there is no candidate beside it. Add a point or a box to "
                 "it first."
             )
-        if index is None:
-            self._known[object_id] = replace(known, chosen=None, crop=known.answer.best)
-            return self.result(frame)
-        found = known.candidates or self.predictor.candidates(known.prompts, known.answer)
-        best_first = np.argsort(-found.scores, kind="stable")
-        if not 0 <= index < len(best_first):
-            raise IndexError(f"There is no candidate {index}: there are {len(best_first)}, from 0.")
-        chosen = found.only(int(best_first[index]))
-        self._known[object_id] = replace(known, chosen=chosen, crop=chosen.best, candidates=found)
+        chosen, found = known.answer, known.candidates
+        if index is not None:
+            found = found or self.predictor.candidates(known.prompts, known.answer)
+            best_first = np.argsort(-found.scores, kind="stable")
+            if not 0 <= index < len(best_first):
+                raise IndexError(
+                    f"There is no candidate {index}: there are {len(best_first)}, from 0."
+                )
+            chosen = found.only(int(best_first[index]))
+        shown = self.predictor.look_closer(known.prompts, chosen)
+        self._known[object_id] = replace(known, shown=shown, crop=shown.best, candidates=found)
         return self.result(frame)
 
     def remove_prompts(self, object_id: int, frame: int) -> None:

@@ -1,9 +1,11 @@
-"""Segment objects on a plane that is larger than the model's input."""
+"""Segment objects on a plane of any size, shown to the model in parts that suit them."""
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from napari_sam2.inference.device import is_out_of_memory, memory_share
 from napari_sam2.inference.encode import encode_plane
@@ -20,7 +22,6 @@ from napari_sam2.inference.prompts import PointPrompt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_sam2.inference.feature_store import FeatureStore
@@ -34,20 +35,31 @@ MOST_TILES = 3  # of a level that are tried for one object
 # Planes so many times as long as the model's input are looked at in parts: from there on masks of
 # nuclei, and of cells in phase contrast, were better for it.
 LARGE = 4 / 3
+# Of the model's input: objects no longer than so many pixels are looked at again, twice as large.
+SMALL = 48
+# Models that do so. With nano, nuclei came out better for it; others were not measured, and a
+# published one takes a second for a further part on a processor.
+CLOSER = ("nano",)
 
 
 def is_large(shape: tuple[int, ...], model: Model) -> bool:
-    """Whether a plane (Y, X) is looked at in parts, unless the user says otherwise."""
+    """Whether a plane (Y, X) is never shown to a model whole, but for an object that fills it."""
     return max(shape[:2]) > LARGE * model.config.image_size
+
+
+def is_in_parts(shape: tuple[int, ...], model: Model) -> bool:
+    """Whether a plane (Y, X) is looked at in parts, unless the user says otherwise."""
+    return is_large(shape, model) or model.config.name in CLOSER
 
 
 class LargeImagePredictor:
     """Segments objects on a plane of any size from prompts, looking only where they are.
 
     The plane is laid out in overlapping tiles of the size of the model's input, at full resolution
-    and at every coarser one up to the whole plane. A tile is read and encoded when a prompt needs
-    it. An object is looked at in the finest tile that shows all of it, with room around it, and is
-    nearest to its middle: which one that is does not depend on where it was clicked.
+    and at every coarser one up to the whole plane; one that is hardly longer than the input, or
+    shorter, is one tile. A tile is read and encoded when a prompt needs it. An object is looked at
+    in the finest tile that shows all of it, with room around it, and is nearest to its middle:
+    which one that is does not depend on where it was clicked.
 
     Parameters
     ----------
@@ -85,7 +97,9 @@ class LargeImagePredictor:
             raise ValueError(f"memory_budget is {budget}, but must be 0 or more.")
         self.model = model
         self._plane = plane if isinstance(plane, LargePlane) else LargePlane(plane, contrast_limits)
-        self.grid = Grid(self._plane.shape, model.config.image_size)
+        shape = self._plane.shape
+        side = model.config.image_size if is_large(shape, model) else max(shape)
+        self.grid = Grid(shape, side)
         self._told_of_memory = False
         self._read: tuple[Field, NDArray[np.float32]] | None = None
         self.features = FeatureCache(
@@ -148,7 +162,8 @@ class LargeImagePredictor:
                     f"{field.box}. Choose a larger view, or none."
                 )
             return self._ask(field, placed, multimask, previous)
-        found = self._searched(placed, previous)
+        found = self._refined_closer(placed, previous) if previous and not multimask else None
+        found = found or self._searched(placed, previous)
         if multimask:
             return self._ask(found.field, placed, True, previous)
         return found
@@ -176,6 +191,61 @@ class LargeImagePredictor:
             As for `predict`.
         """
         return self._ask(answer.field, PlacedPrompts.of(prompts, self.shape), True, None)
+
+    def look_closer(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
+        """The best mask of an answer, seen again twice as large where the object is small.
+
+        What was answered is fed back, so that the same object is meant.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            As for `predict`.
+        answer : LargePrediction
+            What `predict` or `candidates` answered to them.
+
+        Returns
+        -------
+        LargePrediction
+            One mask; the answer's own where the object is longer than `SMALL` pixels of the
+            model's input, prompts lie far from it, the view was chosen, or the model is none of
+            `CLOSER`.
+
+        Raises
+        ------
+        ValueError, MemoryError
+            As for `predict`.
+        """
+        best = answer.only_best
+        if self.model.config.name not in CLOSER or not self.grid.is_finest(answer.field):
+            return best
+        longest = SMALL * self.grid.size / self.model.config.image_size
+        placed = PlacedPrompts.of(prompts, self.shape)
+        field = self._closer(placed, best, longest)
+        return best if field is None else self._ask(field, placed, False, best)
+
+    def _refined_closer(
+        self, placed: PlacedPrompts, previous: LargePrediction
+    ) -> LargePrediction | None:
+        """The answer where the previous one was looked at again, if all of it still is there."""
+        if not self.grid.is_closer(previous.field):
+            return None
+        field = self._closer(placed, previous, self.grid.size)
+        if field is None:
+            return None
+        found = self._ask(field, placed, False, previous)
+        is_whole = found.extent is not None and not self.grid.is_cut(found.extent, field)
+        return found if is_whole else None
+
+    def _closer(
+        self, placed: PlacedPrompts, answer: LargePrediction, longest: float
+    ) -> Field | None:
+        """Where an object no longer than so many pixels of the plane can be looked at closer."""
+        extent, bounds = answer.extent, placed.bounds
+        if extent is None or max(extent[2] - extent[0], extent[3] - extent[1]) >= longest:
+            return None
+        low, high = np.minimum(extent[:2], bounds[:2]), np.maximum(extent[2:], bounds[2:])
+        return self.grid.closer(_middle(extent), (*low, *high))
 
     def _searched(self, placed: PlacedPrompts, previous: LargePrediction | None) -> LargePrediction:
         """The answer in the tile that suits the object.
