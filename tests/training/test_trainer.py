@@ -143,15 +143,24 @@ def test_windows_may_be_parts_of_the_input(run, tmp_path, pretrained, tiny_model
         seen.append((model.image_encoder.trunk.part, batch.images.shape[-1]))
         return step(model, head, batch, *rest)
 
+    def drawn(model, *rest):
+        pictured.append(model.config.image_size)
+        return draw(model, *rest)
+
+    pictured, draw = [], trainer.draw_predictions
     monkeypatch.setattr(trainer, "run_step", watched)
+    monkeypatch.setattr(trainer, "draw_predictions", drawn)
     config = run(
-        replace(SMALL, steps=12, whole=128, video_share=0.5), model=ModelConfig(pretrained)
+        replace(SMALL, steps=12, whole=128, video_share=0.5),
+        model=ModelConfig(pretrained),
+        picture_every=6,
     )
     trained = Trainer(config, tmp_path / "out")
     before = tiny_model.network.prompt_encoder.fourier.matrix
     path = trained.run()
     parts, sizes = zip(*seen, strict=True)
     assert set(sizes) == {64}
+    assert pictured == [128, 128]
     assert {part.side for part in parts} == {0.5}
     assert {part.top for part in parts} == {part.left for part in parts} == {0.0, 0.25, 0.5}
     # positions are those of the whole: twice the side that the model has by itself

@@ -260,7 +260,10 @@ class Trainer:
         stage = self.config.stages[self.stage]
         model = Model(self.model.eval(), self.device, choose_dtype("auto", self.device))
         head = None if stage.prompts else self.head
+        size = self.model.config.image_size
+        self.model.config = self.model.config.with_image_size(self.size)  # windows may be parts
         image, overlap = draw_predictions(model, self.examples, head)
+        self.model.config = self.model.config.with_image_size(size)
         self.model.train()
         folder = self.folder / "pictures"
         folder.mkdir(exist_ok=True)
