@@ -6,6 +6,7 @@ from skimage.measure import label as connected
 
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.large.fields import Grid
 from napari_sam2.inference.prompts import BoxPrompt
 from napari_sam2.inference.results import FrameResult
 
@@ -53,6 +54,21 @@ class BlobPredictor:
         return MaskCrop(np.where(mask, 1.0, -1.0).astype(np.float16), (0, 0))
 
 
+class PlaneBlobs(BlobPredictor):
+    """The same on a single plane."""
+
+    def __init__(self, model, plane):
+        self.shape, self.features = plane.shape, SimpleNamespace(encoded=1)
+        shown = plane.read(Grid(plane.shape, max(plane.shape)).whole)
+        self._bright = 255 * (shown.mean(-1) if shown.ndim == 3 else shown) > self.threshold
+
+    def predict(self, prompts):
+        return SimpleNamespace(best=self._crop(self._bright, prompts))
+
+    def look_closer(self, prompts, answer):
+        return answer
+
+
 @pytest.fixture
 def loaded(monkeypatch):
     """Replace the model and its predictor; gives what ``load_model`` was asked for."""
@@ -70,6 +86,7 @@ def loaded(monkeypatch):
 
     monkeypatch.setattr("napari_sam2.inference.load.load_model", load_model)
     monkeypatch.setattr("napari_sam2.inference.video.video_predictor.VideoPredictor", BlobPredictor)
+    monkeypatch.setattr("napari_sam2.inference.large.tiling.LargeImagePredictor", PlaneBlobs)
     return asked
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam2 import ImagePredictor, PointPrompt
+from napari_sam2 import LargeImagePredictor, PointPrompt
 from napari_sam2.training.data import LabelledStack, Planes
 from napari_sam2.training.evaluation import (
     clicks_on_largest_planes,
@@ -90,8 +90,7 @@ def test_the_next_click_lies_in_the_middle_of_the_largest_error():
 
 def test_clicks_and_boxes_on_a_disc(nano, discs):
     image, labels = discs
-    predictor = ImagePredictor(nano)
-    predictor.set_image(image[0])
+    predictor = LargeImagePredictor(nano, image[0], store=None)
     overlaps = overlaps_by_clicks(predictor, labels[0] == 1, clicks=3)
     assert len(overlaps) == 3
     assert overlaps[0] > 0.7

@@ -106,14 +106,12 @@ def _segmented(
     request: Request, image: OpenImage, placement: Placement, planes: int
 ) -> tuple[NDArray[np.unsignedinteger], str, InputError | None]:
     """The labels, what the user should know of how they came about, and where they end."""
-    from napari_sam2.inference.large.tiling import is_in_parts
     from napari_sam2.inference.load import load_model
 
     with explained():
         model = load_model(request.model, request.device, image_size=request.image_size)
     plane = image.squeezed()
-    is_plane = plane.shape == image.shape[-2:]
-    if is_plane and request.tiles == "auto" and is_in_parts(plane.shape, model):
+    if plane.shape == image.shape[-2:] and request.tiles == "auto":
         labels, note = _tiled(plane, placement, model)
         return labels.reshape(image.shape), note, None
     labels, unread = _propagated(request, image, placement, planes, model)

@@ -248,7 +248,7 @@ class Engine:
         assert start is not None
         if start is not self._held:
             self._predictor.restore(start.snapshot)
-        if hasattr(self._predictor, "view"):  # of a plane larger than the model's input
+        if hasattr(self._predictor, "view"):  # of a single plane
             self._predictor.view = source.view
         self._sent, self._changed = dict(start.sent), False
         self._held = None  # not known until the run has ended

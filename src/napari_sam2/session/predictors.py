@@ -36,18 +36,18 @@ class Predictors:
         self._memories: MemoryBudget | None = None
 
     def __call__(self, model: Any, source: StackSource, memory_budget: int | None) -> Predictor:
-        """Make one for a stack, or for a plane that is shown to the model in parts."""
+        """Make one for a stack, or for a plane of any size."""
         from napari_sam2.inference.device import memory_share
         from napari_sam2.inference.large.large_plane import LargePlane
         from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
-        from napari_sam2.inference.large.tiling import LargeImagePredictor, is_in_parts
+        from napari_sam2.inference.large.tiling import LargeImagePredictor
         from napari_sam2.inference.video.spill import MemoryBudget
         from napari_sam2.inference.video.video_predictor import VideoPredictor
 
         limits = source.contrast_limits
         budget = memory_share(model.device) if memory_budget is None else memory_budget
         frames = source.frames()
-        if len(frames) == 1 and is_in_parts(frames.plane_shape, model):
+        if len(frames) == 1:
             plane = LargePlane(source.plane_levels(), limits, source.name)
             return LargePlaneObjects(LargeImagePredictor(model, plane, memory_budget=budget))
         if self._memories is None:

@@ -32,9 +32,9 @@ class StackSource:
     coarser : tuple of array-like
         The data at lower resolutions, of a pyramid, the highest first.
     view : tuple of float or None
-        (row_min, col_min, row_max, col_max) in pixels, the last ones included: the part of a plane
-        larger than the model's input that it is shown, where all prompts of an object lie in it.
-        None leaves the choice to the predictor.
+        (row_min, col_min, row_max, col_max) in pixels, the last ones included: the part of a
+        single plane that the model is shown, where all prompts of an object lie in it. None leaves
+        the choice to the predictor.
     """
 
     key: StackKey

@@ -7,21 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.inference.masks import bounding_box, intersection_over_union
 from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
 from napari_sam2.inference.video.video_predictor import VideoPredictor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from napari_sam2.inference.image_predictor import ImagePredictor
     from napari_sam2.inference.large.large_prediction import LargePrediction
+    from napari_sam2.inference.large.tiling import LargeImagePredictor
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
-    from napari_sam2.inference.results import Prediction
     from napari_sam2.training.data import LabelledStack, PlaneArray
 
 
@@ -163,14 +159,14 @@ def next_click(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PointPromp
 
 
 def overlaps_by_clicks(
-    predictor: ImagePredictor | LargeImagePredictor, truth: NDArray[np.bool_], clicks: int
+    predictor: LargeImagePredictor, truth: NDArray[np.bool_], clicks: int
 ) -> list[float]:
     """IoU of an object's mask after each click.
 
     Parameters
     ----------
-    predictor : ImagePredictor or LargeImagePredictor
-        With the image set.
+    predictor : LargeImagePredictor
+        Of the plane.
     truth : array of bool, shape (Y, X)
         The object.
     clicks : int
@@ -182,47 +178,32 @@ def overlaps_by_clicks(
     list of float
         One a click.
     """
-    prompts = [PointPrompt(middle_of(truth))]
-    prediction = _answer(predictor, prompts, multimask=True)
+    prompts: list[Prompt] = [PointPrompt(middle_of(truth))]
+    answer = predictor.look_closer(prompts, predictor.predict(prompts, multimask=True))
     overlaps: list[float] = []
     while True:
-        found = best_mask(prediction, truth.shape)
+        found = _mask(answer, truth)
         overlaps.append(intersection_over_union(found, truth))
         if len(overlaps) == clicks:
             return overlaps
         click = next_click(truth, found)
         if click is not None:
             prompts.append(click)
-            prediction = _answer(predictor, prompts, previous=prediction)
+            answer = predictor.look_closer(prompts, predictor.predict(prompts, previous=answer))
 
 
-def best_mask(
-    prediction: Prediction | LargePrediction, shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """The mask with the highest score on the whole plane, of a shape (Y, X)."""
-    if isinstance(prediction.best, np.ndarray):
-        return prediction.best
-    mask = np.zeros(shape, dtype=bool)
-    mask[prediction.best.slices] = prediction.best.logits > 0
-    return mask
-
-
-def overlap_of_box(
-    predictor: ImagePredictor | LargeImagePredictor, truth: NDArray[np.bool_]
-) -> float:
-    """IoU of an object's mask from the box around it; the predictor has the image set."""
+def overlap_of_box(predictor: LargeImagePredictor, truth: NDArray[np.bool_]) -> float:
+    """IoU of an object's mask from the box around it, on the predictor's plane."""
     box = bounding_box(truth)
     if box is None:
         raise ValueError("The mask is empty, so there is no box around it.")
     rows, columns = box
-    around = BoxPrompt((rows.start, columns.start, rows.stop - 1, columns.stop - 1))
-    return intersection_over_union(best_mask(_answer(predictor, [around]), truth.shape), truth)
+    around = [BoxPrompt((rows.start, columns.start, rows.stop - 1, columns.stop - 1))]
+    answer = predictor.look_closer(around, predictor.predict(around))
+    return intersection_over_union(_mask(answer, truth), truth)
 
 
-def _answer(
-    predictor: ImagePredictor | LargeImagePredictor, prompts: Sequence[Prompt], **how: Any
-) -> Any:
-    """What the window shows, a small object looked at again."""
-    if isinstance(predictor, LargeImagePredictor):
-        return predictor.look_closer(prompts, predictor.predict(prompts, **how))
-    return predictor.predict(prompts, **how)
+def _mask(answer: LargePrediction, truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    mask = np.zeros_like(truth)
+    mask[answer.best.slices] = answer.best.logits > 0
+    return mask

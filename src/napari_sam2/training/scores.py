@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam2.inference.image_predictor import ImagePredictor
-from napari_sam2.inference.large.tiling import LargeImagePredictor, is_in_parts
+from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.training.data import objects_on_plane
 from napari_sam2.training.evaluation import (
     clicks_on_largest_planes,
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
     from napari_sam2.inference.load import Model
     from napari_sam2.training.data import LabelledStack
@@ -89,7 +87,8 @@ def score_stack(
         labels = stack.label_plane(frame)
         chosen = _some(objects_on_plane(labels, stack.smallest_on_plane), objects, random)
         if chosen:
-            predictor = _predictor(model, stack.image_plane(frame))
+            plane = stack.image_plane(frame)
+            predictor = LargeImagePredictor(model, plane, (0.0, 1.0), store=None)
         for label in chosen:
             truth = labels == label
             by_clicks = overlaps_by_clicks(predictor, truth, max(CLICKS))
@@ -158,15 +157,6 @@ def write_scores(path: Path, scores: Sequence[Score]) -> None:
         writer.writerow(["data", "image", "plane", "label", "prompt", "iou"])
         for s in scores:
             writer.writerow([s.source, s.image, s.frame, s.label, s.prompt, f"{s.overlap:.4f}"])
-
-
-def _predictor(model: Model, plane: NDArray[np.float32]) -> ImagePredictor | LargeImagePredictor:
-    """What a user's clicks on a plane with intensities of 0 to 1 are answered by."""
-    if is_in_parts(plane.shape, model):
-        return LargeImagePredictor(model, plane, (0.0, 1.0), store=None)
-    predictor = ImagePredictor(model)
-    predictor.set_image(plane, (0.0, 1.0))
-    return predictor
 
 
 def _score(stack: LabelledStack, frame: int, label: int, prompt: str, overlap: float) -> Score:

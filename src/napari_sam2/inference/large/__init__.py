@@ -1,1 +1,1 @@
-"""Planes larger than the model's input: looked at in parts, answered as one."""
+"""Single planes of any size: looked at in the parts that suit objects, answered as one."""

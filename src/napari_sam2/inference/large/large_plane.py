@@ -122,8 +122,9 @@ class LargePlane:
             for name, part, length in zip(
                 ("rows", "columns"), (rows, columns), data.shape, strict=False
             )
+            if (part.start, part.stop) != (0, length)
         )
-        with reading(f"The plane of {self._name}, {where},"):
+        with reading(f"The plane of {self._name}{where and f', {where},'}"):
             read: NDArray[Any] = np.asarray(data[rows, columns])
         return read[..., :3] if read.ndim == 3 else read
 

@@ -47,11 +47,6 @@ def is_large(shape: tuple[int, ...], model: Model) -> bool:
     return max(shape[:2]) > LARGE * model.config.image_size
 
 
-def is_in_parts(shape: tuple[int, ...], model: Model) -> bool:
-    """Whether a plane (Y, X) is looked at in parts, unless the user says otherwise."""
-    return is_large(shape, model) or model.config.name in CLOSER
-
-
 class LargeImagePredictor:
     """Segments objects on a plane of any size from prompts, looking only where they are.
 
@@ -118,6 +113,10 @@ class LargeImagePredictor:
     def contrast_limits(self) -> tuple[float, float]:
         """The intensities shown as black and white."""
         return self._plane.contrast_limits
+
+    @property
+    def _looks_closer(self) -> bool:
+        return self.model.config.name in CLOSER
 
     def predict(
         self,
@@ -217,7 +216,7 @@ class LargeImagePredictor:
             As for `predict`.
         """
         best = answer.only_best
-        if self.model.config.name not in CLOSER or not self.grid.is_finest(answer.field):
+        if not self._looks_closer or not self.grid.is_finest(answer.field):
             return best
         longest = SMALL * self.grid.size / self.model.config.image_size
         placed = PlacedPrompts.of(prompts, self.shape)
@@ -279,13 +278,15 @@ class LargeImagePredictor:
         """The answer in a field; to one click on an object, one that depends less on where it is.
 
         It may mean several things, of which the likeliest counts. The same is asked at the middle
-        of that mask, and taken where the model finds it as good.
+        of that mask, and taken where the model finds it as good. On a plane of one tile, a
+        published model's answer to the click itself is left as it is.
         """
         click = placed.click
         if click is None or previous is not None:
             return self._ask(field, placed, False, previous)
         found = self._ask(field, placed, True, None).only_best
-        if found.extent is None:
+        is_only_tile = field == self.grid.whole and field.step == 1
+        if found.extent is None or (is_only_tile and not self._looks_closer):
             return found
         middle = PlacedPrompts((PointPrompt(found.middle),), ())
         again = self._ask(field, middle, True, None).only_best

@@ -103,8 +103,8 @@ class PromptSection(Section):
         self.auto_run.setToolTip("Show the mask after every click, without a button.")
         self.in_view = QCheckBox("only the part in view")
         self.in_view.setToolTip(
-            "On a plane larger than the model's input: the model sees what you see, however far "
-            "you zoom in or out, instead of the part that suits the object. From the next click on."
+            "On an image of one plane: the model sees what you see, however far you zoom in or "
+            "out, instead of the part that suits the object. From the next click on."
         )
         self.run = QPushButton("Run on plane")
         self.run.setToolTip(f"Show the masks of this plane's prompts. Key: {keys.RUN_PLANE}")
