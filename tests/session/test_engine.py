@@ -378,7 +378,8 @@ def test_a_plane_much_larger_than_the_model_s_input_is_looked_at_in_parts(tiny_m
     (found,) = engine.run_frames(NANO, small, {(1, 0): (whole,)}, {0})
     video = VideoPredictor(tiny_model, small.data[None], (0.0, 255.0))
     expected = video.add_prompts(1, 0, [whole])
-    np.testing.assert_array_equal(found.crops[0].logits, expected.crops[0].logits)
+    # intensities are scaled in two steps, and masks kept in half precision
+    np.testing.assert_allclose(found.crops[0].logits, expected.crops[0].logits, atol=1e-5)
 
 
 def test_a_large_plane_of_one_frame_is_seen_at_the_levels_of_its_pyramid(tiny_model):
