@@ -9,6 +9,7 @@ import torch
 
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.inference.transforms import to_model_image, to_model_mask, to_model_points
+from napari_sam2.inference.turns import turned_maps
 from napari_sam2.model.neck import ImageFeatures
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN, NEGATIVE, POSITIVE
 
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def encode_plane(
-    model: Model, plane: NDArray[Any], contrast_limits: tuple[float, float]
+    model: Model, plane: NDArray[Any], contrast_limits: tuple[float, float], turns: int = 1
 ) -> ImageFeatures:
-    """Encode one plane of shape (Y, X) or (Y, X, 3)."""
+    """Encode one plane of shape (Y, X) or (Y, X, 3) in each of its turns, a batch of them."""
     height, width = plane.shape[:2]
-    fit = model.fit((height, width))
-    return encode_images(model, to_model_image(plane, contrast_limits, fit, model.device))
+    image = to_model_image(plane, contrast_limits, model.fit((height, width)), model.device)
+    return encode_images(model, turned_maps(image, turns))
 
 
 def encode_images(model: Model, images: Tensor) -> ImageFeatures:

@@ -17,6 +17,7 @@ from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.prompts import check_prompts, expand_prompts
 from napari_sam2.inference.results import Prediction
 from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
+from napari_sam2.inference.turns import mean_of_turns, turned_maps, turned_points, turns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ class ImagePredictor:
         source = FrameSource(plane[None])  # the same checks as for a stack
         plane = source.plane(0)
         limits = contrast_limits or contrast_limits_of(plane)
-        self._features = encode_plane(self.model, plane, limits)
+        self._features = encode_plane(self.model, plane, limits, turns_of(self.model))
         self._shape = source.plane_shape
 
     def predict(
@@ -135,7 +136,7 @@ def decode_prompts(
     model : Model
         That the features are of.
     features : ImageFeatures
-        Of a plane, or a part of one.
+        Of a plane, or a part of one, as it lies or in several turns.
     prompts : sequence of ModelPrompt
         Checked, in pixels of the plane.
     shape : tuple of int
@@ -148,17 +149,22 @@ def decode_prompts(
     Returns
     -------
     Decoded
-        Of a batch of 1.
+        Of a batch of 1; the mean of what was found in each turn.
     """
-    network = model.network
+    network, turns = model.network, len(features.embedding)
     points, labels = point_tensors(model, prompts, shape)
+    if points is not None and labels is not None:
+        points, labels = turned_points(points, labels, model.config.image_size, turns)
     with torch.inference_mode(), model.precision():
         mask = mask_tensor(model, prompts, shape)
         if mask is not None:
             previous = network.mask_logits(mask)
         elif previous is not None:
             previous = previous_logits(model, previous)
+        if previous is not None:
+            previous = turned_maps(previous, turns)
         embedding = network.without_memory(features)
         decoded = network.decode(embedding, features, points, labels, previous)
+        decoded = mean_of_turns(decoded)
         newer = model.config.family == "sam2"  # SAM 1 knows no fallback
         return decoded.candidates() if multimask else decoded.single(newer)

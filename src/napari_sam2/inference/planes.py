@@ -62,10 +62,12 @@ class ShownPlanes:
         return plane, self.contrast_limits
 
 
-def content_key(model: Model, plane: NDArray[Any], contrast_limits: tuple[float, float]) -> str:
-    """What identifies the features of a plane by what they are made from."""
+def content_key(
+    model: Model, plane: NDArray[Any], contrast_limits: tuple[float, float], turns: int = 1
+) -> str:
+    """What identifies the features of a plane in its turns by what they are made from."""
     digest = hashlib.blake2b(model.encoder_digest.encode(), digest_size=16)
-    how = ENCODING, model.device.type, torch.get_num_threads(), contrast_limits
+    how = ENCODING, model.device.type, torch.get_num_threads(), contrast_limits, turns
     digest.update(f"{how} {plane.shape} {plane.dtype}".encode())
     digest.update(np.ascontiguousarray(plane).tobytes())
     return digest.hexdigest()

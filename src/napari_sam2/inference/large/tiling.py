@@ -18,6 +18,7 @@ from napari_sam2.inference.large.large_prediction import LargePrediction
 from napari_sam2.inference.large.placed import PlacedPrompts
 from napari_sam2.inference.planes import content_key
 from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.turns import turns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -352,10 +353,10 @@ class LargeImagePredictor:
         )
 
     def _encode(self, field: Field) -> ImageFeatures:
-        return encode_plane(self.model, self._shown(field), SHOWN)
+        return encode_plane(self.model, self._shown(field), SHOWN, turns_of(self.model))
 
     def _key(self, field: Field) -> str:
-        return content_key(self.model, self._shown(field), SHOWN)
+        return content_key(self.model, self._shown(field), SHOWN, turns_of(self.model))
 
     def _shown(self, field: Field) -> NDArray[np.float32]:
         """Read a field, once for its key and its features."""
