@@ -20,17 +20,17 @@ from napari_sam2.session.log import (
     SplitObject,
 )
 from napari_sam2.session.masks import given_mask, merged
-from napari_sam2.session.values import TrackedObject
+from napari_sam2.session.values import TrackedObject, default_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_sam2.session.contents import Contents
     from napari_sam2.session.log import Edit
-    from napari_sam2.session.session import Session
     from napari_sam2.session.values import ObjectMask, StackKey
 
 
-def changes_of(edit: Edit, session: Session) -> list[Change]:
+def changes_of(edit: Edit, session: Contents) -> list[Change]:
     """Say what an edit changes, as the session is now; raises as `Session.apply` does."""
     match edit:
         case AddObject(object_id, name):
@@ -65,12 +65,12 @@ def changes_of(edit: Edit, session: Session) -> list[Change]:
             return [_change(session, Place("memory", s, None), None) for s in session.stacks]
 
 
-def _change(session: Session, place: Place, after: Any) -> Change:
+def _change(session: Contents, place: Place, after: Any) -> Change:
     return Change(place, session.value(place), after)
 
 
 def _masks(
-    session: Session, stack: StackKey, frame: int, after: Mapping[int, ObjectMask]
+    session: Contents, stack: StackKey, frame: int, after: Mapping[int, ObjectMask]
 ) -> Change:
     return _change(
         session, Place("masks", stack, frame), MappingProxyType(dict(after)) if after else None
@@ -81,7 +81,7 @@ def _object(object_id: int) -> Place:
     return Place("object", None, object_id)
 
 
-def _added(session: Session, object_id: int, name: str) -> list[Change]:
+def _added(session: Contents, object_id: int, name: str) -> list[Change]:
     if object_id < 1:
         raise ValueError(f"Object {object_id} cannot be: objects are numbered from 1.")
     place = _object(object_id)
@@ -91,19 +91,19 @@ def _added(session: Session, object_id: int, name: str) -> list[Change]:
 
 
 def _prompted(
-    session: Session, stack: StackKey, object_id: int, frame: int, prompts: tuple[Any, ...]
+    session: Contents, stack: StackKey, object_id: int, frame: int, prompts: tuple[Any, ...]
 ) -> list[Change]:
     key = (object_id, frame)
     place = Place("prompts", stack, key)
     if prompts == (session.value(place) or ()):
         return []
-    added = _added(session, object_id, f"object {object_id}") if prompts else []
+    added = _added(session, object_id, default_name(object_id)) if prompts else []
     # A candidate was chosen for the earlier prompts.
     chosen = _change(session, Place("choice", stack, key), None)
     return [*added, chosen, _change(session, place, prompts or None)]
 
 
-def _removed(session: Session, object_id: int) -> list[Change]:
+def _removed(session: Contents, object_id: int) -> list[Change]:
     changes = []
     for stack in session.stacks:
         for kind in ("prompts", "choice"):
@@ -118,7 +118,7 @@ def _removed(session: Session, object_id: int) -> list[Change]:
     return [*changes, _change(session, _object(object_id), None)]
 
 
-def _merged(session: Session, object_id: int, other: int) -> list[Change]:
+def _merged(session: Contents, object_id: int, other: int) -> list[Change]:
     session.find_object(object_id)
     session.find_object(other)
     if object_id == other:
@@ -141,7 +141,7 @@ def _merged(session: Session, object_id: int, other: int) -> list[Change]:
 
 
 def _joined(
-    session: Session, stack: StackKey, object_id: int, other: int, frame: int
+    session: Contents, stack: StackKey, object_id: int, other: int, frame: int
 ) -> list[Change]:
     prompts = session.prompts(stack)
     both = (*prompts.get((object_id, frame), ()), *prompts[other, frame])
@@ -153,11 +153,11 @@ def _joined(
     return _prompted(session, stack, object_id, frame, both)
 
 
-def _split(session: Session, stack: StackKey, object_id: int, cut: int, part: int) -> list[Change]:
+def _split(session: Contents, stack: StackKey, object_id: int, cut: int, part: int) -> list[Change]:
     session.find_object(object_id)
     if session.value(_object(part)) is not None:
         raise ValueError(f"There is an object {part} already. Choose a number that is free.")
-    changes = _added(session, part, f"object {part}")
+    changes = _added(session, part, default_name(part))
     for kind in ("prompts", "choice"):
         for key, value in session.table(kind, stack).items():
             if key[0] == object_id and key[1] >= cut:

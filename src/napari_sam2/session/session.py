@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
+from napari_sam2.session.contents import NOTHING, Contents
 from napari_sam2.session.edits import changes_of
 from napari_sam2.session.history import Change, Place
 from napari_sam2.session.log import (
@@ -27,8 +28,7 @@ from napari_sam2.session.log import (
     SplitObject,
 )
 from napari_sam2.session.masks import masks_of, plane_mask
-from napari_sam2.session.state import State
-from napari_sam2.session.values import FrameChange, StackKey, TrackedObject
+from napari_sam2.session.values import FrameChange, StackKey, default_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,12 +37,10 @@ if TYPE_CHECKING:
     from napari_sam2.inference.results import FrameResult
     from napari_sam2.session.engine import Memory
     from napari_sam2.session.log import Command, Edit, Outcome
-    from napari_sam2.session.values import ObjectMask
-
-_NOTHING: Mapping[Any, Any] = MappingProxyType({})
+    from napari_sam2.session.values import ObjectMask, TrackedObject
 
 
-class Session(State):
+class Session(Contents):
     """Objects, prompts and masks of one viewer.
 
     Attributes
@@ -64,47 +62,6 @@ class Session(State):
         super().__init__()
         self._run: Run | None = None
         self._present: dict[int, dict[int, bool]] = {}  # in the results of the run: object, frame
-
-    @property
-    def objects(self) -> tuple[TrackedObject, ...]:
-        """Every object, in the order of their numbers."""
-        table = self._table("object", None)
-        return tuple(table[object_id] for object_id in sorted(table))
-
-    @property
-    def stacks(self) -> tuple[StackKey, ...]:
-        """Every stack with prompts or masks, in the order of their first use."""
-        used = {stack for (kind, stack), t in self._tables.items() if t and kind in _IN_STACKS}
-        every = dict.fromkeys(stack for _, stack in self._tables)
-        return tuple(stack for stack in every if stack is not None and stack in used)
-
-    def prompts(self, stack: StackKey) -> Mapping[tuple[int, int], tuple[Prompt, ...]]:
-        """Prompts of a stack, by (object, frame)."""
-        return MappingProxyType(dict(self._table("prompts", stack)))
-
-    def choices(self, stack: StackKey) -> Mapping[tuple[int, int], int]:
-        """Candidates that were chosen, by (object, frame); 0 is the one with the highest score."""
-        return MappingProxyType(dict(self._table("choice", stack)))
-
-    def frames(self, stack: StackKey) -> tuple[int, ...]:
-        """Frames of a stack that have masks, in ascending order."""
-        return tuple(sorted(self._table("masks", stack)))
-
-    def masks(self, stack: StackKey, frame: int) -> Mapping[int, ObjectMask]:
-        """Masks of a frame, by object; empty where there is none."""
-        masks: Mapping[int, ObjectMask] = self._table("masks", stack).get(frame, _NOTHING)
-        return masks
-
-    def memory(self, stack: StackKey) -> Memory | None:
-        """What the model remembers of a stack; None before its first run."""
-        memory: Memory | None = self._table("memory", stack).get(None)
-        return memory
-
-    @property
-    def remembered(self) -> frozenset[int]:
-        """Objects that the model remembers of any stack, also those that were removed since."""
-        tables = (table for (kind, _), table in self._tables.items() if kind == "memory")
-        return frozenset(n for table in tables for memory in table.values() for n, _ in memory.sent)
 
     def apply(self, edit: Edit) -> None:
         """Carry out an edit, as the methods below do, and note it in the log.
@@ -148,13 +105,6 @@ class Session(State):
             object_id = max(self._table("object", None), default=0) + 1
         self.apply(AddObject(object_id, name or default_name(object_id)))
         return self.find_object(object_id)
-
-    def find_object(self, object_id: int) -> TrackedObject:
-        """Give an object; a KeyError says that there is none with this number."""
-        found: TrackedObject | None = self._table("object", None).get(object_id)
-        if found is None:
-            raise KeyError(f"There is no object {object_id}.")
-        return found
 
     def change_object(
         self, object_id: int, name: str | None = None, visible: bool | None = None
@@ -365,15 +315,7 @@ class Session(State):
             masks = FrameChange(
                 cast("StackKey", stack),
                 cast("int", key),
-                change.before or _NOTHING,
-                change.after or _NOTHING,
+                change.before or NOTHING,
+                change.after or NOTHING,
             )
             self.masks_changed.emit(masks)
-
-
-_IN_STACKS = ("prompts", "masks")
-
-
-def default_name(object_id: int) -> str:
-    """What an object is called until it has another name."""
-    return f"object {object_id}"

@@ -77,6 +77,11 @@ class TrackedObject:
     visible: bool = True
 
 
+def default_name(object_id: int) -> str:
+    """What an object is called until it has another name."""
+    return f"object {object_id}"
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectMask:
     """The mask of one object on one frame.
