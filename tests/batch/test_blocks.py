@@ -142,6 +142,26 @@ def test_a_block_that_is_kept_is_not_searched_again(volume, settings, tmp_path, 
     assert blocks.search_block(block, settings, limits) == replace(first, seconds=0.0)
 
 
+def test_blocks_of_an_image_that_was_stopped_outlive_a_run_on_others(
+    volume, settings, tmp_path, client, planes
+):
+    output = tmp_path / "labels"
+    [large] = Batch(volume, output, settings)._large.values()
+    large.folder.mkdir(parents=True)
+    other = large.folder.with_name(large.folder.name.replace("volume", "volume_2"))
+    other.mkdir()
+    stale = large.folder.with_name(".volume_labels.ome.0123456789ab.blocks")
+    stale.mkdir()
+    tifffile.imwrite(tmp_path / "small.tif", planes[0][:64, :64])
+    list(Batch(tmp_path / "small.tif", output, settings).run(client))
+    assert large.folder.exists()
+    assert stale.exists()
+    list(Batch(volume, output, settings).run(client))
+    assert not large.folder.exists()
+    assert not stale.exists()  # of other settings
+    assert other.exists()
+
+
 def test_a_chunk_that_cannot_be_read_fails_its_image_alone(
     volume, settings, tmp_path, client, planes
 ):

@@ -48,6 +48,14 @@ def test_files_and_patterns_are_found(plates):
     assert outputs(["plates/one/c[1].tif"], plates) == {"c[1].tif": "c[1]_labels.tif"}
 
 
+def test_what_is_inside_a_zarr_folder_is_no_image(plates):
+    zarr.open_group(plates / "two" / "d.ome.zarr").create_array("0", shape=(4, 4), dtype="u1")
+    below = outputs("plates/**", plates / "new")
+    assert "two/d.ome.zarr" in below
+    assert below == outputs("plates", plates / "new")
+    assert list(outputs("plates/two/d.ome.zarr/*", plates / "new")) == ["0"]  # as asked for
+
+
 def test_labels_beside_the_images_are_no_images(plates):
     (plates / "one" / "a_labels.tif").touch()
     assert set(outputs(["plates/one"], plates / "one")) == {"a.tif", "b.PNG"}

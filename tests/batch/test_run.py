@@ -132,6 +132,19 @@ def test_labels_of_other_settings_are_not_mixed(images, quick, tmp_path, client)
         Batch([images], output, other)
 
 
+def test_labels_of_other_settings_in_other_folders_are_seen(images, quick, tmp_path, client):
+    for name in ("a", "b"):
+        (images / name).mkdir()
+        (images / f"im{'ab'.index(name)}.tif").rename(images / name / "x.tif")
+    folders = [images / "a", images / "b"]
+    output = tmp_path / "labels"
+    list(Batch(folders, output, quick).run(client))
+    with pytest.raises(InputError, match=r"b.x_labels.tif was made with other settings"):
+        Batch(f"{images}/a*/*.tif", output, replace(quick, smallest=5), overwrite=True)
+    assert not Batch(folders, output, quick).todo
+    assert Batch(folders, output, replace(quick, smallest=5), overwrite=True).todo
+
+
 def test_settings_that_no_image_could_do_with_leave_the_folder_alone(
     images, quick, tmp_path, client
 ):

@@ -61,6 +61,20 @@ def test_images_become_labels_and_the_exit_code_says_whether_all_did(here, tmp_p
     assert "0 segmented, 1 skipped" in result.output
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_stopped_run_says_how_to_go_on(here, tmp_path, monkeypatch, overwrite):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_sam2.batch.run.Batch.client", stop)
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(64, dtype=np.uint8))
+    options = ["--overwrite"] if overwrite else []
+    result = batch(tmp_path / "a.tif", "-o", tmp_path / "labels", *options)
+    assert result.exit_code == 130, result.output
+    assert ("without --overwrite, goes on" in result.stderr) is overwrite
+    assert "goes on from here" in result.stderr
+
+
 def test_what_failed_is_told_where_no_report_can_be_written(here, tmp_path, monkeypatch):
     def full(folder, reports):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -80,7 +80,7 @@ def test_a_large_plane_is_searched_in_parts(loaded, monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (["--everything", "--point", "5,5"], "needs no prompt"),
-        (["--everything", "--crop-layers", "4"], "Use crop_layers="),
+        (["--everything", "--crop-layers", "4"], "Use no more than"),
         (["--point", "5,5", "--smallest", "3"], "belong to --everything"),
     ],
 )

@@ -58,6 +58,17 @@ def test_a_trial_writes_a_model(config, tmp_path):
     result = train(config, "--steps", 2, "--export")
     assert model.exists()
     assert "only" not in result.stdout
+    assert "had ended before" not in result.stdout
+    result = train(config, "--steps", 2)
+    assert result.exit_code == 0, result.output
+    assert "had ended before, so nothing was read or learned" in result.stdout
+
+
+def test_without_a_checkpoint_there_is_nothing_to_export(config, tmp_path):
+    result = train(config, "--export", "-o", tmp_path / "mistyped")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert "there is no model to write" in result.stderr
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_an_interrupted_run_says_how_to_go_on(config, monkeypatch):

@@ -132,6 +132,12 @@ def test_some_planes_of_a_stack(tmp_path, discs):
     assert (len(split.train[0]), split.validation) == (3, ())
 
 
+@pytest.mark.parametrize("part", ["train_planes", "validation_planes"])
+def test_single_images_are_not_divided_by_planes(planes, part):
+    with pytest.raises(ValueError, match="a is one plane, of which 0:2 cannot be taken"):
+        load(planes, **{part: "0:2"})
+
+
 def test_images_validate_by_share_or_name(planes):
     split = load(planes, validation=0.25)
     assert names(split.validation) == ["a", "e"]

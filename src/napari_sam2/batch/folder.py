@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from napari_sam2.batch.jobs import Job
 
 # of `replacing`, and of images in blocks
-_PARTIAL = re.compile(
-    r"\..+_labels(\.ome)?\.(\d+-\d+\.part\.(tif|zarr|csv|ctc)|[0-9a-f]{12}\.blocks)"
-)
+_PARTIAL = re.compile(r"\..+_labels(\.ome)?\.\d+-\d+\.part\.(tif|zarr|csv|ctc)")
+_BLOCKS = re.compile(r"\.(.+_labels(?:\.ome)?)\.[0-9a-f]{12}\.blocks")
 
 
 class OutputFolder:
@@ -41,7 +40,9 @@ class OutputFolder:
 
     def __init__(self, path: Path, jobs: Iterable[Job]) -> None:
         self.path = path
-        self._folders = {path, *(job.output.parent for job in jobs)}
+        outputs = [job.output for job in jobs]
+        self._folders = {path, *(output.parent for output in outputs)}
+        self._own = {output.with_name(output.stem) for output in outputs}
         self._made = self._read()
 
     def check(self, record: dict[str, Any], made_again: set[Path]) -> None:
@@ -62,8 +63,9 @@ class OutputFolder:
         made = self._made
         other = [key for key in record if key != "model" and made.get(key) != record[key]]
         other = other if made else ["not known"]
-        kept = (path for path in self._entries() if is_labels(path) and path not in made_again)
-        if other and (found := next(kept, None)):
+        known = (self.path / key for key in made.get("images", {}))  # in other folders, too
+        kept = (path for path in (*self._entries(), *known) if is_labels(path) and path.exists())
+        if other and (found := next((path for path in kept if path not in made_again), None)):
             raise InputError(
                 f"{found} was made with other settings ({', '.join(other)}). Choose another "
                 "--output, or --overwrite with all of its images."
@@ -152,8 +154,13 @@ class OutputFolder:
 
     def _remove_partial(self, kept: Collection[Path]) -> None:
         for path in list(self._entries()):
-            if _PARTIAL.fullmatch(path.name) and path not in kept:
+            if _PARTIAL.fullmatch(path.name) or (self._are_own_blocks(path) and path not in kept):
                 remove(path)
+
+    def _are_own_blocks(self, path: Path) -> bool:
+        """Whether blocks are of an image of this run, and not of one that another goes on with."""
+        found = _BLOCKS.fullmatch(path.name)
+        return found is not None and path.with_name(found[1]) in self._own
 
     def _entries(self) -> Iterator[Path]:
         for folder in self._folders:

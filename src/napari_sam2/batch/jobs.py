@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,9 +122,16 @@ def _search(given: str | Path) -> tuple[Path, list[Path]]:
             raise InputError(f"{given} cannot be read ({error.strerror}).") from error
     if not glob.has_magic(str(given)):
         raise InputError(f"There is no file {given}. Check the path.")
-    plain = takewhile(lambda part: not glob.has_magic(part), path.parts)
+    plain = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     matches = sorted(map(Path, glob.glob(str(given), recursive=True)))
-    return Path(*plain), [image for match in matches for image in _images_at(match)]
+    is_zarr = cache(_is_zarr)
+    # what is inside a zarr folder is no image of its own
+    outer = [
+        match
+        for match in matches
+        if not any(is_zarr(folder) for folder in match.parents if plain in folder.parents)
+    ]
+    return plain, [image for match in outer for image in _images_at(match)]
 
 
 def _images_at(path: Path) -> Iterator[Path]:

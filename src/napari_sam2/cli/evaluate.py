@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_sam2.checkpoints.replacing import replacing
-from napari_sam2.cli.errors import InputError
+from napari_sam2.cli.errors import InputError, explained
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.inference.load import load_model
 from napari_sam2.training.config import load_data
@@ -73,7 +73,7 @@ def run(request: Request) -> list[str]:
         request.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{request.output} cannot be created: {error.strerror}.") from error
-    with progress_bar(len(stacks), "Evaluating", "images") as show:
+    with explained(), progress_bar(len(stacks), "Evaluating", "images") as show:
         scores = evaluate(model, stacks, request.objects, request.seed, show)
     if not scores:
         raise InputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_sam2.cli.errors import InputError
 from napari_sam2.training.config import load_config
 from napari_sam2.training.errors import TrainingError
-from napari_sam2.training.trainer import Trainer
+from napari_sam2.training.trainer import CHECKPOINT, Trainer
 
 if TYPE_CHECKING:
     from napari_sam2.training.config import TrainingConfig
@@ -49,7 +49,14 @@ def run(request: Request) -> list[str]:
     try:
         config = load_config(request.config)
         folder = request.output or Path(f"{config.name}_{'trial' if request.steps else 'training'}")
+        checkpoint = folder / CHECKPOINT
+        if request.export and not checkpoint.exists():
+            raise TrainingError(
+                f"There is no {checkpoint}, so there is no model to write. Give the --output of "
+                "the run, or train first, without --export."
+            )
         trainer = Trainer(_shortened(config, request.steps), folder)
+        had_ended = trainer.has_ended
         if request.export:
             path = folder / f"{config.name}.safetensors"
             trainer.export(path)
@@ -61,10 +68,17 @@ def run(request: Request) -> list[str]:
         # what a worker process raises has its traceback in front
         last = str(error).strip().splitlines()[-1]
         raise InputError(last.removeprefix("ValueError: ")) from error
-    return [
+    lines = [
         f"Model: {path}",
         f"Use it: in the window, as a checkpoint file; or napari-sam2 segment --model {path}",
     ]
+    if had_ended and not request.export:
+        lines.insert(
+            0,
+            "This run had ended before, so nothing was read or learned. To train anew, give "
+            f"another --output, or delete {checkpoint}.",
+        )
+    return lines
 
 
 def _shortened(config: TrainingConfig, steps: int | None) -> TrainingConfig:

@@ -148,6 +148,26 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
+def memory_explained(shape: tuple[int, ...]) -> Iterator[None]:
+    """Say what to do when the memory ends where no less of it can be used.
+
+    Raises
+    ------
+    MemoryError
+        In place of what says that the memory does not suffice for a plane of that shape.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"The memory does not suffice for {shape[0]} x {shape[1]} pixels of a plane. Close "
+            "other programs, or take a smaller model, a smaller input, or the CPU."
+        ) from error
+
+
+@contextmanager
 def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Context in which the networks compute in ``dtype``, their weights staying float32."""
     if dtype == torch.float32:

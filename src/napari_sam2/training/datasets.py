@@ -131,6 +131,11 @@ def _stacks(
             raise ValueError(
                 f"{source.name}: {name} has {len(labels)} planes, and none are {planes}."
             )
+    elif planes != ":":
+        raise ValueError(
+            f"{source.name}: {name} is one plane, of which {planes} cannot be taken. Divide images "
+            "by validation, and give stacks with train_planes another [[data]]."
+        )
     whole = Planes(labels.data, labels.axes, block)
     objects = _objects(source, name, whole)
     shown = Planes(image.data, image.axes, block)

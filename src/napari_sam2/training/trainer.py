@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from napari_sam2.training.samples import Batch
 
 WARM_UP_STEPS = 100
+CHECKPOINT = "checkpoint.pt"  # in the run's folder
 WEIGHT_DECAY = 0.1
 GRADIENT_LIMIT = 1.0
 MOST_FAILED = 20
@@ -92,7 +93,12 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """The file that a run is resumed from."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no step is left."""
+        return self.stage == len(self.config.stages)
 
     @property
     def from_scratch(self) -> bool:

@@ -28,6 +28,7 @@ class BlobGenerator:
 
     model = SimpleNamespace(config=SimpleNamespace(image_size=64))
     points_per_side = 16
+    crop_layers = 0
 
     def generate(self, plane, contrast_limits, points_yx):
         assert max(plane.shape) <= 64
@@ -122,6 +123,15 @@ def test_the_real_generator_takes_tiles(discs):
         assert not last.choose(score_threshold=1.0).labels().any()
     assert (last.floors, last.usual) == (generator.floors, generator.usual)
     assert len(last.masks) > labels.max()
+
+
+def test_a_coarse_tile_too_narrow_for_crops_is_named_before_any_work(tiny_model):
+    generator = MaskGenerator(tiny_model, 4, crop_layers=1)  # which are of 64 pixels
+    plane, labels = np.zeros((90, 300), np.uint8), np.zeros((90, 300), np.uint32)
+    with pytest.raises(ValueError, match="no more than 0 layers"):
+        next(label_everything(generator, plane, labels))
+    with pytest.raises(ValueError, match="no more than 0 layers"):
+        next(search_tiles(generator, LargePlane(plane)))
 
 
 def test_labels_have_the_shape_of_the_plane():

@@ -225,6 +225,18 @@ def test_too_little_memory_halves_the_batch(tiny_model, discs, decoded, monkeypa
     same(found, whole)
 
 
+@pytest.mark.filterwarnings("ignore:The memory does not suffice")
+def test_no_memory_at_all_is_told_with_a_remedy(tiny_model, discs, monkeypatch):
+    def full(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    for holder, name in ((tiny_model.network, "decode"), (point_decoder, "encode_plane")):
+        with monkeypatch.context() as patch:
+            patch.setattr(holder, name, full)
+            with pytest.raises(MemoryError, match=r"96 x 96 pixels of a plane\. Close"):
+                MaskGenerator(tiny_model, 1).generate(discs[0][0])
+
+
 def test_other_errors_are_passed_on(tiny_model, discs, monkeypatch):
     def broken(*_):
         raise RuntimeError("a mistake")
@@ -274,7 +286,7 @@ def test_senseless_options_are_named(tiny_model, options, message):
     [
         ((5,), 0, None, ValueError, "must be 3"),
         ((5, 8, 9), 0, None, ValueError, "must be 3"),
-        ((60, 60), 1, None, ValueError, "40 x 40.*crop_layers=0"),
+        ((60, 60), 1, None, ValueError, "40 x 40.*no more than 0 layers"),
         ((60, 70), 0, [1, 2, 3], ValueError, "must be \\(N, 2\\)"),
         ((60, 70), 0, [[1, 2, 3]], ValueError, "must be \\(N, 2\\)"),
         ((60, 70), 0, [[1, 2], [65, 3]], ValueError, "1 of 2 points .* such as \\(65, 3\\)"),

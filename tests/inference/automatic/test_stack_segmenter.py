@@ -137,6 +137,19 @@ def test_limits_of_large_planes_come_from_some_of_their_pixels(monkeypatch):
     np.testing.assert_allclose(stack_segmenter.stack_limits(FrameSource(stack)), exact, atol=100)
 
 
+@pytest.mark.parametrize(("dtype", "limits"), [(np.uint8, (0, 255)), (bool, (0, 1))])
+def test_limits_that_need_no_pixels_read_none(dtype, limits):
+    class Torn:
+        shape, dtype = (3, *SHAPE), np.dtype(bool)
+
+        def __getitem__(self, index):
+            raise zlib.error("invalid block type")
+
+    torn = Torn()
+    torn.dtype = np.dtype(dtype)
+    assert stack_segmenter.stack_limits(FrameSource(torn)) == limits
+
+
 def test_a_plane_that_cannot_be_read_is_left_out_and_told_at_the_end():
     truth = planes((0, 8, 20, 20)).astype(np.uint16)
 

@@ -367,6 +367,6 @@ def test_out_of_memory_it_goes_on_with_fewer_tiles(failing, predictors):
 def test_a_tile_that_does_not_fit_is_told_with_a_remedy(failing):
     network, large = failing
     network.failures = 2
-    with pytest.raises(MemoryError, match=r"64 x 64 pixels\. Close other programs"):
+    with pytest.raises(MemoryError, match=r"64 x 64 pixels of a plane\. Close other programs"):
         large.predict([PointPrompt((120, 180))], view=VIEW)
     large.predict([PointPrompt((120, 180))], view=VIEW)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import zoom
 
 from napari_sam2.inference.automatic.found_masks import HIDDEN
+from napari_sam2.inference.automatic.mask_generator import crops_of
 from napari_sam2.inference.large.fields import Grid
 from napari_sam2.inference.large.large_plane import SHOWN, LargePlane
 
@@ -235,11 +236,10 @@ def _asked(
     size = generator.model.config.image_size
     grid = Grid(plane.shape, size)
     spacing = size / generator.points_per_side
-    return grid, [
-        (tile, _own_points(grid, tile, spacing))
-        for level in range(grid.levels)
-        for tile in grid.tiles(level)
-    ]
+    tiles = [tile for level in range(grid.levels) for tile in grid.tiles(level)]
+    for tile in tiles:  # the coarser ones of a narrow plane may be too narrow for crops
+        crops_of(tile.shown, generator.crop_layers)
+    return grid, [(tile, _own_points(grid, tile, spacing)) for tile in tiles]
 
 
 def _own_points(grid: Grid, tile: Field, spacing: float) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from napari_sam2.inference.automatic.found_masks import (
     Thresholds,
 )
 from napari_sam2.inference.automatic.point_decoder import CROP_MARGIN, PointDecoder
-from napari_sam2.inference.device import is_out_of_memory
+from napari_sam2.inference.device import is_out_of_memory, memory_explained
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.transforms import contrast_limits_of
 
@@ -181,30 +181,31 @@ class MaskGenerator:
         decoded, total = 0, sum(map(len, points))
         yield Candidates(shape, found, decoded, total, self.floors, self.usual)
         batch, told = self.batch, False
-        for crop, own in zip(crops, points, strict=True):
-            if not len(own):
-                continue
-            decoder = PointDecoder(self.model, plane, limits, crop, self.floors)
-            first = 0
-            while first < len(own):
-                asked = own[first : first + batch]
-                try:
-                    found += tuple(decoder.masks(asked))
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error) or batch == 1:
-                        raise
-                    batch = max(1, len(asked) // 2)
-                    if not told:
-                        told = True
-                        warnings.warn(
-                            "The memory does not suffice for so many points at a time, so fewer "
-                            "are decoded at once from now on. Masks stay the same.",
-                            stacklevel=2,
-                        )
-                else:
-                    first += len(asked)
-                    decoded += len(asked)
-                    yield Candidates(shape, found, decoded, total, self.floors, self.usual)
+        with memory_explained(shape):
+            for crop, own in zip(crops, points, strict=True):
+                if not len(own):
+                    continue
+                decoder = PointDecoder(self.model, plane, limits, crop, self.floors)
+                first = 0
+                while first < len(own):
+                    asked = own[first : first + batch]
+                    try:
+                        found += tuple(decoder.masks(asked))
+                    except (RuntimeError, MemoryError) as error:
+                        if not is_out_of_memory(error) or batch == 1:
+                            raise
+                        batch = max(1, len(asked) // 2)
+                        if not told:
+                            told = True
+                            warnings.warn(
+                                "The memory does not suffice for so many points at a time, so "
+                                "fewer are decoded at once from now on. Masks stay the same.",
+                                stacklevel=2,
+                            )
+                    else:
+                        first += len(asked)
+                        decoded += len(asked)
+                        yield Candidates(shape, found, decoded, total, self.floors, self.usual)
 
 
 def crops_of(shape: tuple[int, int], layers: int) -> list[tuple[int, Box]]:
@@ -237,7 +238,7 @@ def crops_of(shape: tuple[int, int], layers: int) -> list[tuple[int, Box]]:
             raise ValueError(
                 f"Crops of layer {layer} of a plane of {height} x {width} pixels have "
                 f"{lengths[0]} x {lengths[1]}, but masks within {CROP_MARGIN} pixels of a crop's "
-                f"edge are left out. Use crop_layers={layer - 1}."
+                f"edge are left out. Use no more than {layer - 1} layers of crops."
             )
         starts = [[(length - overlap) * number for number in range(side)] for length in lengths]
         for column, row in product(starts[1], starts[0]):

@@ -197,10 +197,10 @@ class StackSegmenter:
 
 def stack_limits(source: FrameSource) -> tuple[float, float]:
     """Contrast limits of a whole stack: one plane, such as the first, may be empty."""
+    if source.dtype in (np.uint8, np.bool_):
+        return contrast_limits_of(np.zeros(0, source.dtype))  # they do not depend on pixels
     count = min(len(source), SAMPLED)
     frames = np.linspace(0, len(source) - 1, count).round().astype(int)
-    if source.dtype.kind == "b" or source.dtype == np.uint8:
-        frames = frames[:1]  # their limits do not depend on what is shown
     height, width = source.plane_shape
     step = int(np.ceil(np.sqrt(height * width / MOST_SAMPLED)))
     planes: list[NDArray[Any]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_sam2.inference.device import is_out_of_memory, memory_share
+from napari_sam2.inference.device import is_out_of_memory, memory_explained, memory_share
 from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
@@ -317,16 +317,8 @@ class LargeImagePredictor:
                 "which is slower. Close other programs, or take a smaller model.",
                 stacklevel=2,
             )
-        try:
+        with memory_explained(field.shown):
             return self._decoded(field, placed, multimask, previous)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            size = self.model.config.image_size
-            raise MemoryError(
-                f"The memory does not suffice for a part of the plane of {size} x {size} pixels. "
-                "Close other programs, or take a smaller model, a smaller input, or the CPU."
-            ) from error
 
     def _decoded(
         self,
