@@ -87,7 +87,7 @@ def test_labels_that_would_fill_the_memory_are_on_disk(qapp, monkeypatch, tmp_pa
 
 
 def test_memory_is_asked_how_much_is_free():
-    assert isinstance(empty_labels.empty_labels((4, 10, 10), lambda: 1600), np.ndarray)
+    assert isinstance(empty_labels.empty_labels((4, 10, 10), free=lambda: 1600), np.ndarray)
 
 
 def test_a_mask_replaces_its_former_self(layer, write):

@@ -284,6 +284,36 @@ def test_save_as_and_open(open_dock, stack, qtbot, tmp_path, messages):
     assert "There is work on this image already" in messages[0][1]
 
 
+def test_a_session_that_would_change_objects_of_another_image_is_not_opened(
+    open_dock, stack, qtbot, tmp_path, messages
+):
+    other = stack[:, ::-1].copy()
+    opened = open_dock(other)
+    for place in ([0, 43, 18], [0, 19, 46]):
+        opened.points.add(place)
+        opened.wait_idle()
+        opened.controller.new_object()
+    opened.controller.objects.delete([2])
+    opened.wait_idle()
+    opened.dock.history.save_asked.emit(str(tmp_path / "deleted"))
+    qtbot.waitUntil(lambda: any("is saved to" in text for _, text in messages), timeout=5000)
+
+    opened = open_dock(stack)
+    for place in ([0, 20, 18], [0, 44, 46]):
+        opened.points.add(place)
+        opened.wait_idle()
+        opened.controller.new_object()
+    labels, target = opened.labels().copy(), opened.workspace.target
+    assert set(np.unique(labels)) == {0, 1, 2}
+    opened.controller.choose_image(opened.viewer.add_image(other, name="B"))
+    messages.clear()
+    opened.dock.history.open_asked.emit(str(tmp_path / "deleted"))
+    qtbot.waitUntil(lambda: bool(messages), timeout=5000)
+    assert "Object 2 of that session is one of another image here" in messages[0][1]
+    np.testing.assert_array_equal(target.data, labels)
+    assert [entry.object_id for entry in opened.session.objects] == [1, 2]
+
+
 def test_what_cannot_be_opened_or_saved_to(open_dock, stack, qtbot, tmp_path, messages):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])

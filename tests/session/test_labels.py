@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_sam2.inference.crops import MaskCrop
-from napari_sam2.session.labels import MaskOverlay, write_labels
+from napari_sam2.session.labels import MaskOverlay, label_image, write_labels
 from napari_sam2.session.values import FrameChange, ObjectMask, StackKey
 
 SHAPE = (2, 3, 5, 6)  # t, z, y, x
@@ -52,6 +52,14 @@ def test_a_covered_label_comes_back(labels):
     assert labels[0, 0, :, 3].tolist() == [0, 0, 9, 0, 0]
     overlay.write(labels, change({1: smaller}, {}), protect=False)
     np.testing.assert_array_equal(labels, first)
+
+
+@pytest.mark.parametrize(("number", "dtype"), [(65535, np.uint16), (70001, np.uint32)])
+def test_no_number_is_too_large_for_labels_of_an_image(number, dtype):
+    found = label_image({ALONG_Z: {0: {number: BOX}}}, SHAPE)
+    assert found.dtype == dtype
+    assert (found[INSIDE] == number).all()
+    assert label_image({}, SHAPE).dtype == np.uint16
 
 
 def test_protection_is_switched_on_and_off(labels):

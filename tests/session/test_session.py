@@ -4,7 +4,7 @@ import pytest
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.inference.results import FrameResult
-from napari_sam2.session.log import Run
+from napari_sam2.session.log import RemoveObject, Run
 from napari_sam2.session.session import Session
 from napari_sam2.session.values import ModelChoice, StackKey
 
@@ -133,6 +133,24 @@ def test_an_empty_result_is_no_change():
     run(session, result(2))
     assert changes == []
     assert session.frames(STACK) == ()
+
+
+def test_many_changes_are_told_once_at_their_end():
+    session = Session()
+    for object_id in (1, 2, 3):
+        session.add_object(object_id)
+    run(session, result(2, 1, 2, 3))
+    before = session.masks(STACK, 2)
+    changes = recorded(session.masks_changed)
+    with session.step(), session.telling_once():
+        for object_id in (1, 2):
+            session.apply(RemoveObject(object_id))
+        assert not changes
+    [(change,)] = changes
+    assert (change.before, set(change.after)) == (before, {3})
+    session.undo()
+    assert session.masks(STACK, 2) == before
+    assert len(changes) == 2
 
 
 def test_stacks_are_apart():

@@ -110,9 +110,10 @@ class Edits:
         self._work.when_idle(act, change=change)
 
     def run(self, geometry: StackGeometry, frame: int) -> None:
-        """Run the prompts of a frame, if they are to run by themselves."""
+        """Run the prompts of a frame, if they are to run by themselves and its image is in use."""
         prompted = {key[1] for key in self._session.prompts(geometry.key)}
-        if self.auto_run and frame in prompted:
+        in_use = geometry.key.image == self._workspace.image_id
+        if self.auto_run and in_use and frame in prompted:
             self._work.run_frame(geometry.key, frame)
 
     def _take_edited(self) -> None:

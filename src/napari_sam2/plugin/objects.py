@@ -78,8 +78,9 @@ class Objects:
         """Delete objects with their prompts and masks in every stack."""
 
         def change(session: Session) -> None:
-            for number in numbers:
-                session.apply(RemoveObject(number))
+            with session.telling_once():
+                for number in numbers:
+                    session.apply(RemoveObject(number))
 
         def delete() -> None:
             with self._session.step("" if len(numbers) == 1 else f"Delete {len(numbers)} objects"):
@@ -95,8 +96,9 @@ class Objects:
         first, *others = sorted(numbers)
 
         def change(session: Session) -> None:
-            for other in others:
-                session.apply(MergeObjects(first, other))
+            with session.telling_once():
+                for other in others:
+                    session.apply(MergeObjects(first, other))
 
         def merge() -> None:
             self._refuse_foreign(others)

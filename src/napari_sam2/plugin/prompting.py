@@ -128,35 +128,35 @@ class Prompting:
         Parameters
         ----------
         geometry : StackGeometry or None
-            The stack; None where there is no image.
+            The stack, perhaps of an image that was left meanwhile; None where there is no image.
         keep_masks : bool
             Whether the mask of a plane stays when an object's last prompt there is gone. It does
             when a whole layer went, which says nothing about the masks.
         """
-        if geometry is None or geometry.key.image != self._workspace.image_id:
+        reading = None if geometry is None else self._workspace.read(geometry)
+        if geometry is None or reading is None:
             return Taken()
-        reading = self._workspace.read(geometry)
         problems = tuple(problem for problem in reading.problems if problem not in self._told)
         self._told = frozenset(reading.problems)
         changed = self._changed(geometry, reading.prompts)
         with self._session.step():
             for key, prompts in changed.items():
                 self._set_prompts(geometry.key, *key, prompts, keep_mask=keep_masks)
-            self.record_drawings()
+            self.record_drawings(geometry.key.image)
         return Taken(frozenset(frame for _, frame in changed), problems)
 
     def drawn(self, geometry: StackGeometry) -> list[TakenEdit]:
         """What `take` would do to the session."""
-        if geometry.key.image != self._workspace.image_id:
-            return []
         stack, edits = geometry.key, list[TakenEdit]()
-        for key, prompts in self._changed(geometry, self._workspace.read(geometry).prompts).items():
+        reading = self._workspace.read(geometry)
+        changed = {} if reading is None else self._changed(geometry, reading.prompts)
+        for key, prompts in changed.items():
             edits += prompt_edits(stack, *key, prompts)
         return edits
 
-    def record_drawings(self) -> None:
-        """Keep what the prompt layers show now, so that undo and redo bring it back."""
-        for key, layer in self._layers():
+    def record_drawings(self, image: str | None) -> None:
+        """Keep what an image's prompt layers show now, so that undo and redo bring it back."""
+        for key, layer in self._layers(image):
             shown = NOTHING if layer is None else Drawing.of(layer)
             if layer is not None:
                 self._seen[layer] = shown
@@ -228,7 +228,7 @@ class Prompting:
         self, geometry: StackGeometry, strokes: Sequence[Stroke], frames: set[int]
     ) -> None:
         # kept, as undo of the stroke must bring back what it was painted over
-        target = self._workspace.target
+        target = self._workspace.targets.of(geometry.key.image)
         for frame, pixels in painted_pixels(geometry, strokes, self._session).items():
             if target is not None and frame in frames:
                 key = painted_key(target, geometry.key, frame)
@@ -264,16 +264,16 @@ class Prompting:
         over = self._session.kept((stack, *key)) or ()
         return tuple(prompt for prompt in prompts if prompt not in over)
 
-    def _layers(self) -> Iterator[tuple[_Key, Points | Shapes | None]]:
-        """The prompt layers of the chosen image, with what the session keeps them under."""
+    def _layers(self, image: str | None) -> Iterator[tuple[_Key, Points | Shapes | None]]:
+        """The prompt layers of an image, with what the session keeps them under."""
         for name in ("points", "shapes"):
-            yield (self._workspace.image_id, name), getattr(self._workspace, name)
+            yield (image, name), self._workspace.prompt_layer(image, name)
 
     def _kept(self, key: _Key) -> Drawing:
         return self._session.kept(key) or self._first.get(key, NOTHING)
 
     def _on_layers_changed(self) -> None:
-        for key, layer in self._layers():
+        for key, layer in self._layers(self._workspace.image_id):
             # what undo goes back to before the first prompt
             if is_own(layer) and key not in self._first:
                 self._first[key] = Drawing.of(layer)

@@ -20,7 +20,7 @@ from napari_sam2.session.export import export
 from napari_sam2.session.folder import JSON_NAME, SessionError, SessionFolder, read_session
 from napari_sam2.session.identity import ImageIdentity, identify_image
 from napari_sam2.session.log import Run
-from napari_sam2.session.saved import SavedSession, masks_of_image
+from napari_sam2.session.saved import SavedSession, changed_numbers, masks_of_image
 from napari_sam2.session.saver import Saver, saved_session
 
 if TYPE_CHECKING:
@@ -225,6 +225,13 @@ class Saving:
         if self._has_work(image_id):
             show_warning(f"{_HAS_WORK} Undo it, or open the session in a new viewer.")
             return
+        shared = changed_numbers(saved.log) & {entry.object_id for entry in session.objects}
+        if shared:
+            show_warning(
+                f"Object {min(shared)} of that session is one of another image here, too, and "
+                "opening it would change that. Open the session in a new viewer."
+            )
+            return
         self._workspace.targets.take_up(image)  # it shows what is restored
         self._workspace.targets.make(image)
         self._channels.update(saved.channels)
@@ -233,7 +240,7 @@ class Saving:
         with session.step("Open the session"):
             session.reopen(saved.log, saved.masks)
             self._prompting.draw(image_id)
-            self._prompting.record_drawings()
+            self._prompting.record_drawings(image_id)
         numbers = [entry.object_id for entry in session.objects]
         if numbers:
             self._prompting.set_active(max(numbers), True)

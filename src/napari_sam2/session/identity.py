@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from napari_sam2.inference.frames import ArrayLike
 
 _PLANES = 3  # first, middle and last: reading all of a large image would take too long
+_LARGE = 2**26  # bytes of a plane; of larger ones so many parts a side are read, of so many pixels
+_PARTS, _PART = 4, 256
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class ImageIdentity:
     rgb : bool
         Whether its last axis holds colours.
     sha256 : str
-        Of its first, middle and last plane; empty where they are not known.
+        Of its first, middle and last plane, or parts of them; empty where they are not known.
     axes : str
         A letter of "tczyx" for each axis but the colours; empty where they have no such names.
     scale : tuple of float
@@ -74,7 +78,7 @@ class ImageIdentity:
 
 
 def identify_image(name: str, data: ArrayLike, rgb: bool) -> ImageIdentity:
-    """Read a few planes of an image to know it again.
+    """Read a few planes of an image, or parts of large ones, to know it again.
 
     Parameters
     ----------
@@ -91,8 +95,21 @@ def identify_image(name: str, data: ArrayLike, rgb: bool) -> ImageIdentity:
     digest = hashlib.sha256()
     for flat in sorted({0, count // 2, count - 1})[:_PLANES]:
         index = tuple(int(i) for i in np.unravel_index(flat, leading)) if leading else ()
-        digest.update(np.ascontiguousarray(data[index]).tobytes())
+        for part in _parts(shape[len(leading) :], np.dtype(data.dtype).itemsize):
+            digest.update(np.ascontiguousarray(data[(*index, *part)]).tobytes())
     return ImageIdentity(name, shape, str(np.dtype(data.dtype)), rgb, digest.hexdigest())
+
+
+def _parts(plane: tuple[int, ...], itemsize: int) -> list[tuple[slice, ...]]:
+    """What is read of a plane: nothing is left out of one that fits into memory easily."""
+    if math.prod(plane) * itemsize <= _LARGE:
+        return [()]
+    rows, columns = (
+        [slice(int(start), int(start) + _PART) for start in starts]
+        for length in plane[:2]
+        for starts in [np.linspace(0, max(0, length - _PART), _PARTS)]
+    )
+    return list(product(rows, columns))
 
 
 def identify_model(name: str) -> str:

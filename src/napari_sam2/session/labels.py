@@ -146,8 +146,10 @@ def write_labels(labels: Any, change: FrameChange) -> None:
 
 def label_image(
     masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]], shape: tuple[int, ...]
-) -> NDArray[np.uint16]:
+) -> NDArray[np.uint16 | np.uint32]:
     """All masks of an image as labels; where objects overlap, the larger logit wins.
+
+    They are uint32 where a number is too large for uint16.
 
     Parameters
     ----------
@@ -156,7 +158,9 @@ def label_image(
     shape : tuple of int
         Of the image, without colours.
     """
-    labels = np.zeros(shape, dtype=np.uint16)
+    planes = [found for frames in masks.values() for found in frames.values()]
+    largest = max((max(found, default=0) for found in planes), default=0)
+    labels = np.zeros(shape, np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
     for stack, frames in masks.items():
         for frame, found in frames.items():
             write_labels(labels, FrameChange(stack, frame, {}, found))

@@ -94,6 +94,23 @@ def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:
     return tuple(kept)
 
 
+def changed_numbers(log: Iterable[Command]) -> set[int]:
+    """Objects that a log renames, hides, deletes, merges or splits.
+
+    To do so again in a session where other images have objects of these numbers would change those.
+    """
+    changed: set[int] = set()
+    for command in log:
+        match command:
+            case ChangeObject(object_id) | RemoveObject(object_id):
+                changed.add(object_id)
+            case MergeObjects(object_id, other):
+                changed |= {object_id, other}
+            case SplitObject(part=part):
+                changed.add(part)
+    return changed
+
+
 def masks_of_image(
     image: str, session: Session
 ) -> dict[StackKey, dict[int, Mapping[int, ObjectMask]]]:

@@ -36,6 +36,7 @@ class State(ABC):
     def __init__(self) -> None:
         self._tables: dict[tuple[Kind, StackKey | None], dict[Any, Any]] = {}
         self._history = History()
+        self._untold: dict[Place, Change] | None = None  # by `telling_once`
 
     @property
     def log(self) -> tuple[Command, ...]:
@@ -82,6 +83,24 @@ class State(ABC):
         finally:
             if self._history.end():
                 self.history_changed.emit()
+
+    @contextmanager
+    def telling_once(self) -> Iterator[None]:
+        """Let others know of all that is changed within at its end, of each place once.
+
+        Deleting a hundred objects would have a plane of masks drawn a hundred times.
+        """
+        if self._untold is not None:
+            yield
+            return
+        self._untold = {}
+        try:
+            yield
+        finally:
+            changes, self._untold = self._untold.values(), None
+            for change in changes:
+                if change.before is not change.after:
+                    self._tell(change)
 
     def keep(self, key: Hashable, value: object) -> None:
         """Keep a value that is undone and redone with the step, but is in neither log nor files.
@@ -132,7 +151,11 @@ class State(ABC):
             else:
                 table[change.place.key] = change.after
         for change in changes:
-            self._tell(change)
+            if self._untold is None:
+                self._tell(change)
+            else:
+                first = self._untold.get(change.place, change)
+                self._untold[change.place] = Change(change.place, first.before, change.after)
 
     @abstractmethod
     def _tell(self, change: Change) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Labels, Tracks
 
 from napari_sam2.plugin.coordinates import placement
+from napari_sam2.plugin.layers.empty_labels import empty_labels
 from napari_sam2.plugin.layers.labels_layer import insert_above
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def plane_layer(layers: LayerList, image: Image, shape: tuple[int, ...]) -> Labe
     """The layer for single planes of an image, which is added where there is none."""
     layer = own_plane_layer(layers, image)
     if layer is None:
-        layer = _labels(image, shape, LABELS_NAME)
+        # a stack, or a large plane, may hold more objects than uint16 has numbers
+        layer = _labels(image, empty_labels(shape, np.uint32), LABELS_NAME)
         insert_above(layers, (image,), layer)
     return layer
 
@@ -54,7 +56,8 @@ def stack_layer(layers: LayerList, image: Image, geometry: StackGeometry) -> Lab
     for layer in layers:
         if _is_of(layer, image) and _has_room(layer, geometry):
             return layer
-    return _labels(image, geometry.shape, STACK_NAME)
+    # zeros are not written before they are needed, so a large image costs no memory here
+    return _labels(image, np.zeros(geometry.shape, np.uint32), STACK_NAME)
 
 
 def add_stack_layer(layers: LayerList, layer: Labels, image: Image, stack: StackKey) -> None:
@@ -117,11 +120,9 @@ def tracks_layer(objects: StackObjects, image: Image, stack: StackKey) -> Tracks
     )
 
 
-def _labels(image: Image, shape: tuple[int, ...], name: str) -> Labels:
-    # Zeros are not written before they are needed, so a large image costs no memory here. A stack,
-    # or a large plane, may hold more objects than uint16 has numbers.
+def _labels(image: Image, data: Any, name: str) -> Labels:
     return Labels(
-        np.zeros(shape, np.uint32),
+        data,
         name=name,
         opacity=0.6,
         metadata={_IMAGE: str(image.unique_id)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Entry = tuple[np.ndarray, str, int, str]  # positions, kind, object, sign
 
+_POINT_STYLE = ("size", "symbol", "face_color", "border_color", "border_width", "shown")
+_SHAPE_STYLE = ("edge_color", "face_color", "edge_width", "z_index")
+
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
@@ -43,34 +46,43 @@ class Drawing:
         What each shape is: "rectangle"; empty for points.
     features : pandas.DataFrame
         The layer's features.
+    style : mapping of str to array
+        What each point or shape of a layer of the user's looks like, by napari's names; nothing of
+        ours, which their features tell.
     """
 
     layer: Points | Shapes | None
     data: tuple[NDArray[Any], ...]
     kinds: tuple[str, ...]
     features: Any
+    style: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, layer: Points | Shapes) -> Drawing:
         """Read a layer."""
         kinds = () if isinstance(layer, Points) else tuple(layer.shape_type)
         data = tuple(np.array(each) for each in layer.data)
-        return cls(None if is_own(layer) else layer, data, kinds, layer.features.copy())
+        if is_own(layer):
+            return cls(None, data, kinds, layer.features.copy())
+        names = _POINT_STYLE if isinstance(layer, Points) else _SHAPE_STYLE
+        style = {name: np.array(getattr(layer, name)) for name in names}
+        return cls(layer, data, kinds, layer.features.copy(), style)
 
     def without(self, where: NDArray[np.bool_]) -> Drawing:
         """The same without some points or shapes."""
         left = [index for index, out in enumerate(where) if not out]
         kinds = tuple(self.kinds[index] for index in left) if self.kinds else ()
         features = self.features.iloc[left].reset_index(drop=True)
-        return Drawing(self.layer, tuple(self.data[index] for index in left), kinds, features)
+        data = tuple(self.data[index] for index in left)
+        style = {name: values[left] for name, values in self.style.items()}
+        return Drawing(self.layer, data, kinds, features, style)
 
     def of_objects(self, numbers: Sequence[int] | NDArray[np.int_]) -> Drawing:
         """The same with the points or shapes as other objects'."""
-        features = self.features.assign(object=numbers)
-        return Drawing(self.layer, self.data, self.kinds, features)
+        return replace(self, features=self.features.assign(object=numbers))
 
     def equals(self, other: Drawing) -> bool:
-        """Whether another one is the same in the same layer."""
+        """Whether another one is the same in the same layer, whatever it looks like."""
         return (
             self.layer is other.layer
             and len(self.data) == len(other.data)
@@ -81,8 +93,10 @@ class Drawing:
 
     def show(self, layer: Points | Shapes) -> None:
         """Make the layer show it again."""
-        if self.equals(Drawing.of(layer)):
+        now = Drawing.of(layer)
+        if self.equals(now):
             return
+        style = self._style_after(now)
         layer.selected_data = set()
         if isinstance(layer, Points):
             layer.data = np.array(self.data).reshape(-1, layer.ndim)
@@ -94,9 +108,27 @@ class Drawing:
                 layer.add(list(self.data), shape_type=list(self.kinds))
         if self.data:
             layer.features = self.features.copy()
+            for name, values in style.items():
+                if not np.array_equal(np.array(getattr(layer, name)), values):
+                    # of shapes napari takes an array for colours alone
+                    setattr(layer, name, values if values.ndim > 1 else values.tolist())
         if is_own(layer):
             restyle(layer)
         layer.selected_data = set()
+
+    def _style_after(self, now: Drawing) -> dict[str, NDArray[Any]]:
+        """Its style, but of what the layer shows now, which may have been given another since."""
+        places = {data.tobytes(): index for index, data in enumerate(now.data)}
+        there = [places.get(data.tobytes()) for data in self.data]
+        return {
+            name: np.array(
+                [
+                    own if at is None else now.style[name][at]
+                    for own, at in zip(values, there, strict=True)
+                ]
+            )
+            for name, values in self.style.items()
+        }
 
 
 NOTHING = Drawing(None, (), (), None)  # in a layer of ours, also where there is none

@@ -19,7 +19,10 @@ _CHUNK = 512  # pixels along each side of a plane
 
 
 def empty_labels(
-    shape: tuple[int, ...], free: Callable[[], int] = lambda: psutil.virtual_memory().available
+    shape: tuple[int, ...],
+    dtype: type[np.unsignedinteger[Any]] = np.uint16,
+    how_to_keep: str = "save the layer",
+    free: Callable[[], int] = lambda: psutil.virtual_memory().available,
 ) -> Any:
     """Make an array of 0 that can be written to.
 
@@ -27,24 +30,27 @@ def empty_labels(
     ----------
     shape : tuple of int
         Its shape; the last two axes are mostly those of planes.
+    dtype : type
+        Of the labels.
+    how_to_keep : str
+        What the user can do so that the labels outlive napari.
     free : callable
         Gives the free memory in bytes. What would take more than half of it is a zarr array in a
         temporary folder, which is deleted with the array, or else when napari is closed.
     """
-    size = math.prod(shape) * np.dtype(np.uint16).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= free() // 2:
         # zeros are not written before they are needed, so a large image costs no memory here
-        return np.zeros(shape, dtype=np.uint16)
+        return np.zeros(shape, dtype)
     import zarr
 
     folder = tempfile.mkdtemp(prefix="napari-sam2-labels-")
     chunks = (*[1] * (len(shape) - 2), *(min(_CHUNK, length) for length in shape[-2:]))
-    labels = zarr.create_array(folder, shape=shape, chunks=chunks, dtype=np.uint16)
+    labels = zarr.create_array(folder, shape=shape, chunks=chunks, dtype=dtype)
     weakref.finalize(labels, shutil.rmtree, folder, ignore_errors=True)
     show_info(
         f"The labels of all planes could take {size / 10**9:.0f} GB, more than half of the memory "
-        f"that is free, so they are kept in {tempfile.gettempdir()} until napari is closed. Your "
-        "session is saved as ever. To keep the labels, choose a Labels layer of your own on a zarr "
-        "array for the results, or crop the image."
+        f"that is free, so they are kept in {tempfile.gettempdir()} until napari is closed. To "
+        f"keep them, {how_to_keep}, or crop the image."
     )
     return labels

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LABELS_NAME = "SAM 2 labels"
 _REDRAW_MS = 40
+_HOW_TO_KEEP = "choose a Labels layer of your own on a zarr array (your session is saved as ever)"
 
 
 def make_labels_layer(image: Image, shape: tuple[int, ...]) -> Labels:
@@ -39,7 +40,7 @@ def make_labels_layer(image: Image, shape: tuple[int, ...]) -> Labels:
         Its shape without the RGB axis.
     """
     return Labels(
-        empty_labels(shape),
+        empty_labels(shape, how_to_keep=_HOW_TO_KEEP),
         name=LABELS_NAME,
         colormap=label_colormap(),
         opacity=0.5,

@@ -136,7 +136,7 @@ class Workspace:
         before = [layer for layer in (self.points, self.shapes) if is_own(layer)]
         self._listen_image(image)
         known = (None, *self.viewer.layers)
-        held = {name: self._prompt_layers.get((self.image_id, name)) for name in _PROMPT_LAYERS}
+        held = {name: self.prompt_layer(self.image_id, name) for name in _PROMPT_LAYERS}
         lost = [name for name, layer in held.items() if layer not in known]
         for name, layer in held.items():
             self._listen(name, None if name in lost else layer)
@@ -251,10 +251,18 @@ class Workspace:
         for axis in held:
             dims.set_point(axis + offset, world[axis])
 
-    def read(self, geometry: StackGeometry) -> PromptReading:
-        """Read the prompts of a stack."""
-        assert self.image is not None
-        return read_prompts(self.points, self.shapes, self.image, geometry)
+    def read(self, geometry: StackGeometry) -> PromptReading | None:
+        """Read the prompts of a stack, also of an image that was left; None where they are gone."""
+        image_id, layers = geometry.key.image, self.viewer.layers
+        images = [each for each in layers if str(each.unique_id) == image_id]
+        points, shapes = (self.prompt_layer(image_id, name) for name in ("points", "shapes"))
+        if not images or any(each not in (None, *layers) for each in (points, shapes)):
+            return None
+        return read_prompts(points, shapes, images[0], geometry)
+
+    def prompt_layer(self, image_id: str | None, name: str) -> Points | Shapes | None:
+        """The layer that "points" or "shapes" of an image are read from; perhaps deleted."""
+        return self._prompt_layers.get((image_id, name))
 
     def make_prompt_layers(self, *needed: str) -> None:
         """Make the image's prompt layers that are missing; an earlier dock's serve again.
