@@ -32,6 +32,15 @@ def test_auto_contrast_does_not_change_what_the_model_sees(open_dock, engine, st
         opened.points.add([frame, 20, 18 + frame])
         opened.wait_idle()
     assert len(engine.limits) == 1
+    # nor after another image was worked on
+    opened.controller.choose_image(opened.viewer.add_image(stack * 1, contrast_limits=(0, 99)))
+    opened.workspace.points.add([1, 20, 19])
+    opened.wait_idle()
+    assert engine.limits[1:] == [(0, 99)]
+    opened.controller.choose_image(opened.viewer.layers["image"])
+    opened.workspace.points.add([1, 44, 47])
+    opened.wait_idle()
+    assert opened.session.log[-1].contrast_limits == engine.limits[0]
 
 
 def test_an_image_added_later_is_taken(open_dock, stack, qtbot):

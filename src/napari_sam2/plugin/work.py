@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from napari.utils.notifications import show_error, show_warning
 from psygnal import Signal
@@ -76,7 +77,8 @@ class Work:
         self._session = session
         self._workspace = workspace
         self._prompting = prompting
-        self._source: StackSource | None = None
+        # of each image, as it was shown to the model last
+        self._sources: WeakKeyDictionary[Image, StackSource] = WeakKeyDictionary()
         # By what it is: what is asked for later takes the place of what is asked for earlier.
         self._prompts: dict[str, Callable[[], None]] = {}
         self._waiting: list[_Waiting] = []  # in order
@@ -198,7 +200,8 @@ class Work:
             return
         for told in channels.drop_lost(image):
             show_warning(told)
-        source = self._source = stack_source(image, stack, self._source, channels.of(image))
+        earlier = self._sources.get(image)
+        source = self._sources[image] = stack_source(image, stack, earlier, channels.of(image))
         source = replace(source, view=self._view(image, stack))
         limits, seen = source.contrast_limits, source.channels
         run = Run(stack, self.model, limits, frames, request, channels=seen, view=source.view)
