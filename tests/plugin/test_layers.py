@@ -24,20 +24,25 @@ def test_contrast_limits_are_those_of_the_layer(open_dock, stack, engine):
 
 
 def test_auto_contrast_does_not_change_what_the_model_sees(open_dock, engine, stack):
-    stack[1] //= 2
+    stack = stack.astype(np.uint16) * 10  # the limits of bytes would not move
+    stack[1] *= 2
     opened = open_dock(stack)
-    opened.viewer.layers["image"].auto_contrast = True
+    image = opened.viewer.layers["image"]
+    image.auto_contrast = True
+    shown = []
     for frame in (0, 1):
         opened.viewer.dims.set_current_step(0, frame)
         opened.points.add([frame, 20, 18 + frame])
         opened.wait_idle()
+        shown.append(tuple(image.contrast_limits))
+    assert shown[0] != shown[1]
     assert len(engine.limits) == 1
     # nor after another image was worked on
     opened.controller.choose_image(opened.viewer.add_image(stack * 1, contrast_limits=(0, 99)))
     opened.workspace.points.add([1, 20, 19])
     opened.wait_idle()
     assert engine.limits[1:] == [(0, 99)]
-    opened.controller.choose_image(opened.viewer.layers["image"])
+    opened.controller.choose_image(image)
     opened.workspace.points.add([1, 44, 47])
     opened.wait_idle()
     assert opened.session.log[-1].contrast_limits == engine.limits[0]
