@@ -97,7 +97,7 @@ def _segmented(
     from napari_sam2.inference.load import load_model
     from napari_sam2.inference.video.video_predictor import VideoPredictor
 
-    video = VideoPredictor(load_model("nano"), image)
+    video = VideoPredictor(load_model("nano"), image, distinct=True)
     for label, (z, click) in clicks.items():
         video.add_prompts(object_id=label, frame=z, prompts=[click])
     labels = np.zeros(image.shape, np.uint16)

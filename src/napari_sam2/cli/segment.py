@@ -158,7 +158,7 @@ def _propagated(
     frame_axis = 0 if flat else request.frame_axis
     labels = np.zeros(image.shape, np.min_scalar_type(max(placement.object_ids)))
     with explained():
-        video = VideoPredictor(model, image.frames(frame_axis, placement.fixed))
+        video = VideoPredictor(model, image.frames(frame_axis, placement.fixed), distinct=True)
         for (object_id, frame), prompts in placement.prompts.items():
             video.add_prompts(object_id=object_id, frame=frame, prompts=prompts)
         results = video.propagate(

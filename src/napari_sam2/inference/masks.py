@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from napari_sam2.inference.frames import ArrayLike
 
 MOST = float(np.finfo(np.float16).max)
+NO_MASK = MaskCrop(np.zeros((0, 0), dtype=np.float16), (0, 0))
+# IoU of masks that are one thing twice: of films with divisions, 0.3 to 0.7 came out alike
+SAME = 0.5
 BAND = 512  # rows of an array of labels that are read at a time; as long as a chunk of OME-Zarr
 
 
@@ -62,12 +65,56 @@ def labels_from_crops(
     return labels
 
 
+def repeated_masks(crops: Sequence[MaskCrop], scores: Sequence[float] | NDArray[Any]) -> set[int]:
+    """Which masks another one with a higher score nearly equals, to an IoU of `SAME`.
+
+    Parameters
+    ----------
+    crops : sequence of MaskCrop
+        On one plane.
+    scores : sequence of float
+        One for each; of equal ones the first is kept.
+
+    Returns
+    -------
+    set of int
+        Their indices.
+    """
+    boxes = np.array([[*crop.origin, *crop.origin] for crop in crops]).reshape(-1, 4)
+    boxes[:, 2:] += np.array([crop.logits.shape for crop in crops]).reshape(-1, 2)
+    repeated: set[int] = set()
+    best_first = np.argsort(-np.asarray(scores), kind="stable").tolist()
+    for place, index in enumerate(best_first):
+        better = [other for other in best_first[:place] if other not in repeated]
+        low = np.maximum(boxes[better, :2], boxes[index, :2])
+        high = np.minimum(boxes[better, 2:], boxes[index, 2:])
+        meets = (low < high).all(axis=1)
+        for other in np.array(better, dtype=int)[meets].tolist():
+            if _overlap(crops[index], crops[other]) > SAME:
+                repeated.add(index)
+                break
+    return repeated
+
+
+def _overlap(first: MaskCrop, second: MaskCrop) -> float:
+    """IoU of two masks whose boxes meet."""
+    low = np.maximum(first.origin, second.origin)
+    high = np.minimum(*(np.add(crop.origin, crop.logits.shape) for crop in (first, second)))
+    parts = [
+        crop.logits[tuple(map(slice, low - crop.origin, high - crop.origin))] > 0
+        for crop in (first, second)
+    ]
+    shared = int(np.count_nonzero(parts[0] & parts[1]))
+    union = sum(int(np.count_nonzero(crop.logits > 0)) for crop in (first, second)) - shared
+    return shared / union if union else 0.0
+
+
 def crop_of(logits: NDArray[np.float32]) -> MaskCrop:
     """Keep the part of mask logits, shape (Y, X), around what is larger than 0."""
     mask = logits > 0
     box = bounding_box(mask)
     if box is None:
-        return MaskCrop(np.zeros((0, 0), dtype=np.float16), (0, 0))
+        return NO_MASK
     return MaskCrop(half_precision(logits[box]), (box[0].start, box[1].start))
 
 

@@ -54,4 +54,11 @@ class Predictors:
             self._memories = MemoryBudget(budget // 2)
         else:
             self._memories.resize(budget // 2)
-        return VideoPredictor(model, frames, limits, memory_budget=budget, memories=self._memories)
+        return VideoPredictor(
+            model,
+            frames,
+            limits,
+            memory_budget=budget,
+            memories=self._memories,
+            distinct=True,
+        )

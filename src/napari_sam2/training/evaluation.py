@@ -86,7 +86,7 @@ def segment_stack(
     stop_when_absent: int | None = 2,
 ) -> NDArray[np.uint32]:
     """Segment a stack from one click an object, carried both ways: labels (T, Y, X)."""
-    video = VideoPredictor(model, stack)
+    video = VideoPredictor(model, stack, distinct=True)
     for label, (frame, click) in clicks.items():
         video.add_prompts(label, frame, [click])
     found = np.zeros(stack.shape[:3], dtype=np.uint32)
@@ -105,7 +105,7 @@ def stack_overlaps(
 
     Planes are read one at a time, and none is kept.
     """
-    video = VideoPredictor(model, stack.image_planes, contrast_limits=(0.0, 1.0))
+    video = VideoPredictor(model, stack.image_planes, contrast_limits=(0.0, 1.0), distinct=True)
     for label, (frame, click) in clicks.items():
         video.add_prompts(label, frame, [click])
     count = len(stack.objects) + 1

@@ -17,6 +17,7 @@ from napari_sam2 import (
 )
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.masks import intersection_over_union
+from napari_sam2.inference.video import answers
 from napari_sam2.inference.video.memory_bank import Track
 from napari_sam2.inference.video.trackers import OBJECT_BATCH
 
@@ -734,3 +735,20 @@ def test_only_the_chosen_objects_are_carried(video):
     assert any(not np.array_equal(before[1][frame], after[1][frame]) for frame in after[1])
     with pytest.raises(KeyError, match="no object 7"):
         video.propagate(object_ids=[2, 7])
+
+
+def test_of_two_objects_with_the_same_mask_one_is_absent(tiny_model, discs, monkeypatch):
+    def propagated(distinct):
+        video = VideoPredictor(tiny_model, discs[0], distinct=distinct)
+        for object_id, frame in ((1, 0), (2, 3)):
+            video.add_prompts(object_id, frame, [MaskPrompt(discs[1][frame] == 1)])
+        return {result.frame: result for result in video.propagate("both")}
+
+    monkeypatch.setattr(answers, "repeated_masks", lambda crops, _: set(range(len(crops))))
+    for frame, result in propagated(distinct=True).items():
+        present = dict(zip(result.object_ids, result.present.tolist(), strict=True))
+        # where it was prompted it stays
+        assert present == {object_id: frame == {1: 0, 2: 3}[object_id] for object_id in present}
+        for object_id, crop in zip(result.object_ids, result.crops, strict=True):
+            assert (crop.logits.size > 0) == present[object_id]
+    assert all(result.present.all() for result in propagated(distinct=False).values())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.ndimage import label
 
-from napari_sam2.inference.masks import crop_of
+from napari_sam2.inference.masks import NO_MASK, crop_of, repeated_masks
 from napari_sam2.inference.results import FrameResult, Prediction
 from napari_sam2.inference.transforms import to_plane_logits
 from napari_sam2.inference.video.memory_bank import FrameMemory
@@ -123,21 +123,24 @@ def prediction(found: Sequence[FrameMemory], fit: Fit) -> Prediction:
     )
 
 
-def frame_result(tracks: Mapping[int, Track], frame: int, fit: Fit) -> FrameResult:
-    """Every object known on a frame."""
+def frame_result(
+    tracks: Mapping[int, Track], frame: int, fit: Fit, distinct: bool = False
+) -> FrameResult:
+    """Every object known on a frame; ``distinct`` as `VideoPredictor` takes it."""
     known = {
         object_id: found
         for object_id, track in tracks.items()
         if (found := track.get(frame)) is not None
     }
-    return FrameResult(
-        frame=frame,
-        shape=fit.shape,
-        object_ids=tuple(known),
-        crops=tuple(_crops(list(known.values()), fit)),
-        scores=np.array([found.score for found in known.values()], dtype=np.float32),
-        present=np.array([found.present for found in known.values()], dtype=bool),
-    )
+    crops = list(_crops(list(known.values()), fit))
+    scores = np.array([found.score for found in known.values()], dtype=np.float32)
+    present = np.array([found.present for found in known.values()], dtype=bool)
+    if distinct:
+        prompted = [frame in tracks[object_id].prompts for object_id in known]
+        for index in repeated_masks(crops, scores):
+            if not prompted[index]:
+                crops[index], present[index] = NO_MASK, False
+    return FrameResult(frame, fit.shape, tuple(known), tuple(crops), scores, present)
 
 
 def _crops(known: Sequence[FrameMemory], fit: Fit) -> Iterator[MaskCrop]:

@@ -51,6 +51,11 @@ class VideoPredictor:
         is beyond waits on disk. By default `memory_share`, a share of what is free.
     store : FeatureStore or None, optional
         Where encoded frames go that do not fit; by default the folder that `default_store` says.
+    distinct : bool
+        Whether two objects are never the same: where masks on a frame without their prompts share
+        more than half of their union, the object with the lower score counts as absent from the
+        result. So a cell that is followed back in time ends where it and its sister were one, if
+        that is an object, too. What is remembered stays as the published predictor has it.
     memories : MemoryBudget, optional
         Holds the memories in place of half of the budget. Several predictors that share one, such
         as one for each volume of a film, hold no more together than one alone.
@@ -70,6 +75,8 @@ class VideoPredictor:
         memory_budget: int | None = None,
         store: FeatureStore | Literal["default"] | None = "default",
         memories: MemoryBudget | None = None,
+        *,
+        distinct: bool = False,
     ) -> None:
         budget = memory_share(model.device) if memory_budget is None else memory_budget
         for name, value in (("fill_holes", fill_holes), ("memory_budget", budget)):
@@ -88,6 +95,7 @@ class VideoPredictor:
         memories = MemoryBudget(budget // 2) if memories is None else memories
         self._tracker = tracker_for(model, self.source, self.features, memories, fill_holes)
         self._tracks = Tracks()
+        self._distinct = distinct
 
     @property
     def contrast_limits(self) -> tuple[float, float] | None:
@@ -317,7 +325,7 @@ class VideoPredictor:
 
     def result(self, frame: int) -> FrameResult:
         """What is known on a frame, without computing anything new."""
-        return answers.frame_result(self._tracks, frame, self._fit)
+        return answers.frame_result(self._tracks, frame, self._fit, self._distinct)
 
     def _prompted(self, object_id: int, frame: int) -> Track:
         track = self._tracks.get(object_id)
