@@ -16,7 +16,7 @@ class BlobPredictor:
 
     threshold = 50
 
-    def __init__(self, model, frames):
+    def __init__(self, model, frames, distinct):
         self.frames = frames if isinstance(frames, FrameSource) else FrameSource(frames)
         self.prompts = {}
 

@@ -28,7 +28,7 @@ def test_the_dock_gives_what_the_predictor_gives(open_dock, tiny_model, discs, m
     opened.controller.plane.propagate()
     opened.wait_idle(60_000)
     limits = tuple(opened.viewer.layers["image"].contrast_limits)
-    video = VideoPredictor(tiny_model, stack, contrast_limits=limits)
+    video = VideoPredictor(tiny_model, stack, contrast_limits=limits, distinct=True)
     for object_id, position in clicks.items():
         video.add_prompts(object_id, 3, [PointPrompt(position)])
     expected = {result.frame: result.labels() for result in video.propagate()}
