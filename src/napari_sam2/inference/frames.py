@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -262,3 +263,21 @@ class PlaneReader:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, "napari-sam2 reader")
         return self._executor.submit(self.source.plane, frame)
+
+
+def spread_parts(shape: tuple[int, ...], count: int, side: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of parts spread over a plane (Y, X).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the plane; what follows rows and columns does not count.
+    count, side : int
+        At most so many parts along each axis, of so many pixels a side.
+    """
+    rows, columns = (
+        [slice(start, start + side) for start in np.unique(starts).tolist()]
+        for length in shape[:2]
+        for starts in [np.linspace(0, max(0, length - side), count, dtype=int)]
+    )
+    return list(product(rows, columns))

@@ -6,7 +6,6 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from napari_sam2.checkpoints.download import path_of
 from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE
+from napari_sam2.inference.frames import spread_parts
 
 if TYPE_CHECKING:
     from napari_sam2.inference.frames import ArrayLike
@@ -104,12 +104,7 @@ def _parts(plane: tuple[int, ...], itemsize: int) -> list[tuple[slice, ...]]:
     """What is read of a plane: nothing is left out of one that fits into memory easily."""
     if math.prod(plane) * itemsize <= _LARGE:
         return [()]
-    rows, columns = (
-        [slice(int(start), int(start) + _PART) for start in starts]
-        for length in plane[:2]
-        for starts in [np.linspace(0, max(0, length - _PART), _PARTS)]
-    )
-    return list(product(rows, columns))
+    return [*spread_parts(plane, _PARTS, _PART)]
 
 
 def identify_model(name: str) -> str:

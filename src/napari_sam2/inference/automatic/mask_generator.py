@@ -176,36 +176,45 @@ class MaskGenerator:
         crops: list[Box],
         points: list[NDArray[np.float64]],
     ) -> Iterator[Candidates]:
+        with memory_explained(plane.shape):
+            yield from self._decoded(plane, limits, crops, points)
+
+    def _decoded(
+        self,
+        plane: NDArray[Any],
+        limits: tuple[float, float],
+        crops: list[Box],
+        points: list[NDArray[np.float64]],
+    ) -> Iterator[Candidates]:
         shape = plane.shape[0], plane.shape[1]
         found: tuple[FoundMask, ...] = ()
         decoded, total = 0, sum(map(len, points))
         yield Candidates(shape, found, decoded, total, self.floors, self.usual)
         batch, told = self.batch, False
-        with memory_explained(shape):
-            for crop, own in zip(crops, points, strict=True):
-                if not len(own):
-                    continue
-                decoder = PointDecoder(self.model, plane, limits, crop, self.floors)
-                first = 0
-                while first < len(own):
-                    asked = own[first : first + batch]
-                    try:
-                        found += tuple(decoder.masks(asked))
-                    except (RuntimeError, MemoryError) as error:
-                        if not is_out_of_memory(error) or batch == 1:
-                            raise
-                        batch = max(1, len(asked) // 2)
-                        if not told:
-                            told = True
-                            warnings.warn(
-                                "The memory does not suffice for so many points at a time, so "
-                                "fewer are decoded at once from now on. Masks stay the same.",
-                                stacklevel=2,
-                            )
-                    else:
-                        first += len(asked)
-                        decoded += len(asked)
-                        yield Candidates(shape, found, decoded, total, self.floors, self.usual)
+        for crop, own in zip(crops, points, strict=True):
+            if not len(own):
+                continue
+            decoder = PointDecoder(self.model, plane, limits, crop, self.floors)
+            first = 0
+            while first < len(own):
+                asked = own[first : first + batch]
+                try:
+                    found += tuple(decoder.masks(asked))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error) or batch == 1:
+                        raise
+                    batch = max(1, len(asked) // 2)
+                    if not told:
+                        told = True
+                        warnings.warn(
+                            "The memory does not suffice for so many points at a time, so fewer "
+                            "are decoded at once from now on. Masks stay the same.",
+                            stacklevel=3,
+                        )
+                else:
+                    first += len(asked)
+                    decoded += len(asked)
+                    yield Candidates(shape, found, decoded, total, self.floors, self.usual)
 
 
 def crops_of(shape: tuple[int, int], layers: int) -> list[tuple[int, Box]]:

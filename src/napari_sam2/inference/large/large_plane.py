@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam2.inference.frames import UNNAMED, reading
+from napari_sam2.inference.frames import UNNAMED, reading, spread_parts
 from napari_sam2.inference.transforms import contrast_limits_of, rescale
 
 if TYPE_CHECKING:
@@ -103,17 +103,8 @@ class LargePlane:
             return np.zeros(0, data.dtype)  # their limits do not depend on pixels
         if max(self.shape) <= SAMPLES * SAMPLE:
             return self._part(data, slice(0, self.shape[0]), slice(0, self.shape[1]))
-        rows, columns = (
-            np.unique(np.linspace(0, max(0, length - SAMPLE), SAMPLES, dtype=int))
-            for length in self.shape
-        )
-        return np.concatenate(
-            [
-                self._part(data, slice(row, row + SAMPLE), slice(column, column + SAMPLE)).ravel()
-                for row in rows
-                for column in columns
-            ]
-        )
+        parts = spread_parts(self.shape, SAMPLES, SAMPLE)
+        return np.concatenate([self._part(data, *part).ravel() for part in parts])
 
     def _part(self, data: ArrayLike, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a part of a level, without transparency."""
