@@ -94,7 +94,7 @@ def main() -> None:
     dock = Sam2Widget(viewer)
     viewer.window.add_dock_widget(dock, name="SAM 2")
     controller = dock.controller
-    while controller.workspace.points is None:
+    while controller.workspace.prompts.points is None:
         QTest.qWait(1)
     viewer.dims.set_point(0, asked.frames // 2)
     propagate(dock, places)

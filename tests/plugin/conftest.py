@@ -257,8 +257,8 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
         docks.append(dock)
         if images:
             # the dock is shown before its layers are made
-            qtbot.waitUntil(lambda: dock.controller.workspace.points is not None)
-            dock.controller.workspace.make_prompt_layers("shapes")
+            qtbot.waitUntil(lambda: dock.controller.workspace.prompts.points is not None)
+            dock.controller.workspace.prompts.make("shapes")
         if show:
             viewer.window._qt_window.resize(1300, 900)
             qtbot.wait(100)

@@ -36,7 +36,7 @@ def open_two(open_dock):
         opened.magenta.contrast_limits = (0, 400)  # of two colours, and as bright as the green one
         opened.green.blending = "additive"
         opened.dock.image.image.chosen.emit(opened.magenta)
-        opened.points = opened.workspace.points
+        opened.points = opened.workspace.prompts.points
         opened.button = opened.dock.image.channels
         opened.tick = lambda on=True: opened.button.ticked.emit(opened.green, on)
         return opened

@@ -365,7 +365,7 @@ def test_a_dock_opened_again_takes_the_prompts_over(open_dock, stack, qtbot):
     opened.viewer.window.remove_dock_widget(opened.dock)
     again = type(opened.dock)(opened.viewer, opened.controller.runs._engine)
     opened.viewer.window.add_dock_widget(again, name="SAM 2 again")
-    qtbot.waitUntil(lambda: again.controller.workspace.points is opened.points)
+    qtbot.waitUntil(lambda: again.controller.workspace.prompts.points is opened.points)
     assert [layer.name for layer in opened.viewer.layers].count("SAM 2 points") == 1
     again.let_go()
 

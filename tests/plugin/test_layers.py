@@ -39,11 +39,11 @@ def test_auto_contrast_does_not_change_what_the_model_sees(open_dock, engine, st
     assert len(engine.limits) == 1
     # nor after another image was worked on
     opened.controller.choose_image(opened.viewer.add_image(stack * 1, contrast_limits=(0, 99)))
-    opened.workspace.points.add([1, 20, 19])
+    opened.workspace.prompts.points.add([1, 20, 19])
     opened.wait_idle()
     assert engine.limits[1:] == [(0, 99)]
     opened.controller.choose_image(image)
-    opened.workspace.points.add([1, 44, 47])
+    opened.workspace.prompts.points.add([1, 44, 47])
     opened.wait_idle()
     assert opened.session.log[-1].contrast_limits == engine.limits[0]
 
@@ -198,7 +198,7 @@ def test_going_back_to_an_image_finds_its_labels(open_dock, stack):
     opened.wait_idle()
     opened.dock.image.image.chosen.emit(first)
     assert opened.workspace.target is None
-    opened.workspace.points.add([0, 20, 18])
+    opened.workspace.prompts.points.add([0, 20, 18])
     opened.wait_idle()
     assert opened.workspace.target.name == "SAM 2 labels [1]"
     opened.dock.image.image.chosen.emit(second)
@@ -280,12 +280,12 @@ def test_each_image_has_prompts_of_its_own(open_dock, stack, qtbot):
     second, first = opened.viewer.layers["image [1]"], opened.viewer.layers["image"]
     opened.points.add([43, 18])
     opened.controller.choose_image(first)  # sooner than a second click would be taken
-    assert opened.workspace.points.name == "SAM 2 points of image"
-    opened.workspace.points.add([20, 18])
+    assert opened.workspace.prompts.points.name == "SAM 2 points of image"
+    opened.workspace.prompts.points.add([20, 18])
     opened.wait_idle()
     assert held(opened) == {(1, 0): (PointPrompt((20, 18)),)}
     opened.controller.choose_image(second)
-    assert opened.workspace.points is opened.points
+    assert opened.workspace.prompts.points is opened.points
     opened.points.add([43, 19])
     opened.wait_idle()
     assert held(opened) == {(1, 0): (PointPrompt((43, 18)), PointPrompt((43, 19)))}
@@ -293,7 +293,7 @@ def test_each_image_has_prompts_of_its_own(open_dock, stack, qtbot):
     opened.controller.undo()
     settled(opened, qtbot)
     # the click in the other image, which stays as it is in use
-    assert opened.workspace.points is opened.points
+    assert opened.workspace.prompts.points is opened.points
     assert [len(points.data) for points in prompt_layers(opened)] == [1, 0]
     assert held(opened) == {(1, 0): (PointPrompt((43, 18)),)}
 
@@ -308,7 +308,7 @@ def test_an_image_leaves_no_empty_layers(open_dock, stack, qtbot):
     assert "SAM 2 shapes" not in names
     assert {"SAM 2 points", "SAM 2 points of other"} <= set(names)
     opened.controller.choose_image(first)
-    assert opened.workspace.points is opened.points
+    assert opened.workspace.prompts.points is opened.points
     assert "SAM 2 points of other" not in opened.viewer.layers
     # undone while another image is in use, and redone in a layer that is made again
     opened.controller.undo()
@@ -317,8 +317,8 @@ def test_an_image_leaves_no_empty_layers(open_dock, stack, qtbot):
     opened.controller.redo()
     opened.controller.choose_image(first)
     opened.wait_idle()
-    np.testing.assert_array_equal(opened.workspace.points.data, [[0, 20, 18]])
-    assert opened.workspace.points in opened.viewer.layers
+    np.testing.assert_array_equal(opened.workspace.prompts.points.data, [[0, 20, 18]])
+    assert opened.workspace.prompts.points in opened.viewer.layers
 
 
 def test_undo_in_an_image_of_other_axes_goes_back_to_its_own_layer(open_dock, stack, qtbot):
@@ -326,12 +326,12 @@ def test_undo_in_an_image_of_other_axes_goes_back_to_its_own_layer(open_dock, st
     opened.points.add([20, 18])
     opened.wait_idle()
     opened.controller.choose_image(opened.viewer.layers["image"])
-    points = opened.workspace.points
+    points = opened.workspace.prompts.points
     points.add([0, 44, 46])
     opened.wait_idle()
     opened.controller.undo()
     settled(opened, qtbot)
-    assert opened.workspace.points is points
+    assert opened.workspace.prompts.points is points
     assert [len(points.data) for points in prompt_layers(opened)] == [1, 0]
 
 
@@ -342,11 +342,11 @@ def test_a_layer_of_the_user_is_read_for_its_image_alone(open_dock, stack):
     opened.dock.prompts.points.chosen.emit(mine)
     opened.wait_idle()
     opened.controller.choose_image(first)
-    assert opened.workspace.points is not mine
+    assert opened.workspace.prompts.points is not mine
     opened.controller.plane.run()
     assert held(opened) == {}
     opened.controller.choose_image(second)
-    assert opened.workspace.points is mine
+    assert opened.workspace.prompts.points is mine
 
 
 def test_masks_stay_when_prompts_are_deleted_while_another_image_is_in_use(open_dock, stack):

@@ -108,7 +108,7 @@ def test_a_layer_deleted_while_a_pass_runs(stopped, stack, qtbot, engine, messag
     if name == "image":
         stopped.viewer.add_image(stack, name="again")
         qtbot.waitUntil(lambda: stopped.workspace.image is not None, timeout=1000)
-        assert stopped.workspace.points is not None
+        assert stopped.workspace.prompts.points is not None
     go_to(stopped, qtbot, 5)
     if name == "SAM 2 points":
         press(stopped, qtbot, keys.NEW_OBJECT)

@@ -131,7 +131,7 @@ def test_what_is_drawn_for_other_images_goes_along(open_dock, stack, qtbot, what
     opened.wait_idle()
     opened.controller.choose_image(second)
     opened.viewer.dims.set_current_step(0, 5)
-    points = opened.workspace.points
+    points = opened.workspace.prompts.points
     for number, place in enumerate(([5, 20, 18], [5, 44, 46]), start=1):
         opened.controller.prompting.set_active(number, True)
         points.add(place)
@@ -324,7 +324,7 @@ def test_boxes_that_were_read_as_one_object_become_one_each(open_dock, stack, qt
     qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
     opened.wait_idle()
     assert sorted(np.unique(opened.labels()[0])) == [0, 1, 2]
-    assert opened.workspace.shapes is opened.shapes
+    assert opened.workspace.prompts.shapes is opened.shapes
     assert opened.shapes.nshapes == len(own.data) == 2
 
 

@@ -70,8 +70,10 @@ def test_channels_of_the_window_are_those_of_the_replay(
     opened.dock.model.model_chosen.emit(ModelChoice("nano", "cpu"))
     opened.dock.image.image.chosen.emit(image)
     opened.dock.image.channels.ticked.emit(further, True)
-    opened.workspace.make_prompt_layers("shapes")
-    opened.workspace.shapes.add_rectangles([[0, 50, 55], [0, 50, 85], [0, 80, 85], [0, 80, 55]])
+    opened.workspace.prompts.make("shapes")
+    opened.workspace.prompts.shapes.add_rectangles(
+        [[0, 50, 55], [0, 50, 85], [0, 80, 85], [0, 80, 55]]
+    )
     opened.wait_idle(60_000)
     further.contrast_limits = (1, 30)
     opened.controller.plane.propagate()

@@ -204,7 +204,7 @@ def test_opening_goes_on_in_the_labels_that_are_there(open_dock, stack, qtbot, t
     opened.viewer.dims.current_step = (*[time + 2 for time in before], 4, 0, 0)
     dock = type(opened.dock)(opened.viewer, FakeEngine())
     opened.viewer.window.add_dock_widget(dock, name="SAM 2 again")
-    qtbot.waitUntil(lambda: dock.controller.workspace.points is not None)
+    qtbot.waitUntil(lambda: dock.controller.workspace.prompts.points is not None)
     dock.history.open_asked.emit(str(folder))
     qtbot.waitUntil(lambda: bool(dock.controller.session.stacks), timeout=5000)
     dock.controller.finish_display()

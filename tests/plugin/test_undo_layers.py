@@ -23,9 +23,9 @@ def test_a_deleted_prompt_layer_comes_back(open_dock, stack, qtbot, replaced):
     for _ in range(2):
         opened.controller.undo()
         settled(opened, qtbot)
-    assert opened.workspace.shapes.shape_type == ["ellipse"]
-    np.testing.assert_array_equal(opened.workspace.points.data, [[0, 20, 18]])
-    assert opened.workspace.points.feature_defaults["object"].item() == 2
+    assert opened.workspace.prompts.shapes.shape_type == ["ellipse"]
+    np.testing.assert_array_equal(opened.workspace.prompts.points.data, [[0, 20, 18]])
+    assert opened.workspace.prompts.points.feature_defaults["object"].item() == 2
     opened.controller.plane.run()
     opened.wait_idle()
     assert held(opened) == prompts
@@ -36,7 +36,7 @@ def test_a_deleted_prompt_layer_comes_back(open_dock, stack, qtbot, replaced):
     assert not opened.session.undo_name
     assert opened.session.redo_name
     assert not opened.labels().any()
-    assert len(opened.workspace.points.data) == opened.workspace.shapes.nshapes == 0
+    assert len(opened.workspace.prompts.points.data) == opened.workspace.prompts.shapes.nshapes == 0
 
 
 def test_undo_after_a_layer_of_the_user_was_chosen_and_deleted(open_dock, stack, qtbot):
@@ -58,7 +58,7 @@ def test_undo_after_a_layer_of_the_user_was_chosen_and_deleted(open_dock, stack,
         settled(opened, qtbot)
     assert held(opened) == {}
     assert not opened.session.undo_name
-    assert opened.workspace.shapes is None
+    assert opened.workspace.prompts.shapes is None
     assert mine.nshapes == 1
 
 
@@ -79,7 +79,7 @@ def test_undo_leaves_what_was_changed_in_a_layer_that_was_not_in_use(open_dock, 
     mine.data = changed
     opened.controller.undo()
     settled(opened, qtbot)
-    assert opened.workspace.points is mine
+    assert opened.workspace.prompts.points is mine
     np.testing.assert_array_equal(mine.data, changed)
 
 
@@ -137,4 +137,4 @@ def test_what_is_drawn_during_a_run_is_taken_though_the_image_was_left(
     assert prompts == {(1, 0), (2, 0)}
     opened.controller.choose_image(first)
     settled(opened, qtbot)
-    assert len(opened.workspace.points.data) == 2
+    assert len(opened.workspace.prompts.points.data) == 2

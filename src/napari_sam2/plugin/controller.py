@@ -188,14 +188,14 @@ class Controller:
 
     def prepare_layers(self) -> None:
         """Make missing prompt layers, and let a click add a point."""
-        self.workspace.make_prompt_layers()
-        self.workspace.use_object(*self.prompting.active)
-        self.workspace.take_clicks()
+        self.workspace.prompts.make()
+        self.workspace.prompts.use_object(*self.prompting.active)
+        self.workspace.prompts.take_clicks()
 
     def use_tool(self, tool: str) -> None:
         """Let the mouse draw a point, a box, an outline or a scribble."""
-        self.workspace.use_tool(tool)
-        self.workspace.use_object(*self.prompting.active)
+        self.workspace.prompts.use_tool(tool)
+        self.workspace.prompts.use_object(*self.prompting.active)
 
     def choose_image(self, image: Image | None) -> None:
         """Work on another image."""
@@ -206,12 +206,12 @@ class Controller:
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""
-        self.workspace.choose_prompts("points", layer)
+        self.workspace.prompts.choose("points", layer)
         self._take_other_layers()
 
     def choose_shapes(self, layer: Shapes | None) -> None:
         """Read shapes from another layer; None makes one."""
-        self.workspace.choose_prompts("shapes", layer)
+        self.workspace.prompts.choose("shapes", layer)
         self._take_other_layers()
 
     def choose_target(self, layer: Labels | None) -> None:

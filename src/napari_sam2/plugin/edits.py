@@ -55,7 +55,7 @@ class Edits:
         self._settle = QTimer()
         self._settle.setSingleShot(True)
         self._settle.timeout.connect(self.take_now)
-        workspace.prompts_edited.connect(self._on_prompts_edited)
+        workspace.prompts.edited.connect(self._on_prompts_edited)
 
     @property
     def is_waiting(self) -> bool:

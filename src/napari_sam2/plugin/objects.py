@@ -10,8 +10,8 @@ from napari.utils.notifications import show_info, show_warning
 
 from napari_sam2.plugin.coordinates import to_image
 from napari_sam2.plugin.layers.drawings import Drawing, add_entries
+from napari_sam2.plugin.layers.own_layers import is_own
 from napari_sam2.plugin.layers.prompt_features import SIGNS, object_ids, signs
-from napari_sam2.plugin.layers.prompt_layers import is_own
 from napari_sam2.session.log import MergeObjects, RemoveObject
 from napari_sam2.session.overview import Overview
 
@@ -226,19 +226,19 @@ class Objects:
         workspace = self._workspace
         assert workspace.image is not None
         name = "points" if isinstance(layer, Points) else "shapes"
-        if not is_own(getattr(workspace, name)):
-            workspace.choose_prompts(name, None)
-            workspace.make_prompt_layers(name)
+        if not is_own(getattr(workspace.prompts, name)):
+            workspace.prompts.choose(name, None)
+            workspace.prompts.make(name)
         kinds = ["point"] * len(layer.data) if isinstance(layer, Points) else layer.shape_type
         drawn = zip(layer.data, kinds, signs(layer), strict=True)
         entries = [
             (to_image(corners, layer, workspace.image), kind, first + index, SIGNS[not positive])
             for index, (corners, kind, positive) in enumerate(drawn)
         ]
-        add_entries(getattr(workspace, name), entries)
+        add_entries(getattr(workspace.prompts, name), entries)
 
     def _refuse_foreign(self, numbers: Sequence[int]) -> None:
-        for _, _, layer in self._workspace.prompt_layers():
+        for _, _, layer in self._workspace.prompts.every():
             if is_own(layer):
                 continue
             if found := set(numbers).intersection(object_ids(layer)):
@@ -257,7 +257,7 @@ class Objects:
 
         With an image, only in its own.
         """
-        for owner, name, layer in self._workspace.prompt_layers():
+        for owner, name, layer in self._workspace.prompts.every():
             if not is_own(layer) or len(layer.data) == 0 or image not in (None, owner):
                 continue
             drawing, numbers = Drawing.of(layer), np.array(object_ids(layer))

@@ -102,7 +102,7 @@ class PlaneCommands:
         plane = self._plane()
         if plane is None:
             return
-        self._workspace.make_prompt_layers()
+        self._workspace.prompts.make()
 
         def act() -> None:
             self._edits.take(plane[0])
@@ -120,7 +120,7 @@ class PlaneCommands:
             return
         geometry, frame = plane
         stack, object_id = geometry.key, self._prompting.active[0]
-        self._workspace.make_prompt_layers()
+        self._workspace.prompts.make()
         if self._work.is_busy:
             self._prompting.reserve(object_id)
 

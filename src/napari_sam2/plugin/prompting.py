@@ -10,13 +10,13 @@ from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.plugin.layers.drawings import NOTHING, Drawing, draw
+from napari_sam2.plugin.layers.own_layers import is_own
 from napari_sam2.plugin.layers.painting import (
     join_pixels,
     painted_key,
     painted_pixels,
     painted_planes,
 )
-from napari_sam2.plugin.layers.prompt_layers import is_own
 from napari_sam2.plugin.prompt_commands import masks_among, prompt_edits, without_masks
 from napari_sam2.session.log import Paint, RemoveMask, SetPrompts
 from napari_sam2.session.values import StackKey
@@ -81,7 +81,7 @@ class Prompting:
         self._first: dict[_Key, Drawing] = {}
         # what each layer showed when it was last read or drawn
         self._seen: dict[Points | Shapes, Drawing] = {}
-        workspace.next_object_changed.connect(self._on_next_object)
+        workspace.prompts.next_object_changed.connect(self._on_next_object)
         workspace.layers_changed.connect(self._on_layers_changed)
         session.kept_changed.connect(self._on_kept_changed)
 
@@ -94,7 +94,7 @@ class Prompting:
         """Make new prompts belong to an object, and new points be part of it or not."""
         if (object_id, positive) != self._active:
             self._active = (object_id, positive)
-            self._workspace.use_object(object_id, positive)
+            self._workspace.prompts.use_object(object_id, positive)
             self.active_changed.emit(object_id, positive)
 
     def toggle_sign(self) -> None:
@@ -109,7 +109,7 @@ class Prompting:
     def free_number(self) -> int:
         """A number that no object has, and under which a deleted one has left nothing."""
         known = max((entry.object_id for entry in self._session.objects), default=0)
-        drawn = self._workspace.largest_number()
+        drawn = max(self._workspace.prompts.largest_number(), self._workspace.targets.largest_found)
         return max(known, drawn, self._largest_left(), self._reserved) + 1
 
     def reserve(self, object_id: int) -> None:
@@ -179,7 +179,7 @@ class Prompting:
             if stack.image == image
         }
         points, shapes = (
-            self._workspace.restore_prompts(image, name, None, needed=True)
+            self._workspace.prompts.restore(image, name, None, needed=True)
             for name in ("points", "shapes")
         )
         if isinstance(points, Points) and isinstance(shapes, Shapes):
@@ -206,7 +206,7 @@ class Prompting:
 
     def ignore(self, object_id: int) -> None:
         """Take what layers of the user's say of an object now for nothing, as it stays there."""
-        if all(is_own(layer) for _, _, layer in self._workspace.prompt_layers()):
+        if all(is_own(layer) for _, _, layer in self._workspace.prompts.every()):
             return
         for stack in self._session.stacks:
             for (held, frame), prompts in self._session.prompts(stack).items():
@@ -267,7 +267,7 @@ class Prompting:
     def _layers(self, image: str | None) -> Iterator[tuple[_Key, Points | Shapes | None]]:
         """The prompt layers of an image, with what the session keeps them under."""
         for name in ("points", "shapes"):
-            yield (image, name), self._workspace.prompt_layer(image, name)
+            yield (image, name), self._workspace.prompts.of(image, name)
 
     def _kept(self, key: _Key) -> Drawing:
         return self._session.kept(key) or self._first.get(key, NOTHING)
@@ -283,14 +283,14 @@ class Prompting:
             case (str() as image, "points" | "shapes" as name):
                 drawing = self._kept((image, name))
                 needed = len(drawing.data) > 0
-                layer = self._workspace.restore_prompts(image, name, drawing.layer, needed)
+                layer = self._workspace.prompts.restore(image, name, drawing.layer, needed)
                 if layer is None:
                     return
                 # what was changed in it while it was not in use stays
                 if layer not in self._seen or self._seen[layer].equals(Drawing.of(layer)):
                     drawing.show(layer)
                     self._seen[layer] = Drawing.of(layer)
-                self._workspace.use_object(*self._active)
+                self._workspace.prompts.use_object(*self._active)
 
     def _set_prompts(
         self,

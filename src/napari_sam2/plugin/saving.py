@@ -96,7 +96,7 @@ class Saving:
         workspace.layers_changed.connect(self._on_layers_changed)
         workspace.channels.changed.connect(self._on_channels_changed)
         workspace.kinds.changed.connect(self.save_soon)
-        workspace.prompts_edited.connect(self.save_soon)
+        workspace.prompts.edited.connect(self.save_soon)
 
     def save_soon(self) -> None:
         """Save within `SAVE_MS`."""

@@ -15,7 +15,7 @@ from napari_sam2.inference.prompts import (
     PolygonPrompt,
     ScribblePrompt,
 )
-from napari_sam2.plugin.layers.prompt_layers import is_own, restyle
+from napari_sam2.plugin.layers.own_layers import is_own, restyle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

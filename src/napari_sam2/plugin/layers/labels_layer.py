@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from napari_sam2.plugin.coordinates import placement
 from napari_sam2.plugin.layers.colors import label_colormap
 from napari_sam2.plugin.layers.empty_labels import empty_labels
-from napari_sam2.plugin.layers.prompt_layers import MARK
+from napari_sam2.plugin.layers.own_layers import MARK
 from napari_sam2.session.labels import MaskOverlay, plane_key, planes_meet
 
 if TYPE_CHECKING:

@@ -1,168 +1,239 @@
-"""The plugin's own Points and Shapes layer.
-
-Their features say which object a point or a shape belongs to and whether it is part of the
-object; colour and marker show it.
-"""
+"""Which layers each image's prompts are read from, and what the mouse draws in them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from napari.layers import Points, Shapes
-from qtpy.QtCore import QTimer
+from psygnal import Signal
 
-from napari_sam2.plugin.coordinates import StackGeometry, placement, stack_geometry
-from napari_sam2.plugin.layers.colors import negative_color, object_color
-from napari_sam2.plugin.layers.prompt_features import SIGNS, is_object_id, next_object
+from napari_sam2.plugin.layers.own_layers import (
+    is_made_for,
+    is_own,
+    own_layer,
+    restyle,
+    use_object,
+)
+from napari_sam2.plugin.layers.prompt_features import largest_object, next_object
+from napari_sam2.plugin.layers.tools import TOOLS, tool_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     import napari
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Layer, Points, Shapes
 
-POINTS_NAME = "SAM 2 points"
-SHAPES_NAME = "SAM 2 shapes"
-SYMBOLS = {"positive": "disc", "negative": "x"}
-_RIGHT = 2  # napari's number of the button
-MARK = "napari_sam2"  # in the metadata, with the image that a layer was made for
+_DONE = ("added", "removed", "changed")
+_NAMES = ("shapes", "points")  # as they are made, the one for clicks on top
 
 
-def make_points_layer(image: Image, geometry: StackGeometry) -> Points:
-    """Make an empty Points layer that lies on an image."""
-    layer = Points(
-        ndim=image.ndim,
-        name=POINTS_NAME,
-        features=_no_features(),
-        size=max(min(geometry.plane_shape) / 40, 2),
-        border_color="black",
-        border_width=0.05,
-        metadata={MARK: str(image.unique_id)},
-        **placement(image),
-    )
-    # From near, a marker must not cover the cell. No lower limit: napari draws its stand-in for
-    # "no point on this plane", of size 0, as large as that.
-    layer.canvas_size_limits = (0, 16)
-    layer.mouse_drag_callbacks.append(_right_is_negative)
-    use_object(layer, 1, True)
-    return layer
-
-
-def make_shapes_layer(image: Image, geometry: StackGeometry) -> Shapes:
-    """Make an empty Shapes layer that lies on an image."""
-    layer = Shapes(
-        ndim=image.ndim,
-        name=SHAPES_NAME,
-        features=_no_features(),
-        face_color="transparent",
-        opacity=1,
-        edge_width=max(min(geometry.plane_shape) / 200, 0.5),
-        metadata={MARK: str(image.unique_id)},
-        **placement(image),
-    )
-    use_object(layer, 1, True)
-    return layer
-
-
-def is_own(layer: Points | Shapes | None) -> TypeGuard[Points | Shapes]:
-    """Whether a layer was made here, and not by the user."""
-    return layer is not None and MARK in layer.metadata
-
-
-def is_made_for(layer: Layer, image: Image) -> bool:
-    """Whether a layer was made here for an image, and still has its axes."""
-    return bool(layer.metadata.get(MARK) == str(image.unique_id)) and layer.ndim == image.ndim
-
-
-def own_layer(viewer: napari.Viewer, name: str, image: Image, make: bool) -> Points | Shapes | None:
-    """Find the layer in a viewer that was made here for an image.
+class PromptLayers:
+    """The Points and the Shapes layer of each image of a viewer.
 
     Parameters
     ----------
     viewer : napari.Viewer
         The viewer.
-    name : str
-        "points" or "shapes".
-    image : napari.layers.Image
-        The image.
-    make : bool
-        Whether it is made and added where there is none; else that is None.
-    """
-    kind, make_layer = _KINDS[name]
-    ours = [layer for layer in viewer.layers if isinstance(layer, kind) and is_own(layer)]
-    for layer in ours:
-        if is_made_for(layer, image):
-            return layer
-    if not make:
-        return None
-    layer = make_layer(image, stack_geometry(viewer.dims, image))
-    if ours:  # another image's
-        layer.name += f" of {image.name}"
-    viewer.add_layer(layer)
-    return layer
 
-
-def use_object(layer: Points | Shapes, object_id: int, positive: bool) -> None:
-    """Make what is drawn next in a layer of our own belong to an object.
-
-    Parameters
+    Attributes
     ----------
-    layer : napari.layers.Points or napari.layers.Shapes
-        A layer made here.
-    object_id : int
-        The object.
-    positive : bool
-        Whether the next point or scribble is part of the object.
+    image : napari.layers.Image or None
+        The image in use; going back to an image finds its layers again.
+    points, shapes : napari.layers.Points or None, napari.layers.Shapes or None
+        Its layers.
+    changed : Signal()
+        Emitted after another layer was chosen or made.
+    edited : Signal()
+        Emitted after a point or a shape was added, moved, changed or deleted.
+    next_object_changed : Signal(int, object)
+        Emitted with object and sign (None where the layer lost it) that a selection made those of
+        what is drawn next in a layer of our own.
+    tool_changed : Signal(str)
+        Emitted with what the mouse draws now, one of `TOOLS`, or "".
     """
-    # napari changes whatever is selected together with the defaults, and a new point is selected.
-    layer.selected_data = set()
-    sign = "positive" if positive else "negative"
-    layer.feature_defaults = {"object": object_id, "sign": sign}
-    if isinstance(layer, Points):
-        layer.current_face_color = object_color(object_id)
-        layer.current_symbol = SYMBOLS[sign]
-    else:
-        layer.current_edge_color = _edge_color(object_id, sign)
 
+    changed = Signal()
+    edited = Signal()
+    next_object_changed = Signal(int, object)
+    tool_changed = Signal(str)
 
-def restyle(layer: Points | Shapes) -> None:
-    """Show objects and signs in a layer of our own, after an edited feature."""
-    features = layer.features
-    if len(features) == 0 or not {"object", "sign"} <= set(features):
-        return
-    if not all(map(is_object_id, features["object"])) or not features["sign"].isin(SIGNS).all():
-        return
-    objects = [int(value) for value in features["object"]]
-    if isinstance(layer, Points):
-        layer.face_color = [object_color(object_id) for object_id in objects]
-        layer.symbol = [SYMBOLS[sign] for sign in features["sign"]]
-    else:
-        styles = zip(objects, features["sign"], strict=True)
-        layer.edge_color = [_edge_color(object_id, sign) for object_id, sign in styles]
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.image: Image | None = None
+        self.points: Points | None = None
+        self.shapes: Shapes | None = None
+        self._viewer = viewer
+        self._held: dict[tuple[str | None, str], Points | Shapes | None] = {}  # by image and name
+        viewer.layers.selection.events.active.connect(self._on_tool)
 
+    def close(self) -> None:
+        """Listen to nothing any longer."""
+        self._viewer.layers.selection.events.active.disconnect(self._on_tool)
+        for name in _NAMES:
+            self._listen(name, None)
 
-def _right_is_negative(layer: Points, event: Any) -> Iterator[None]:
-    """Let a click with the right button add a negative point."""
-    drawn_next = next_object(layer)
-    if event.button != _RIGHT or layer.mode != "add" or drawn_next is None:
-        return
-    object_id, positive = drawn_next
-    use_object(layer, object_id, False)
-    yield
-    while event.type == "mouse_move":
-        yield
-    # napari adds the point at the same release, before or after this
-    QTimer.singleShot(0, lambda: use_object(layer, object_id, positive is not False))
+    @property
+    def image_id(self) -> str | None:
+        """What identifies the image in use; None without one."""
+        return None if self.image is None else str(self.image.unique_id)
 
+    def use_image(self, image: Image | None) -> list[str]:
+        """Go on to another image; which of its layers were deleted meanwhile."""
+        before = [layer for layer in (self.points, self.shapes) if is_own(layer)]
+        self.image = image
+        held = {name: self.of(self.image_id, name) for name in _NAMES}
+        lost = [name for name, layer in held.items() if layer not in (None, *self._viewer.layers)]
+        for name, layer in held.items():
+            self._listen(name, None if name in lost else layer)
+        self._remove_unused(before)
+        return lost
 
-_KINDS = {"points": (Points, make_points_layer), "shapes": (Shapes, make_shapes_layer)}
+    def of(self, image_id: str | None, name: str) -> Points | Shapes | None:
+        """The layer that "points" or "shapes" of an image are read from; perhaps deleted."""
+        return self._held.get((image_id, name))
 
+    def every(self) -> list[tuple[str | None, str, Points | Shapes]]:
+        """The layers of every image, each with the image and "points" or "shapes"."""
+        layers = self._viewer.layers
+        return [(*key, each) for key, each in self._held.items() if each in layers]
 
-def _no_features() -> dict[str, np.ndarray]:
-    return {"object": np.empty(0, dtype=int), "sign": np.empty(0, dtype=object)}
+    def choose(self, name: str, layer: Points | Shapes | None) -> None:
+        """Read "points" or "shapes" from another layer; None makes one when it is needed."""
+        self._listen(name, layer)
+        self.changed.emit()
 
+    def forget(self, layer: Layer) -> str:
+        """Read prompts no longer from a layer that was deleted; "points", "shapes" or ""."""
+        for name in _NAMES:
+            if layer is getattr(self, name):
+                self._listen(name, None)
+                return name
+        return ""
 
-def _edge_color(object_id: int, sign: str) -> str:
-    # A line has no marker that could show its sign.
-    return negative_color(object_id) if sign == "negative" else object_color(object_id)
+    def restore(
+        self, image_id: str, name: str, layer: Points | Shapes | None, needed: bool
+    ) -> Points | Shapes | None:
+        """Read an image's prompts from a layer as before, also one deleted since; gives the layer.
+
+        None is our layer, which is made where it is missing and needed.
+        """
+        layers = self._viewer.layers
+        selected = layers.selection.active
+        if layer is None:
+            images = [each for each in layers if str(each.unique_id) == image_id]
+            layer = own_layer(self._viewer, name, images[0], needed) if images else None
+        elif layer not in layers:
+            layers.append(layer)
+        layers.selection.active = selected
+        if image_id == self.image_id:
+            self.choose(name, layer)
+        else:
+            self._held[image_id, name] = layer
+        return layer
+
+    def make(self, *needed: str) -> None:
+        """Make the image's layers that are missing; an earlier dock's serve again.
+
+        A Shapes layer, for which napari loads a compiler first, is made once it is needed.
+
+        Parameters
+        ----------
+        *needed : str
+            "shapes" makes a Shapes layer, too.
+        """
+        if self.image is None:
+            return
+        selected = self._viewer.layers.selection.active
+        for name in _NAMES:
+            held = getattr(self, name)
+            # The user's own layer was chosen on purpose; reading it says what does not fit.
+            if held is None or (is_own(held) and not is_made_for(held, self.image)):
+                held = own_layer(self._viewer, name, self.image, name in ("points", *needed))
+                self._listen(name, held)
+            if held is not None:
+                self._raise_above_image(held)
+        self._viewer.layers.selection.active = selected
+        self.changed.emit()
+
+    def take_clicks(self) -> None:
+        """Make the Points layer the active one, so that a click adds a point.
+
+        Who is drawing in the Shapes layer stays there.
+        """
+        layers = self._viewer.layers
+        drawing = self.shapes is not None and layers.selection.active is self.shapes
+        if not drawing and self.points is not None and self.points in layers:
+            layers.selection.active = self.points
+            self.points.mode = "add"
+
+    @property
+    def tool(self) -> str:
+        """What the mouse draws now, one of `TOOLS`; empty where it does something else."""
+        return tool_in_use(self._viewer.layers.selection.active, self.points, self.shapes)
+
+    def use_tool(self, tool: str) -> None:
+        """Let the mouse draw one of `TOOLS`, in a layer that is made where there is none."""
+        name, mode = TOOLS[tool]
+        self.make(name)
+        layer = getattr(self, name)
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+            layer.mode = mode
+
+    def use_object(self, object_id: int, positive: bool) -> None:
+        """Make what is drawn next in layers of our own belong to an object."""
+        for layer in (self.points, self.shapes):
+            # Left alone where it says so already: the user may have selected something there.
+            if is_own(layer) and next_object(layer) != (object_id, positive):
+                with layer.events.feature_defaults.blocker(self._on_feature_defaults):
+                    use_object(layer, object_id, positive)
+
+    def largest_number(self) -> int:
+        """Largest number taken by an object in layers of our own; 0 without one."""
+        layers = [layer for layer in (self.points, self.shapes) if is_own(layer)]
+        return max(map(largest_object, layers), default=0)
+
+    def _remove_unused(self, layers: Sequence[Points | Shapes]) -> None:
+        """Remove those of our layers that are empty; they are made again when they are needed."""
+        unused = {each for each in layers if not len(each.data)} - {self.points, self.shapes}
+        held = self._held.items()
+        self._held = {key: None if each in unused else each for key, each in held}
+        for layer in unused.intersection(self._viewer.layers):
+            self._viewer.layers.remove(layer)
+
+    def _raise_above_image(self, layer: Layer) -> None:
+        layers = self._viewer.layers
+        if is_own(layer) and layers.index(layer) < layers.index(self.image):
+            layers.move(layers.index(layer), len(layers))
+
+    def _listen(self, name: str, layer: Any) -> None:
+        held = getattr(self, name)
+        if held is not None:
+            held.events.data.disconnect(self._on_data)
+            held.events.features.disconnect(self._on_features)
+            held.events.feature_defaults.disconnect(self._on_feature_defaults)
+            held.events.mode.disconnect(self._on_tool)
+        setattr(self, name, layer)
+        self._held[self.image_id, name] = layer
+        if layer is not None:
+            layer.events.data.connect(self._on_data)
+            layer.events.features.connect(self._on_features)
+            layer.events.feature_defaults.connect(self._on_feature_defaults)
+            layer.events.mode.connect(self._on_tool)
+
+    def _on_tool(self) -> None:
+        self.tool_changed.emit(self.tool)
+
+    def _on_data(self, event: Any) -> None:
+        # napari also announces what is about to happen.
+        if str(event.action).rsplit(".", 1)[-1].lower() in _DONE:
+            self.edited.emit()
+
+    def _on_features(self, event: Any) -> None:
+        if is_own(event.source):
+            restyle(event.source)
+        self.edited.emit()
+
+    def _on_feature_defaults(self, event: Any) -> None:
+        layer = event.source
+        wanted = next_object(layer) if is_own(layer) else None
+        if wanted is not None:
+            self.next_object_changed.emit(*wanted)

@@ -13,7 +13,7 @@ from napari_sam2.plugin.layers.labels_layer import (
     is_possible_target,
     make_labels_layer,
 )
-from napari_sam2.plugin.layers.prompt_layers import is_made_for
+from napari_sam2.plugin.layers.own_layers import is_made_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels, Points, Shapes
+from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_sam2.plugin.coordinates import (
@@ -17,26 +17,13 @@ from napari_sam2.plugin.coordinates import (
 )
 from napari_sam2.plugin.layers.axis_kinds import AxisKinds
 from napari_sam2.plugin.layers.channels import Channels
-from napari_sam2.plugin.layers.prompt_features import largest_object, next_object
-from napari_sam2.plugin.layers.prompt_layers import (
-    is_made_for,
-    is_own,
-    own_layer,
-    restyle,
-    use_object,
-)
+from napari_sam2.plugin.layers.prompt_layers import PromptLayers
 from napari_sam2.plugin.layers.prompt_reading import PromptReading, read_prompts
 from napari_sam2.plugin.layers.targets import Targets
-from napari_sam2.plugin.layers.tools import TOOLS, tool_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import napari
     from napari.layers import Layer
-
-_DONE = ("added", "removed", "changed")
-_PROMPT_LAYERS = ("shapes", "points")  # as they are made, the one for clicks on top
 
 
 class Workspace:
@@ -51,8 +38,8 @@ class Workspace:
     ----------
     image : napari.layers.Image or None
         The image.
-    points, shapes : napari.layers.Points or None, napari.layers.Shapes or None
-        The prompts of the image; going back to an image finds them again.
+    prompts : PromptLayers
+        The layers with the prompts.
     channels : Channels
         The layers that the model sees together with the image.
     targets : Targets
@@ -67,13 +54,6 @@ class Workspace:
         Emitted after anything that changes which planes are meant or how they are named.
     slider_moved : Signal()
         Emitted after the viewer shows another plane.
-    tool_changed : Signal(str)
-        Emitted with what the mouse draws now, one of `TOOLS`, or "".
-    prompts_edited : Signal()
-        Emitted after a point or a shape was added, moved, changed or deleted.
-    next_object_changed : Signal(int, object)
-        Emitted with object and sign (None where the layer lost it) that a selection made those of
-        what is drawn next in a layer of our own.
     image_added : Signal()
         Emitted after an image was added to a viewer without one in use.
     layer_removed : Signal(str)
@@ -83,30 +63,25 @@ class Workspace:
     layers_changed = Signal()
     stack_changed = Signal()
     slider_moved = Signal()
-    tool_changed = Signal(str)
-    prompts_edited = Signal()
-    next_object_changed = Signal(int, object)
     image_added = Signal()
     layer_removed = Signal(str)
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self.viewer = viewer
         self.image: Image | None = None
-        self.points: Points | None = None
-        self.shapes: Shapes | None = None
         self.frame_axis: int | None = None
-        self._prompt_layers: dict[tuple[str | None, str], Points | Shapes | None] = {}  # by image
+        self.prompts = PromptLayers(viewer)
         self.channels = Channels(viewer)
         self.targets = Targets(viewer)
         self.kinds = AxisKinds()
         self.kinds.changed.connect(self._on_stack_changed)
+        self.prompts.changed.connect(self.layers_changed.emit)
         self.targets.changed.connect(self.layers_changed.emit)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for name in ("order", "ndim", "axis_labels"):
             viewer.dims.events[name].connect(self._on_stack_changed)
         viewer.dims.events.current_step.connect(self._on_slider_moved)
-        viewer.layers.selection.events.active.connect(self._on_tool)
 
     def close(self) -> None:
         """Listen to nothing any longer."""
@@ -115,11 +90,9 @@ class Workspace:
         for name in ("order", "ndim", "axis_labels"):
             self.viewer.dims.events[name].disconnect(self._on_stack_changed)
         self.viewer.dims.events.current_step.disconnect(self._on_slider_moved)
-        self.viewer.layers.selection.events.active.disconnect(self._on_tool)
         self.channels.close()
+        self.prompts.close()
         self._listen_image(None)
-        self._listen("points", None)
-        self._listen("shapes", None)
 
     def likely_image(self) -> Image | None:
         """Image that the user probably means: the active layer, or else the topmost image."""
@@ -133,15 +106,9 @@ class Workspace:
         """Work on another image; None for no image."""
         if image is self.image:
             return
-        before = [layer for layer in (self.points, self.shapes) if is_own(layer)]
         self._listen_image(image)
-        known = (None, *self.viewer.layers)
-        held = {name: self.prompt_layer(self.image_id, name) for name in _PROMPT_LAYERS}
-        lost = [name for name, layer in held.items() if layer not in known]
-        for name, layer in held.items():
-            self._listen(name, None if name in lost else layer)
         self.frame_axis = None
-        self._remove_unused(before)
+        lost = self.prompts.use_image(image)
         self.layers_changed.emit()
         self.stack_changed.emit()
         for name in lost:  # deleted while another image was in use
@@ -183,41 +150,10 @@ class Workspace:
         geometry = self.geometry()
         return None if geometry is None else geometry.key.frame_axis
 
-    def choose_prompts(self, name: str, layer: Points | Shapes | None) -> None:
-        """Read "points" or "shapes" from another layer; None makes one when it is needed."""
-        self._listen(name, layer)
-        self.layers_changed.emit()
-
-    def prompt_layers(self) -> list[tuple[str | None, str, Points | Shapes]]:
-        """The prompt layers of every image, each with the image and "points" or "shapes"."""
-        layers = self.viewer.layers
-        return [(*key, each) for key, each in self._prompt_layers.items() if each in layers]
-
-    def restore_prompts(
-        self, image_id: str, name: str, layer: Points | Shapes | None, needed: bool
-    ) -> Points | Shapes | None:
-        """Read an image's prompts from a layer as before, also one deleted since; gives the layer.
-
-        None is our layer, which is made where it is missing and needed.
-        """
-        layers = self.viewer.layers
-        selected = layers.selection.active
-        if layer is None:
-            images = [each for each in layers if str(each.unique_id) == image_id]
-            layer = own_layer(self.viewer, name, images[0], needed) if images else None
-        elif layer not in layers:
-            layers.append(layer)
-        layers.selection.active = selected
-        if image_id == self.image_id:
-            self.choose_prompts(name, layer)
-        else:
-            self._prompt_layers[image_id, name] = layer
-        return layer
-
     @property
     def image_id(self) -> str | None:
         """What identifies the image; None without one."""
-        return None if self.image is None else str(self.image.unique_id)
+        return self.prompts.image_id
 
     @property
     def target(self) -> Labels | None:
@@ -255,135 +191,23 @@ class Workspace:
         """Read the prompts of a stack, also of an image that was left; None where they are gone."""
         image_id, layers = geometry.key.image, self.viewer.layers
         images = [each for each in layers if str(each.unique_id) == image_id]
-        points, shapes = (self.prompt_layer(image_id, name) for name in ("points", "shapes"))
+        points, shapes = (self.prompts.of(image_id, name) for name in ("points", "shapes"))
         if not images or any(each not in (None, *layers) for each in (points, shapes)):
             return None
         return read_prompts(points, shapes, images[0], geometry)
 
-    def prompt_layer(self, image_id: str | None, name: str) -> Points | Shapes | None:
-        """The layer that "points" or "shapes" of an image are read from; perhaps deleted."""
-        return self._prompt_layers.get((image_id, name))
-
-    def make_prompt_layers(self, *needed: str) -> None:
-        """Make the image's prompt layers that are missing; an earlier dock's serve again.
-
-        A Shapes layer, for which napari loads a compiler first, is made once it is needed.
-
-        Parameters
-        ----------
-        *needed : str
-            "shapes" makes a Shapes layer, too.
-        """
-        if self.image is None:
-            return
-        selected = self.viewer.layers.selection.active
-        for name in _PROMPT_LAYERS:
-            held = getattr(self, name)
-            # The user's own layer was chosen on purpose; reading it says what does not fit.
-            if held is None or (is_own(held) and not is_made_for(held, self.image)):
-                held = own_layer(self.viewer, name, self.image, name in ("points", *needed))
-                self._listen(name, held)
-            if held is not None:
-                self._raise_above_image(held)
-        self.viewer.layers.selection.active = selected
-        self.layers_changed.emit()
-
-    def take_clicks(self) -> None:
-        """Make the Points layer the active one, so that a click adds a point.
-
-        Who is drawing in the Shapes layer stays there.
-        """
-        drawing = self.shapes is not None and self.viewer.layers.selection.active is self.shapes
-        if not drawing and self.points is not None and self.points in self.viewer.layers:
-            self.viewer.layers.selection.active = self.points
-            self.points.mode = "add"
-
-    @property
-    def tool(self) -> str:
-        """What the mouse draws now, one of `TOOLS`; empty where it does something else."""
-        return tool_in_use(self.viewer.layers.selection.active, self.points, self.shapes)
-
-    def use_tool(self, tool: str) -> None:
-        """Let the mouse draw one of `TOOLS`, in a layer that is made where there is none."""
-        name, mode = TOOLS[tool]
-        self.make_prompt_layers(name)
-        layer = getattr(self, name)
-        if layer is not None:
-            self.viewer.layers.selection.active = layer
-            layer.mode = mode
-
-    def use_object(self, object_id: int, positive: bool) -> None:
-        """Make what is drawn next in layers of our own belong to an object."""
-        for layer in (self.points, self.shapes):
-            # Left alone where it says so already: the user may have selected something there.
-            if is_own(layer) and next_object(layer) != (object_id, positive):
-                with layer.events.feature_defaults.blocker(self._on_feature_defaults):
-                    use_object(layer, object_id, positive)
-
-    def largest_number(self) -> int:
-        """Largest number taken by an object in our prompt layers, or by a label found there."""
-        layers = [layer for layer in (self.points, self.shapes) if is_own(layer)]
-        return max([self.targets.largest_found, *map(largest_object, layers)])
-
-    def _remove_unused(self, layers: Sequence[Points | Shapes]) -> None:
-        """Remove those of our layers that are empty; they are made again when they are needed."""
-        unused = {each for each in layers if not len(each.data)} - {self.points, self.shapes}
-        held = self._prompt_layers.items()
-        self._prompt_layers = {key: None if each in unused else each for key, each in held}
-        for layer in unused.intersection(self.viewer.layers):
-            self.viewer.layers.remove(layer)
-
-    def _raise_above_image(self, layer: Layer) -> None:
-        layers = self.viewer.layers
-        if is_own(layer) and layers.index(layer) < layers.index(self.image):
-            layers.move(layers.index(layer), len(layers))
-
     def _listen_image(self, image: Image | None) -> None:
         if self.image is not None:
             self.image.events.data.disconnect(self._on_stack_changed)
-        self.image = image
+        self.image = self.prompts.image = image
         if image is not None:
             image.events.data.connect(self._on_stack_changed)
-
-    def _listen(self, name: str, layer: Any) -> None:
-        held = getattr(self, name)
-        if held is not None:
-            held.events.data.disconnect(self._on_data)
-            held.events.features.disconnect(self._on_features)
-            held.events.feature_defaults.disconnect(self._on_feature_defaults)
-            held.events.mode.disconnect(self._on_tool)
-        setattr(self, name, layer)
-        self._prompt_layers[self.image_id, name] = layer
-        if layer is not None:
-            layer.events.data.connect(self._on_data)
-            layer.events.features.connect(self._on_features)
-            layer.events.feature_defaults.connect(self._on_feature_defaults)
-            layer.events.mode.connect(self._on_tool)
 
     def _on_stack_changed(self) -> None:
         self.stack_changed.emit()
 
-    def _on_tool(self) -> None:
-        self.tool_changed.emit(self.tool)
-
     def _on_slider_moved(self) -> None:
         self.slider_moved.emit()
-
-    def _on_data(self, event: Any) -> None:
-        # napari also announces what is about to happen.
-        if str(event.action).rsplit(".", 1)[-1].lower() in _DONE:
-            self.prompts_edited.emit()
-
-    def _on_features(self, event: Any) -> None:
-        if is_own(event.source):
-            restyle(event.source)
-        self.prompts_edited.emit()
-
-    def _on_feature_defaults(self, event: Any) -> None:
-        layer = event.source
-        wanted = next_object(layer) if is_own(layer) else None
-        if wanted is not None:
-            self.next_object_changed.emit(*wanted)
 
     def _on_inserted(self, event: Any) -> None:
         if self.image is None and isinstance(event.value, Image):
@@ -394,10 +218,8 @@ class Workspace:
         if removed is self.image:
             self._listen_image(None)
             self._tell_removed("image")
-        for name in ("points", "shapes"):
-            if removed is getattr(self, name):
-                self._listen(name, None)
-                self._tell_removed(name)
+        if name := self.prompts.forget(removed):
+            self._tell_removed(name)
         if self.targets.forget_layer(removed):
             self._tell_removed("labels")
 

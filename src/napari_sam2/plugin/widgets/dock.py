@@ -129,7 +129,7 @@ class Sam2Widget(Docked):
         self.prompts.points.chosen.connect(controller.choose_points)
         self.prompts.shapes.chosen.connect(controller.choose_shapes)
         self.prompts.tool_chosen.connect(controller.use_tool)
-        workspace.tool_changed.connect(self.prompts.show_tool)
+        workspace.prompts.tool_changed.connect(self.prompts.show_tool)
         self.prompts.active_chosen.connect(controller.prompting.set_active)
         self.prompts.new_object_asked.connect(controller.new_object)
         self.prompts.run_asked.connect(controller.plane.run)
@@ -226,8 +226,8 @@ class Sam2Widget(Docked):
         workspace = self.controller.workspace
         self.image.image.show_layer(workspace.image)
         self.image.target.show_layer(workspace.target)
-        self.prompts.points.show_layer(workspace.points)
-        self.prompts.shapes.show_layer(workspace.shapes)
+        self.prompts.points.show_layer(workspace.prompts.points)
+        self.prompts.shapes.show_layer(workspace.prompts.shapes)
         self._show_channels()
 
     def _show_channels(self) -> None:

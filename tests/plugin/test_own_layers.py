@@ -13,14 +13,14 @@ from napari_sam2.inference.prompts import (
 )
 from napari_sam2.plugin.coordinates import stack_geometry
 from napari_sam2.plugin.layers.colors import label_colormap, negative_color, object_color
-from napari_sam2.plugin.layers.prompt_features import next_object
-from napari_sam2.plugin.layers.prompt_layers import (
+from napari_sam2.plugin.layers.own_layers import (
     is_own,
     make_points_layer,
     make_shapes_layer,
     restyle,
     use_object,
 )
+from napari_sam2.plugin.layers.prompt_features import next_object
 from napari_sam2.plugin.layers.prompt_reading import read_prompts
 
 RECTANGLE = np.array([[4, 2, 3], [4, 2, 9], [4, 8, 9], [4, 8, 3]], float)
