@@ -24,10 +24,10 @@ def square(row, column, side, logit=3.0):
         ([NO_MASK, square(0, 0, 10), NO_MASK], [0.9, 0.8, 0.9], set()),
         ([square(0, 0, 10)] * 3, [0.7, 0.9, 0.8], {0, 2}),
         # what only another repeated one repeats is kept
-        ([square(0, 0, 10), square(0, 3, 10), square(0, 6, 10)], [0.9, 0.8, 0.7], {1}),
+        ([square(0, 0, 10), square(0, 4, 10), square(0, 8, 10)], [0.9, 0.8, 0.7], {1}),
         # the box is no mask
         ([square(0, 0, 10, -1.0), square(0, 0, 10)], [0.9, 0.8], set()),
     ],
 )
 def test_of_masks_that_are_nearly_equal_the_best_is_kept(crops, scores, repeated):
-    assert repeated_masks(crops, scores) == repeated
+    assert repeated_masks(crops, lambda index: scores[index]) == repeated

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam2.inference.crops import MaskCrop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 MOST = float(np.finfo(np.float16).max)
 NO_MASK = MaskCrop(np.zeros((0, 0), dtype=np.float16), (0, 0))
-# IoU of masks that are one thing twice: of films with divisions, 0.3 to 0.7 came out alike
-SAME = 0.5
+SAME = 0.4  # IoU of masks that are one thing twice: of films and embryos, 0.2 to 0.4 came out alike
 BAND = 512  # rows of an array of labels that are read at a time; as long as a chunk of OME-Zarr
 
 
@@ -65,15 +64,16 @@ def labels_from_crops(
     return labels
 
 
-def repeated_masks(crops: Sequence[MaskCrop], scores: Sequence[float] | NDArray[Any]) -> set[int]:
-    """Which masks another one with a higher score nearly equals, to an IoU of `SAME`.
+def repeated_masks(crops: Sequence[MaskCrop], worth: Callable[[int], float]) -> set[int]:
+    """Which masks another one of greater worth nearly equals, to an IoU of `SAME`.
 
     Parameters
     ----------
     crops : sequence of MaskCrop
         On one plane.
-    scores : sequence of float
-        One for each; of equal ones the first is kept.
+    worth : callable
+        Gives that of a mask by its index; asked only of those that another one nearly equals. Of
+        equal ones the first is kept.
 
     Returns
     -------
@@ -82,17 +82,18 @@ def repeated_masks(crops: Sequence[MaskCrop], scores: Sequence[float] | NDArray[
     """
     boxes = np.array([[*crop.origin, *crop.origin] for crop in crops]).reshape(-1, 4)
     boxes[:, 2:] += np.array([crop.logits.shape for crop in crops]).reshape(-1, 2)
+    equals: dict[int, set[int]] = {}
+    for index, crop in enumerate(crops):
+        low = np.maximum(boxes[:index, :2], boxes[index, :2])
+        high = np.minimum(boxes[:index, 2:], boxes[index, 2:])
+        for other in np.flatnonzero((low < high).all(axis=1)).tolist():
+            if _overlap(crop, crops[other]) > SAME:
+                equals.setdefault(index, set()).add(other)
+                equals.setdefault(other, set()).add(index)
     repeated: set[int] = set()
-    best_first = np.argsort(-np.asarray(scores), kind="stable").tolist()
-    for place, index in enumerate(best_first):
-        better = [other for other in best_first[:place] if other not in repeated]
-        low = np.maximum(boxes[better, :2], boxes[index, :2])
-        high = np.minimum(boxes[better, 2:], boxes[index, 2:])
-        meets = (low < high).all(axis=1)
-        for other in np.array(better, dtype=int)[meets].tolist():
-            if _overlap(crops[index], crops[other]) > SAME:
-                repeated.add(index)
-                break
+    for index in sorted(sorted(equals), key=worth, reverse=True):
+        if index not in repeated:
+            repeated |= equals[index]
     return repeated
 
 

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from napari_sam2.inference.video.memory_bank import attended
+import math
+
+import pytest
+import torch
+
+from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.video.memory_bank import FrameMemory, Track, attended
 
 
 def test_forward_sees_all_prompts_and_the_six_frames_before():
@@ -32,3 +38,17 @@ def test_a_prompt_corrected_again_attends_to_itself():
     seen = attended(5, {5}, {3, 4}, frames=10, reverse=False)
     assert (5, 6) in seen.maps
     assert (5, 0) in seen.pointers
+
+
+def test_certainty_is_lost_on_the_way_from_the_nearest_prompt():
+    def memory(score):
+        return FrameMemory(torch.zeros(1, 8, 8), score, True, torch.zeros(4))
+
+    prompts = (PointPrompt((1, 1)),)
+    track = Track(prompts={2: prompts, 9: prompts}, conditioning={2: memory(0.9), 9: memory(0.5)})
+    track.tracked = {1: memory(0.7), 3: memory(0.8), 5: memory(0.6), 6: memory(0.0)}
+    assert track.certainty(2) == track.certainty(9) == 0.0
+    assert track.certainty(1) == pytest.approx(math.log(0.9 * 0.7))
+    # what is not known on the way tells nothing
+    assert track.certainty(5) == pytest.approx(math.log(0.9 * 0.8 * 0.6))
+    assert -math.inf < track.certainty(6) < track.certainty(5)

@@ -136,9 +136,9 @@ def frame_result(
     scores = np.array([found.score for found in known.values()], dtype=np.float32)
     present = np.array([found.present for found in known.values()], dtype=bool)
     if distinct:
-        prompted = [frame in tracks[object_id].prompts for object_id in known]
-        for index in repeated_masks(crops, scores):
-            if not prompted[index]:
+        shown = [tracks[object_id] for object_id in known]
+        for index in repeated_masks(crops, lambda index: shown[index].certainty(frame)):
+            if frame not in shown[index].prompts:
                 crops[index], present[index] = NO_MASK, False
     return FrameResult(frame, fit.shape, tuple(known), tuple(crops), scores, present)
 

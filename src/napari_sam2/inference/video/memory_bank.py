@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     _Large = tuple[Tensor, Tensor | None, Tensor]
 
 _numbers = count()
+_LEAST = 1e-3  # score of which there is a logarithm
 
 
 class FrameMemory:
@@ -155,6 +157,19 @@ class Track:
     def remembered(self, frame: int) -> FrameMemory | None:
         """What other frames can attend to."""
         return self.conditioning.get(frame) or self.tracked.get(frame)
+
+    def certainty(self, frame: int) -> float:
+        """How sure it is that a frame's mask is of what was prompted; 0 where a person said so.
+
+        The logarithm of the product of the scores on the way from the nearest prompted frame. A
+        score is an expected IoU: on each step the mask may go over to something else.
+        """
+        if frame in self.prompts:
+            return 0.0
+        nearest = min(self.prompts, key=lambda prompted: abs(prompted - frame))
+        way = range(frame, nearest + 1) if frame < nearest else range(nearest, frame + 1)
+        passed = [found.score for each in way if (found := self.get(each)) is not None]
+        return sum(math.log(max(score, _LEAST)) for score in passed)
 
     def origin(self, seen: Attended) -> bytes:
         """What a frame's mask is made from; see `FrameMemory`."""

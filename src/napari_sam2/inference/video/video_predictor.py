@@ -53,9 +53,11 @@ class VideoPredictor:
         Where encoded frames go that do not fit; by default the folder that `default_store` says.
     distinct : bool
         Whether two objects are never the same: where masks on a frame without their prompts share
-        more than half of their union, the object with the lower score counts as absent from the
-        result. So a cell that is followed back in time ends where it and its sister were one, if
-        that is an object, too. What is remembered stays as the published predictor has it.
+        more than 0.4 of their union, the object that is less certain to be what was prompted, by
+        the scores on the way there, counts as absent from the result. So a nucleus ends where its
+        mask went over to the one below, and a cell that is followed back in time where it and its
+        sister were one, if these are objects, too. What is remembered stays as the published
+        predictor has it.
     memories : MemoryBudget, optional
         Holds the memories in place of half of the budget. Several predictors that share one, such
         as one for each volume of a film, hold no more together than one alone.
