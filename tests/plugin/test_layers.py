@@ -252,6 +252,22 @@ def test_results_stay_where_they_are_until_labels_are_looked_through(
     assert opened.workspace.target.name == "SAM 2 labels"
 
 
+def test_labels_drawn_in_a_layer_while_it_was_not_in_use_keep_their_numbers(
+    open_dock, stack, messages
+):
+    opened = open_dock(stack)
+    mine = opened.viewer.add_labels(np.zeros(stack.shape, np.uint8), name="mine")
+    opened.dock.image.target.chosen.emit(mine)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.dock.image.target.chosen.emit(None)
+    mine.data[5, 60:] = 40
+    opened.dock.image.target.chosen.emit(mine)
+    opened.controller.new_object()
+    assert opened.controller.prompting.active == (41, True)
+    assert messages == []  # what was written there itself is no label of the user's
+
+
 def test_numbers_that_are_taken_in_the_layer_are_told_once(open_dock, stack, messages):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])

@@ -108,6 +108,47 @@ def test_an_axis_that_was_said_to_be_time_still_is(open_dock, stack, qtbot, sess
     assert not again.dock.propagate.stop_when_absent.isChecked()
 
 
+def test_other_pixels_have_a_session_of_their_own(open_dock, stack, qtbot, sessions):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    first = saved(sessions, qtbot, 2)
+    opened.viewer.layers["image"].data = np.concatenate([stack, stack])  # a film that goes on
+    opened.points.add([8, 20, 18])
+    opened.wait_idle()
+    qtbot.waitUntil(lambda: len(folders(sessions)) == 2, timeout=5000)
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    lengths = {}
+    for path in folders(sessions):
+        session = read_session(path)
+        lengths[session.image.shape[0]] = [len(session.log), path == first]
+    assert lengths == {6: [2, True], 12: [3, False]}
+    again = open_dock(np.concatenate([stack, stack]), show=True)
+    qtbot.waitUntil(lambda: again.dock.offer.isVisible(), timeout=5000)
+
+
+def test_what_was_found_outside_an_image_that_became_smaller_is_kept_and_exported(
+    open_dock, stack, qtbot, sessions, tmp_path
+):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.controller.plane.propagate()
+    opened.wait_idle()
+    path = saved(sessions, qtbot, 2)
+    opened.viewer.layers["image"].data = stack[:3]
+    opened.points.add([1, 20, 19])
+    opened.wait_idle()
+    opened.controller.saving.export("tiff", str(tmp_path / "labels.tif"))
+    qtbot.waitUntil((tmp_path / "labels.tif").exists, timeout=5000)
+    found = tifffile.imread(tmp_path / "labels.tif")
+    assert found.shape == stack.shape
+    assert found.any(axis=(1, 2)).all()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    assert folders(sessions) == [path]
+    assert read_session(path).image.shape == stack.shape
+    assert len(read_session(path).log) == 3
+
+
 def test_what_was_all_undone_is_not_kept(open_dock, stack, qtbot, sessions):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_info, show_warning
@@ -121,10 +122,7 @@ class Saving:
         if self._timer.isActive():
             self.save()
         for saver, lock in self._savers.values():
-            saver.close()
-            if not self._session.log:
-                delete(saver.path)  # all was taken back
-            lock.release()
+            self._end(saver, lock)
         self._savers.clear()
 
     def save_as(self, folder: str) -> None:
@@ -196,9 +194,10 @@ class Saving:
             return None
         image_id, identify = str(image.unique_id), _identify(image)
         log, masks = self._session.log, masks_of_image(image_id, self._session)
-        channels = dict(self._channels)
+        channels, known = dict(self._channels), self._images.get(image_id)
+        kept = known if known is not None and _is_smaller(image, known) else None
         return lambda: saved_session(
-            self._named(image_id, identify()), image_id, log, masks, channels
+            self._named(image_id, kept or identify()), image_id, log, masks, channels
         )
 
     def _named(self, image_id: str, image: ImageIdentity) -> ImageIdentity:
@@ -280,13 +279,17 @@ class Saving:
         if image is None or str(image.unique_id) in self._seen:
             return
         self._seen.add(str(image.unique_id))
+        image.events.data.connect(self._on_pixels)
         image_id, identify = str(image.unique_id), _identify(image)
+        pixels = full_resolution(image)
 
         def look() -> tuple[ImageIdentity, list[Path]]:
             identity = identify()
             return identity, earlier_sessions(identity)
 
         def take(found: tuple[ImageIdentity, list[Path]]) -> None:
+            if full_resolution(image) is not pixels:
+                return
             self._images[image_id], earlier = found
             self.save_soon()
             if earlier and image_id == self._workspace.image_id and not self._has_work(image_id):
@@ -294,6 +297,38 @@ class Saving:
                 self.offered.emit(f"You worked on this image on {_time(earlier[0])}. Restore it?")
 
         self._run(look, take)
+
+    def _on_pixels(self, event: Any) -> None:
+        """Go on in a new folder, as the session of the pixels that are there now.
+
+        Of a smaller image masks may lie outside: what is done stays with the one before.
+        """
+        image = event.source
+        image_id, pixels, identify = str(image.unique_id), full_resolution(image), _identify(image)
+        known = self._images.get(image_id)
+        if known is not None and _is_smaller(image, known):
+            return
+        self.save()
+        self._images.pop(image_id, None)
+        before = self._savers.pop(image_id, None)
+
+        def look() -> ImageIdentity:
+            if before is not None:
+                self._end(*before)
+            return identify()
+
+        def take(identity: ImageIdentity) -> None:
+            if full_resolution(image) is pixels:
+                self._images[image_id] = identity
+                self.save_soon()
+
+        self._run(look, take)
+
+    def _end(self, saver: Saver, lock: FileLock) -> None:
+        saver.close()
+        if not self._session.log:
+            delete(saver.path)  # all was taken back
+        lock.release()
 
     def _on_channels_changed(self) -> None:
         for layer in self._workspace.channels.of(self._workspace.image):
@@ -351,6 +386,12 @@ def _identify(image: Image) -> Callable[[], ImageIdentity]:
     return lambda: replace(
         identify_image(name, data, rgb), axes=axes if known else "", scale=scale, units=units
     )
+
+
+def _is_smaller(image: Image, known: ImageIdentity) -> bool:
+    """Whether an image lacks something of what it was."""
+    shape = full_resolution(image).shape
+    return len(shape) != len(known.shape) or any(map(operator.lt, shape, known.shape))
 
 
 def _time(path: Path) -> str:

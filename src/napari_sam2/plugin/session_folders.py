@@ -61,7 +61,8 @@ def delete(path: Path) -> None:
 
 
 def _lock(path: Path) -> FileLock:
-    return FileLock(path.with_name(f"{path.name}.lock"))
+    # let go by whichever thread ends a session
+    return FileLock(path.with_name(f"{path.name}.lock"), thread_local=False)
 
 
 def _is_locked(path: Path) -> bool:

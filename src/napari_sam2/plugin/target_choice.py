@@ -62,12 +62,17 @@ class TargetChoice:
         targets = self._workspace.targets
         if layer is targets.of(str(image.unique_id)):
             return
-        if layer is None or targets.is_known(layer):
-            self._take(image, layer)
-        elif isinstance(layer.data, np.ndarray) and not isinstance(layer.data, np.memmap):
-            self._take(image, layer, max(_largest_labels(layer.data), default=0))
+        if layer is None:
+            self._take(image, None)
+            return
+        # what is there of ours was written; others may have been added while it was not in use
+        known = targets.is_known(layer)
+        own = {entry.object_id for entry in self._session.objects} if known else set()
+        self._told.update((str(layer.unique_id), number) for number in own)
+        if isinstance(layer.data, np.ndarray) and not isinstance(layer.data, np.memmap):
+            self._take(image, layer, max(_largest_labels(layer.data, own), default=0))
         else:
-            self._look_through(image, layer)
+            self._look_through(image, layer, own)
 
     def close(self) -> None:
         """End the search in a layer, which is then not chosen."""
@@ -75,7 +80,7 @@ class TargetChoice:
             self._search.close()
             self._search = None
 
-    def _look_through(self, image: Image, layer: Labels) -> None:
+    def _look_through(self, image: Image, layer: Labels, own: set[int]) -> None:
         data, largest, failed = layer.data, 0, False
 
         def on_yielded(step: object) -> None:
@@ -99,7 +104,7 @@ class TargetChoice:
         self._search = JobRunner()
         self._search.yielded.connect(on_yielded)
         self._search.finished.connect(on_finished)
-        self._search.start(lambda: _largest_labels(data))
+        self._search.start(lambda: _largest_labels(data, own))
         show_info(
             f"The labels of “{layer.name}” are looked through, so that new objects get numbers "
             "that are free. Results go there as soon as that is done."
@@ -134,10 +139,14 @@ class TargetChoice:
                 )
 
 
-def _largest_labels(data: Any) -> Iterator[int]:
-    """Largest label of each plane."""
+def _largest_labels(data: Any, own: set[int]) -> Iterator[int]:
+    """Largest label of each plane that is not one of our own."""
     for index in np.ndindex(*data.shape[:-2]):
-        yield int(np.asarray(data[index]).max(initial=0))
+        plane = np.asarray(data[index])
+        largest = int(plane.max(initial=0))
+        if largest in own:
+            largest = int(plane[~np.isin(plane, list(own))].max(initial=0))
+        yield largest
 
 
 def _objects(numbers: list[int]) -> str:

@@ -56,7 +56,7 @@ class Targets:
         return str(layer.unique_id) in self._largest
 
     def largest(self, layer: Labels) -> int:
-        """Largest label that was in a layer before it was chosen; 0 for one that was made here."""
+        """Largest label in a layer when it was chosen last, but for what was written to it."""
         return self._largest.get(str(layer.unique_id), 0)
 
     def of(self, image_id: str) -> Labels | None:
@@ -78,7 +78,7 @@ class Targets:
         layer : napari.layers.Labels or None
             The layer; None makes one when it is needed.
         largest : int
-            Its largest label, where that is not known yet.
+            Its largest label that is of no object of ours.
         """
         image_id = str(image.unique_id)
         if layer is self.of(image_id):
@@ -86,7 +86,7 @@ class Targets:
         self._layers.pop(image_id, None)
         if layer is not None:
             self._layers[image_id] = layer
-            self._largest.setdefault(str(layer.unique_id), largest)
+            self._largest[str(layer.unique_id)] = max(largest, self.largest(layer))
         self.changed.emit()
 
     def make(self, image: Image, channels: Sequence[Image] = ()) -> Labels:
