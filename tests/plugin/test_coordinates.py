@@ -16,6 +16,7 @@ from napari_sam2.plugin.coordinates import (
     stack_geometry,
     to_image,
 )
+from napari_sam2.plugin.layers.workspace import Workspace
 
 SHAPE = (4, 5, 6, 7)
 
@@ -99,6 +100,24 @@ def test_a_2d_image_beside_a_stack():
     viewer.dims.order = (3, 2, 1, 0)  # shows axes that the 2D image lacks
     assert plane_axes(viewer.dims, image) == (0, 1)
     assert stack_geometry(viewer.dims, image).key.frame_axis is None
+
+
+def test_a_viewer_in_other_units_than_the_image():
+    image = stack(scale=(2000, 500, 500), translate=(1000, 0, 0), units=("nm",) * 3)
+    shown = stack(scale=(2, 0.5, 0.5), units=("um",) * 3)
+    viewer = viewer_with(shown, image)
+    workspace = Workspace(viewer)
+    workspace.choose_image(image)
+    viewer.layers.units = ("um",) * 3
+    viewer.dims.set_point(0, 5.0)
+    geometry = workspace.geometry()
+    assert workspace.frame(geometry) == 2
+    workspace.go_to(geometry, 1)
+    assert viewer.dims.point[0] == pytest.approx(3.0)
+    points = Points([[3.0, 2.0, 1.0]], units=("um",) * 3)
+    np.testing.assert_allclose(to_image(points.data, points, image), [[1, 4, 2]])
+    pixels = Points([[3000.0, 2000.0, 1000.0]])  # of which nobody knows how long they are
+    np.testing.assert_allclose(to_image(pixels.data, pixels, image), [[1, 4, 2]])
 
 
 def test_axis_names():

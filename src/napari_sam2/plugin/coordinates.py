@@ -17,7 +17,7 @@ from napari_sam2.session.labels import Plane, plane_index, plane_key, planes_mee
 from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import Dims
     from napari.layers import Image, Labels, Layer
@@ -175,7 +175,8 @@ def stack_geometry(dims: Dims, image: Image, frame_axis: int | None = None) -> S
 
 def slider_index(dims: Dims, layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Where the sliders stand, as the nearest index along each axis of a layer."""
-    position = layer.world_to_data(dims.point)
+    here = np.asarray(dims.point)[-layer.ndim :]
+    position = layer.world_to_data(here * unit_factors(dims.units, layer))
     return tuple(
         min(max(_nearest(value), 0), length - 1)
         for value, length in zip(position, shape, strict=True)
@@ -257,8 +258,11 @@ def to_image(positions: ArrayLike, source: Layer, image: Image) -> NDArray[np.fl
     if equally_placed(source, image):
         return positions  # through the world and back they would be rounded
 
+    factors = unit_factors(source.units, image)
+
     def one(position: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(image.world_to_data(source.data_to_world(position)), dtype=float)
+        world = np.asarray(source.data_to_world(position))[-image.ndim :]
+        return np.asarray(image.world_to_data(world * factors), dtype=float)
 
     return _apply_affine(one, positions)
 
@@ -298,6 +302,27 @@ def equally_placed(first: Layer, second: Layer) -> bool:
         and np.array_equal(first.affine.affine_matrix, second.affine.affine_matrix)
         and first.units == second.units
     )
+
+
+def unit_factors(units: Sequence[Any] | None, layer: Layer) -> NDArray[np.float64]:
+    """How many of a layer's units each of these is; napari converts a layer's coordinates by them.
+
+    Parameters
+    ----------
+    units : sequence of pint.Unit or None
+        As many as the layer has, or more, of which the last count; None for the layer's own.
+    layer : napari.layers.Layer
+        The layer.
+
+    Returns
+    -------
+    array of float64, shape (ndim,)
+        1 where the two have no factor, such as pixels and micrometers.
+    """
+    if units is None:
+        return np.ones(layer.ndim)
+    pairs = zip(units[-layer.ndim :], layer.units, strict=True)
+    return np.array([(1 * a).to(b).magnitude if a.is_compatible_with(b) else 1.0 for a, b in pairs])
 
 
 def _apply_affine(

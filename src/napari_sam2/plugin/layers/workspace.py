@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Labels
 from psygnal import Signal
 
@@ -14,6 +15,7 @@ from napari_sam2.plugin.coordinates import (
     frame_axes,
     slider_index,
     stack_geometry,
+    unit_factors,
 )
 from napari_sam2.plugin.layers.axis_kinds import AxisKinds
 from napari_sam2.plugin.layers.channels import Channels
@@ -183,6 +185,7 @@ class Workspace:
         here = slider_index(dims, self.image, geometry.shape)
         held = {a: index for a, index in geometry.held_axes(frame) if index != here[a]}
         world = self.image.data_to_world([held.get(a, index) for a, index in enumerate(here)])
+        world = np.asarray(world) / unit_factors(dims.units, self.image)
         offset = dims.ndim - self.image.ndim
         for axis in held:
             dims.set_point(axis + offset, world[axis])
