@@ -13,6 +13,7 @@ from napari_sam2.plugin.coordinates import (
     is_shown,
     placement,
     plane_axes,
+    slider_index,
     stack_geometry,
     to_image,
 )
@@ -118,6 +119,10 @@ def test_a_viewer_in_other_units_than_the_image():
     np.testing.assert_allclose(to_image(points.data, points, image), [[1, 4, 2]])
     pixels = Points([[3000.0, 2000.0, 1000.0]])  # of which nobody knows how long they are
     np.testing.assert_allclose(to_image(pixels.data, pixels, image), [[1, 4, 2]])
+
+
+def test_while_napari_takes_a_layer_out_the_viewer_has_fewer_axes():
+    assert slider_index(viewer_with(stack(2)).dims, stack(), SHAPE[-3:]) == (0, 2, 3)
 
 
 def test_axis_names():

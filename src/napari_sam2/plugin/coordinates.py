@@ -175,7 +175,9 @@ def stack_geometry(dims: Dims, image: Image, frame_axis: int | None = None) -> S
 
 def slider_index(dims: Dims, layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Where the sliders stand, as the nearest index along each axis of a layer."""
-    here = np.asarray(dims.point)[-layer.ndim :]
+    here = np.zeros(layer.ndim)
+    known = np.asarray(dims.point)[-layer.ndim :]
+    here[-len(known) :] = known  # fewer while napari takes a layer in or out
     position = layer.world_to_data(here * unit_factors(dims.units, layer))
     return tuple(
         min(max(_nearest(value), 0), length - 1)
@@ -310,7 +312,7 @@ def unit_factors(units: Sequence[Any] | None, layer: Layer) -> NDArray[np.float6
     Parameters
     ----------
     units : sequence of pint.Unit or None
-        As many as the layer has, or more, of which the last count; None for the layer's own.
+        Of the last axes, as many as there are; None for the layer's own.
     layer : napari.layers.Layer
         The layer.
 
@@ -319,10 +321,11 @@ def unit_factors(units: Sequence[Any] | None, layer: Layer) -> NDArray[np.float6
     array of float64, shape (ndim,)
         1 where the two have no factor, such as pixels and micrometers.
     """
-    if units is None:
-        return np.ones(layer.ndim)
-    pairs = zip(units[-layer.ndim :], layer.units, strict=True)
-    return np.array([(1 * a).to(b).magnitude if a.is_compatible_with(b) else 1.0 for a, b in pairs])
+    factors = np.ones(layer.ndim)
+    for back, unit in enumerate(reversed((units or ())[-layer.ndim :]), start=1):
+        if unit.is_compatible_with(layer.units[-back]):
+            factors[-back] = (1 * unit).to(layer.units[-back]).magnitude
+    return factors
 
 
 def _apply_affine(
