@@ -3,8 +3,10 @@
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 import zarr
@@ -173,8 +175,13 @@ def test_what_is_no_session(folder, command):
     assert "is no session" in done.output
 
 
-def test_export_of_labels(folder):
+@pytest.mark.parametrize("free", [None, 1])
+def test_export_of_labels(folder, free, monkeypatch):
+    if free is not None:  # bytes: the labels are on disk until they are written
+        memory = SimpleNamespace(available=free)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     labels = np.load(folder / "labels.npy")
+    shutil.rmtree(folder / "labels.ome.zarr", ignore_errors=True)
     assert run("export", folder / "session", "-o", folder / "labels.tif").exit_code == 0
     np.testing.assert_array_equal(tifffile.imread(folder / "labels.tif"), labels)
     where = folder / "labels.ome.zarr"

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.plugin.coordinates import stack_geometry
-from napari_sam2.plugin.layers import empty_labels
+from napari_sam2.plugin.layers import new_labels
 from napari_sam2.plugin.layers.labels_layer import (
     LabelsWriter,
     is_possible_target,
@@ -71,8 +71,8 @@ def test_the_layer_lies_on_the_image(layer, image):
 
 def test_labels_that_would_fill_the_memory_are_on_disk(qapp, monkeypatch, tmp_path):
     told = []
-    monkeypatch.setattr(empty_labels, "show_info", told.append)
-    monkeypatch.setattr(empty_labels.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(new_labels, "show_info", told.append)
+    monkeypatch.setattr(new_labels.tempfile, "tempdir", str(tmp_path))
     data = dask.array.zeros((2000, 16_000, 16_000), chunks=(1, 1000, 1000), dtype=np.uint16)
     layer = make_labels_layer(Image(data, contrast_limits=(0, 1)), data.shape)
     assert layer.data.shape == data.shape
@@ -84,10 +84,6 @@ def test_labels_that_would_fill_the_memory_are_on_disk(qapp, monkeypatch, tmp_pa
     del layer
     gc.collect()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_memory_is_asked_how_much_is_free():
-    assert isinstance(empty_labels.empty_labels((4, 10, 10), free=lambda: 1600), np.ndarray)
 
 
 def test_a_mask_replaces_its_former_self(layer, write):

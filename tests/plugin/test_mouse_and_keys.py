@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import dask.array
 import numpy as np
+import psutil
 import pytest
 import zarr
 from qtpy.QtCore import Qt
@@ -12,7 +13,6 @@ from tests.plugin.conftest import sizes
 from tests.plugin.test_dock import click, press
 
 from napari_sam2.plugin import keys
-from napari_sam2.plugin.layers import empty_labels
 
 PLACES = (20, 20), (44, 44)  # in either disc on every plane
 
@@ -122,7 +122,7 @@ def test_a_layer_deleted_while_a_pass_runs(stopped, stack, qtbot, engine, messag
 def test_labels_that_are_kept_on_disk(open_dock, stack, qtbot, messages, monkeypatch):
     opened, memory = open_dock(stack, show=True), SimpleNamespace(available=1)
     with monkeypatch.context() as patch:
-        patch.setattr(empty_labels.psutil, "virtual_memory", lambda: memory)
+        patch.setattr(psutil, "virtual_memory", lambda: memory)
         click(opened, qtbot, 20, 18)
         opened.wait_idle()
     assert isinstance(opened.workspace.target.data, zarr.Array)

@@ -17,7 +17,7 @@ from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.inference.load import load_model
 from napari_sam2.plugin.coordinates import part_in_view, stack_geometry
 from napari_sam2.plugin.everything.result_layers import LABELS_NAME, plane_layer
-from napari_sam2.plugin.layers import empty_labels
+from napari_sam2.plugin.layers import new_labels
 from napari_sam2.plugin.widgets.segment_all_dock import SegmentAllWidget
 
 LEFT = Qt.MouseButton.LeftButton
@@ -164,8 +164,8 @@ def test_an_earlier_result_stays_until_the_next_is_there(
 
 
 def test_labels_of_a_stack_that_would_fill_the_memory_are_on_disk(open_all, monkeypatch, tmp_path):
-    monkeypatch.setattr(empty_labels.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(empty_labels, "show_info", lambda told: None)
+    monkeypatch.setattr(new_labels.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(new_labels, "show_info", lambda told: None)
     viewer, *_ = open_all(np.zeros((2, 8, 8), np.uint8))
     layer = plane_layer(viewer.layers, viewer.layers[0], (10**7, 400, 400))
     assert layer.data.dtype == np.uint32

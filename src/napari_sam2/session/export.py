@@ -81,8 +81,8 @@ def axes_of(image: ImageIdentity) -> str:
     return image.axes or ("tczyx"[-count:] if count != 4 else "tzyx")
 
 
-def labels_of(saved: SavedSession) -> NDArray[np.uint16 | np.uint32]:
-    """All masks as labels, of the image's shape."""
+def labels_of(saved: SavedSession) -> Any:
+    """All masks as labels, of the image's shape, as `label_image` makes them."""
     return label_image(saved.masks, image_shape(saved.image))
 
 

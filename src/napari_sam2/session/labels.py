@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_sam2.inference.crops import MaskCrop
+from napari_sam2.inference.empty_labels import empty_labels
 from napari_sam2.inference.masks import labels_from_crops
 from napari_sam2.session.values import FrameChange
 
@@ -146,10 +147,10 @@ def write_labels(labels: Any, change: FrameChange) -> None:
 
 def label_image(
     masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]], shape: tuple[int, ...]
-) -> NDArray[np.uint16 | np.uint32]:
+) -> Any:
     """All masks of an image as labels; where objects overlap, the larger logit wins.
 
-    They are uint32 where a number is too large for uint16.
+    They are uint32 where a number is too large for uint16, and as `empty_labels` makes them.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ def label_image(
     """
     planes = [found for frames in masks.values() for found in frames.values()]
     largest = max((max(found, default=0) for found in planes), default=0)
-    labels = np.zeros(shape, np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
+    labels = empty_labels(shape, np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
     for stack, frames in masks.items():
         for frame, found in frames.items():
             write_labels(labels, FrameChange(stack, frame, {}, found))

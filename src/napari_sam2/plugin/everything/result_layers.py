@@ -9,8 +9,8 @@ import numpy as np
 from napari.layers import Labels, Tracks
 
 from napari_sam2.plugin.coordinates import placement
-from napari_sam2.plugin.layers.empty_labels import empty_labels
 from napari_sam2.plugin.layers.labels_layer import insert_above
+from napari_sam2.plugin.layers.new_labels import new_labels
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -35,7 +35,7 @@ def plane_layer(layers: LayerList, image: Image, shape: tuple[int, ...]) -> Labe
     layer = own_plane_layer(layers, image)
     if layer is None:
         # a stack, or a large plane, may hold more objects than uint16 has numbers
-        layer = _labels(image, empty_labels(shape, np.uint32), LABELS_NAME)
+        layer = _labels(image, new_labels(shape, np.uint32), LABELS_NAME)
         insert_above(layers, (image,), layer)
     return layer
 

@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.coordinates import placement
 from napari_sam2.plugin.layers.colors import label_colormap
-from napari_sam2.plugin.layers.empty_labels import empty_labels
+from napari_sam2.plugin.layers.new_labels import new_labels
 from napari_sam2.plugin.layers.own_layers import MARK
 from napari_sam2.session.labels import MaskOverlay, plane_key, planes_meet
 
@@ -40,7 +40,7 @@ def make_labels_layer(image: Image, shape: tuple[int, ...]) -> Labels:
         Its shape without the RGB axis.
     """
     return Labels(
-        empty_labels(shape, how_to_keep=_HOW_TO_KEEP),
+        new_labels(shape, how_to_keep=_HOW_TO_KEEP),
         name=LABELS_NAME,
         colormap=label_colormap(),
         opacity=0.5,
