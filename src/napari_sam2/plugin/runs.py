@@ -69,6 +69,7 @@ class Runs:
         self._run: Run | None = None
         self._summary: Callable[[], str] = str
         self._seen: set[int] = set()
+        self._done = 0  # of those in the range that was asked for
         self._outcome = ""
         self._runner = JobRunner()
         self._runner.yielded.connect(self._on_step)
@@ -97,7 +98,7 @@ class Runs:
             the number of planes.
         """
         self._run, self._summary = run, summary
-        self._seen, self._outcome = set(), _DONE
+        self._seen, self._done, self._outcome = set(), 0, _DONE
         session, engine = self._session, self._engine
         session.begin_run(run)
         engine.memory = session.memory(run.stack)
@@ -132,10 +133,10 @@ class Runs:
     def _on_step(self, step: object) -> None:
         assert self._run is not None
         if isinstance(step, FrameResult):
-            self._seen.add(step.frame)
             first, last = self._run.frames
-            done = sum(first <= frame <= last for frame in self._seen)
-            self.progressed.emit(done, _length(self._run))
+            self._done += step.frame not in self._seen and first <= step.frame <= last
+            self._seen.add(step.frame)
+            self.progressed.emit(self._done, _length(self._run))
             self._session.add_result(step)
         elif isinstance(step, Note):
             self.noted.emit(step.text)
