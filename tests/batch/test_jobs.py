@@ -104,3 +104,9 @@ def test_what_cannot_be_done_is_said_before_work_starts(plates, inputs, message)
     (plates / "one" / "a.png").touch()
     with pytest.raises(InputError, match=message):
         find_jobs(inputs, plates / "labels")
+
+
+def test_a_folder_that_links_to_one_around_it_is_searched_once(plates):
+    (plates / "one" / "again").symlink_to(plates)
+    (plates / "one" / "two").symlink_to(plates / "two")
+    assert len(find_jobs(["plates"], "labels")) == 6

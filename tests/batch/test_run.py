@@ -183,3 +183,10 @@ def test_each_gpu_has_a_worker(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert cluster._gpus("cuda") == ["4", "7"]
     assert cluster._gpus("cpu") == cluster._gpus("cuda:1") == []
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(-1, 1), (1, 0)])
+def test_numbers_that_cannot_work_are_refused(images, tmp_path, quick, workers, threads):
+    settings = replace(quick, threads=threads)
+    with pytest.raises(InputError, match="must be 1 or more"):
+        run_batch([images], tmp_path / "out", settings, workers=workers)

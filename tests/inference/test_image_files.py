@@ -219,3 +219,13 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             check_output(output, image)
     check_output(tmp_path / "labels.tif", image)
+
+
+@pytest.mark.parametrize("kind", [{"ome": True}, {"imagej": True}])
+def test_a_tiff_that_was_cut_off_is_refused(tmp_path, kind):
+    path = tmp_path / "stack.tif"
+    pixels = np.random.default_rng(0).integers(0, 60000, (6, 200, 200)).astype(np.uint16)
+    tifffile.imwrite(path, pixels, photometric="minisblack", metadata={"axes": "ZYX"}, **kind)
+    path.write_bytes(path.read_bytes()[: int(0.95 * path.stat().st_size)])
+    with pytest.raises(InputError, match="planes are missing"):
+        open_image(path)

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_sam2.inference.masks import bounding_box, crop_of, intersection_over_union
+from napari_sam2.inference.masks import (
+    bounding_box,
+    crop_of,
+    intersection_over_union,
+    label_numbers,
+)
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.inference.video.answers import FILLED_LOGIT, fill_holes
 
@@ -55,3 +60,10 @@ def test_small_holes_are_filled_and_larger_ones_are_not():
     assert (filled[0, 5:8, 5:8] == -1.0).all()
     torch.testing.assert_close(fill_holes(logits.clone(), 1), logits)
     torch.testing.assert_close(fill_holes(logits.clone(), 0), logits)
+
+
+def test_large_labels_are_found_without_a_table_of_all_numbers():
+    labels = np.zeros((2, 3, 4), np.uint32)
+    labels[0, 0, 0], labels[1, 2] = 7, 2**32 - 1
+    assert label_numbers(labels).tolist() == [7, 2**32 - 1]
+    assert label_numbers(np.array([[-1, 0, 3]], np.int32)).tolist() == [3]

@@ -10,7 +10,9 @@ from napari_sam2.inference.transforms import (
     MEAN,
     STD,
     Fit,
+    checked_limits,
     contrast_limits_of,
+    limits_of_parts,
     rescale,
     to_model_image,
     to_model_mask,
@@ -70,6 +72,30 @@ def test_a_sparse_plane_still_shows_its_spot():
     plane = np.zeros((100, 100), dtype=np.uint16)
     plane[3, 3] = 500
     assert contrast_limits_of(plane) == (0, 500)
+
+
+def test_an_empty_sample_takes_the_extremes_of_everything():
+    parts = [np.zeros((2, 2)), np.array([[np.nan, 3.0], [-1.0, np.inf]])]
+    assert limits_of_parts(np.zeros(4), parts) == (-1.0, 3.0)
+    assert limits_of_parts(np.full(4, np.nan), parts) == (-1.0, 3.0)
+    assert limits_of_parts(np.zeros(4), []) == (0.0, 0.0)
+    assert limits_of_parts(np.zeros(0, np.uint8), [np.ones(1, np.uint8)]) == (0.0, 255.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ((np.nan, 1), "two finite numbers"),
+        ((0, np.inf), "two finite numbers"),
+        ((255, 0), "the lower one first"),
+        ((1, 2, 3), "Give two numbers"),
+        (7, "Give two numbers"),
+    ],
+)
+def test_limits_that_show_nothing_are_refused(limits, message):
+    with pytest.raises(ValueError, match=message):
+        checked_limits(limits)
+    assert checked_limits(np.array([0, 255])) == (0.0, 255.0)
 
 
 def test_points_are_x_first_and_half_a_pixel_on():

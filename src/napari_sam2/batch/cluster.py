@@ -56,8 +56,11 @@ def open_client(
     Raises
     ------
     InputError
-        When the scheduler does not answer, or has no workers.
+        When the scheduler does not answer, or has no workers, or a number is below 1.
     """
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}; it must be 1 or more.")
     import dask
     from distributed import Client, Nanny, Scheduler, SpecCluster
 

@@ -117,7 +117,7 @@ def _search(given: str | Path) -> tuple[Path, list[Path]]:
         return path.parent, [path]
     if path.is_dir():
         try:
-            return path, list(_images_below(path))
+            return path, list(_images_below(path, frozenset()))
         except OSError as error:
             raise InputError(f"{given} cannot be read ({error.strerror}).") from error
     if not glob.has_magic(str(given)):
@@ -134,21 +134,24 @@ def _search(given: str | Path) -> tuple[Path, list[Path]]:
     return plain, [image for match in outer for image in _images_at(match)]
 
 
-def _images_at(path: Path) -> Iterator[Path]:
+def _images_at(path: Path, within: frozenset[str] = frozenset()) -> Iterator[Path]:
     """The images; a folder that cannot be read is taken for one, which is then reported."""
     if _is_zarr(path) or (path.is_file() and path.suffix.lower() in KINDS):
         yield path
     elif path.is_dir():
         try:
-            yield from _images_below(path)
+            yield from _images_below(path, within)
         except OSError:
             yield path
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def _images_below(folder: Path, within: frozenset[str]) -> Iterator[Path]:
+    itself = os.path.realpath(folder)
+    if itself in within:
+        return  # by a link to a folder that it lies in
     for path in sorted(folder.iterdir()):
         if not path.name.startswith("."):
-            yield from _images_at(path)
+            yield from _images_at(path, within | {itself})
 
 
 def _is_zarr(path: Path) -> bool:

@@ -96,7 +96,8 @@ class FeatureStore:
         The next store of the folder tries again.
         """
         path = self._path(key)
-        if not self._works or path.exists():
+        # `Path.exists` would raise where the folder may not be entered
+        if not self._works or os.path.exists(path):
             return
         tensors = {name: each.cpu().contiguous() for name, each in vars(features).items()}
         body = _CODEC.encode(safetensors.torch.save(tensors))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ from napari_sam2.inference.masks import BAND, bands, label_numbers
 from napari_sam2.inference.zarr_images import read_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_sam2.inference.frames import ArrayLike
@@ -364,13 +367,34 @@ def _read_tiff(path: Path) -> tuple[Any, str, tuple[Any, ...]]:
     import tifffile
     import zarr
 
-    series = tifffile.TiffFile(path).series[0]
+    with _refusing_damaged(path):
+        series = tifffile.TiffFile(path).series[0]
     # the stores hold the file open for as long as planes may be read
     levels = (
         zarr.open_array(series.aszarr(level=level), mode="r") for level in range(len(series.levels))
     )
     data, *coarser = levels
     return data, series.axes, tuple(coarser)
+
+
+@contextmanager
+def _refusing_damaged(path: Path) -> Iterator[None]:
+    """Raise where tifffile only logs that planes are missing, and takes what is left for all."""
+    told: list[str] = []
+
+    def listen(record: logging.LogRecord) -> bool:
+        if record.thread == threading.get_ident():
+            told.append(record.getMessage())
+        return True
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(listen)
+    try:
+        yield
+    finally:
+        logger.removeFilter(listen)
+    if any("invalid page offset" in message for message in told):
+        raise InputError(f"{path} ends too early: planes are missing. Copy it again.")
 
 
 def _named(data: Any, axes: str | None) -> tuple[Any, str]:

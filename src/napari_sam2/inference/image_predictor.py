@@ -16,7 +16,7 @@ from napari_sam2.inference.encode import (
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.prompts import check_prompts, expand_prompts
 from napari_sam2.inference.results import Prediction
-from napari_sam2.inference.transforms import contrast_limits_of, to_plane_logits
+from napari_sam2.inference.transforms import checked_limits, contrast_limits_of, to_plane_logits
 from napari_sam2.inference.turns import mean_of_turns, turned_maps, turned_points, turns_of
 
 if TYPE_CHECKING:
@@ -61,12 +61,16 @@ class ImagePredictor:
         Raises
         ------
         TypeError, ValueError
-            When the plane has another shape or no real numbers.
+            When the plane has another shape or no real numbers, or the limits show nothing.
         """
         plane = np.asarray(plane)
         source = FrameSource(plane[None])  # the same checks as for a stack
         plane = source.plane(0)
-        limits = contrast_limits or contrast_limits_of(plane)
+        limits = (
+            contrast_limits_of(plane)
+            if contrast_limits is None
+            else checked_limits(contrast_limits)
+        )
         self._features = encode_plane(self.model, plane, limits, turns_of(self.model))
         self._shape = source.plane_shape
 

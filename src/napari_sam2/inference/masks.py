@@ -136,13 +136,12 @@ def bands(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
 
 def label_numbers(labels: ArrayLike) -> NDArray[np.int64]:
     """The labels that there are, 0 aside, ascending; only some rows are read at a time."""
-    there = np.zeros(1, bool)
+    there = np.zeros(0, np.int64)
     for band in bands(tuple(labels.shape)):
-        found = np.bincount(np.asarray(labels[band]).ravel()) > 0
-        if len(found) > len(there):
-            there, found = found, there
-        there[: len(found)] |= found
-    return np.flatnonzero(there[1:]) + 1
+        found = np.asarray(labels[band])
+        if found.any():
+            there = np.union1d(there, found)
+    return there[there > 0].astype(np.int64)
 
 
 def smallest_dtype(numbers: NDArray[np.int64]) -> np.dtype[np.unsignedinteger]:

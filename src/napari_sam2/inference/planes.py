@@ -10,7 +10,7 @@ import torch
 
 from napari_sam2.inference.encode import ENCODING, encode_plane
 from napari_sam2.inference.frames import PlaneReader
-from napari_sam2.inference.transforms import contrast_limits_of
+from napari_sam2.inference.transforms import checked_limits, contrast_limits_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,8 @@ class ShownPlanes:
     def __init__(
         self, model: Model, source: FrameSource, contrast_limits: tuple[float, float] | None
     ) -> None:
-        self.model, self.contrast_limits = model, contrast_limits
+        self.model = model
+        self.contrast_limits = None if contrast_limits is None else checked_limits(contrast_limits)
         self.reader = PlaneReader(source)
 
     def encode(self, frame: int) -> ImageFeatures:

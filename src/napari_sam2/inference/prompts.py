@@ -132,10 +132,16 @@ def check_prompts(prompts: Sequence[Prompt], shape: tuple[int, int]) -> tuple[Pr
     return checked
 
 
+_LARGEST = int(np.iinfo(np.uint32).max)
+
+
 def check_object_id(object_id: int) -> None:
     """Raise ValueError for a number that cannot be a label."""
-    if object_id < 1:
-        raise ValueError(f"object_id is {object_id}, but labels start at 1; 0 is background.")
+    if not isinstance(object_id, int | np.integer) or not 1 <= object_id <= _LARGEST:
+        raise ValueError(
+            f"object_id is {object_id}, but labels are whole numbers from 1 to {_LARGEST}; 0 is "
+            "background."
+        )
 
 
 def refines(prompts: Sequence[Prompt], earlier: Sequence[Prompt]) -> bool:

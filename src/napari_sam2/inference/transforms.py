@@ -7,6 +7,7 @@ longest side resized to the square's, with zeros below or to the right.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ import torch.nn.functional as F
 from napari_sam2.inference.device import to_device
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
@@ -93,6 +96,45 @@ def contrast_limits_of(plane: NDArray[Any]) -> tuple[float, float]:
         # a sparse plane: hardly anything differs from the background
         low, high = finite.min(), finite.max()
     return float(low), float(high)
+
+
+def checked_limits(contrast_limits: Sequence[float]) -> tuple[float, float]:
+    """The contrast limits that somebody gave; ValueError where nothing can be shown with them."""
+    try:
+        low, high = (float(limit) for limit in contrast_limits)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"contrast_limits are {contrast_limits!r}. Give two numbers, for black and for white."
+        ) from error
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(
+            f"contrast_limits are {low} and {high}. Give two finite numbers, the lower one first."
+        )
+    return low, high
+
+
+def limits_of_parts(sample: NDArray[Any], parts: Iterable[NDArray[Any]]) -> tuple[float, float]:
+    """Contrast limits of what is too large to be held: those of a sample of it.
+
+    Parameters
+    ----------
+    sample : array
+        As `contrast_limits_of` takes it.
+    parts : iterable of array
+        All of it, which is gone through where the sample is empty, the objects lying elsewhere:
+        then the limits are its extremes.
+    """
+    low, high = contrast_limits_of(sample)
+    if low < high and not (sample.dtype.kind == "f" and np.isnan(sample).all()):
+        return low, high
+    extremes = [
+        (float(finite.min()), float(finite.max()))
+        for part in parts
+        for finite in [part[np.isfinite(part)]]
+        if finite.size
+    ]
+    lows, highs = zip(*extremes or [(low, high)], strict=True)
+    return min(lows), max(highs)
 
 
 def rescale(plane: NDArray[Any], contrast_limits: tuple[float, float]) -> NDArray[np.float32]:

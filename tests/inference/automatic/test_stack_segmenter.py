@@ -284,3 +284,16 @@ def test_nano_finds_the_nuclei_of_a_generated_stack(nano):
     overlaps = counts / (counts.sum(1, keepdims=True) + counts.sum(0) - counts)
     assert np.count_nonzero(overlaps[1:, 1:].max(axis=1) > 0.5) >= 3  # of 4
     assert found.max() <= 9
+
+
+def test_limits_are_those_of_all_planes_where_the_sampled_ones_are_empty():
+    stack = np.zeros((100, 16, 16), np.uint16)
+    stack[1:6, 4:8, 4:8] = 500
+    assert stack_segmenter.stack_limits(FrameSource(stack)) == (0.0, 500.0)
+
+
+def test_a_stack_of_two_planes_has_objects():
+    found = StackSegmenter(shuffled).segment(
+        planes((0, 1, 20, 20), (1, 1, 40, 60), count=2), contrast_limits=LIMITS
+    )
+    assert np.unique(found.labels).tolist() == [0, 1]

@@ -10,6 +10,8 @@ import zarr
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.large.fields import Field
 from napari_sam2.inference.large.large_plane import SAMPLE, SAMPLES, LargePlane, block_means
+from napari_sam2.inference.large.placed import PlacedPrompts
+from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.inference.transforms import rescale
 
 
@@ -133,3 +135,21 @@ def test_a_part_that_cannot_be_read_is_named():
     )
     with pytest.raises(InputError, match=message):
         plane.read(Field(64, 0, 100, 100, 1))
+
+
+def test_limits_are_those_of_everything_where_the_sample_is_empty():
+    pixels = np.zeros((4000, 4000), np.uint16)
+    pixels[700:760, 700:760] = 3000  # between the parts that are sampled
+    assert LargePlane(pixels).contrast_limits == (0.0, 3000.0)
+    coarser = pixels[::4, ::4]
+    assert LargePlane([pixels, coarser]).contrast_limits == (0.0, 3000.0)
+
+
+@pytest.mark.parametrize("first", [(0, 0), (3, 5), (8, 4)])
+@pytest.mark.parametrize("size", [(1, 1), (13, 22), (24, 11)])
+def test_a_mask_is_shown_where_it_covers_half(first, size):
+    mask = np.zeros((70, 90), bool)
+    mask[first[0] : first[0] + size[0], first[1] : first[1] + size[1]] = True
+    field = Field(0, 0, 70, 90, 8)
+    (shown,) = PlacedPrompts.of([MaskPrompt(mask)], mask.shape).shown_in(field)
+    np.testing.assert_array_equal(shown.mask, block_means(mask, 8) >= 0.5)

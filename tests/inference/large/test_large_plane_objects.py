@@ -130,7 +130,7 @@ def test_there_is_nothing_to_carry(objects):
 
 
 def test_mistakes_are_named(objects):
-    with pytest.raises(ValueError, match="labels start at 1"):
+    with pytest.raises(ValueError, match="whole numbers from 1"):
         objects.add_prompts(0, 0, [CLICK])
     with pytest.raises(IndexError, match="a plane is frame 0"):
         objects.add_prompts(1, 1, [CLICK])

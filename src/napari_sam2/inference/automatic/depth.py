@@ -30,7 +30,8 @@ class ThroughDepth:
     gap : int
         An object may be missed on so many planes in a row.
     least_planes : int
-        Objects that were found on fewer planes are left out.
+        Objects that were found on fewer planes are left out; where the stack has fewer, those
+        that are not on all of them.
     smallest : int
         Objects of fewer voxels are left out.
     """
@@ -87,7 +88,8 @@ class ThroughDepth:
         every = np.concatenate(ids)
         planes = np.bincount(every, minlength=count + 1)
         voxels = np.bincount(every, weights=np.concatenate(areas), minlength=count + 1)
-        kept = (planes >= self.least_planes) & (voxels >= self.smallest)
+        least = min(self.least_planes, len(ids))  # a stack may have fewer
+        kept = (planes >= least) & (voxels >= self.smallest)
         kept[0] = False
         numbers = np.where(kept, np.cumsum(kept), 0)
         return [numbers[own] for own in ids]

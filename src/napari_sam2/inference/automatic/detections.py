@@ -76,12 +76,10 @@ class Detections:
         self._latest.append(numbered)
         return numbered
 
-    def shared(self, before: int, frame: int) -> NDArray[np.int64]:
-        """Pixels that each object of a frame has in common with each of a frame before, (m, n)."""
-        table = np.zeros((len(self.areas[before]), len(self.areas[frame])), np.int64)
-        first, second, counts = self._shared[before, frame]
-        table[first, second] = counts
-        return table
+    def shared(self, before: int, frame: int) -> dict[tuple[int, int], int]:
+        """Pixels that objects of two frames have in common, by their places in the lists."""
+        first, second, counts = (values.tolist() for values in self._shared[before, frame])
+        return dict(zip(zip(first, second, strict=True), counts, strict=True))
 
     def overlapping(
         self, before: int, frame: int

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.distance import cdist
+from scipy.spatial import KDTree
 
 from napari_sam2.inference.automatic.detections import Links
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from laptrack import LapTrack
-    from numpy.typing import NDArray
 
     from napari_sam2.inference.automatic.detections import Detections
 
@@ -91,12 +90,14 @@ class OverTime:
 
         # laptrack asks for one link at a time, mostly of the same frames as before
         @lru_cache(maxsize=16)
-        def costs(before: int, frame: int) -> NDArray[np.float64]:
-            return _costs(detections, before, frame, reach)
+        def costs(before: float, frame: float) -> dict[tuple[float, float], float]:
+            return _costs(detections, int(before), int(frame), reach)
 
         def cost(first: Sequence[float], second: Sequence[float]) -> float:
-            (before, one), (frame, other) = sorted((tuple(first), tuple(second)))
-            return float(costs(int(before), int(frame))[int(one), int(other)])
+            (before, one), (frame, other) = first, second
+            if before > frame:
+                before, one, frame, other = frame, other, before, one
+            return costs(before, frame).get((one, other), np.inf)
 
         places = [
             np.stack([np.full(len(areas), float(frame)), np.arange(len(areas))], axis=1)
@@ -164,15 +165,20 @@ def _numbered(
     )
 
 
-def _costs(detections: Detections, before: int, frame: int, reach: float) -> NDArray[np.float64]:
-    """What links between two frames cost, (m, n); infinite where they are too long."""
-    distances: NDArray[np.float64] = (
-        cdist(detections.centres[before], detections.centres[frame]) / reach
+def _costs(
+    detections: Detections, before: int, frame: int, reach: float
+) -> dict[tuple[float, float], float]:
+    """What links between two frames cost, by their places there; those too long are left out."""
+    trees = (KDTree(detections.centres[each]) for each in (before, frame))
+    near = next(trees).sparse_distance_matrix(next(trees), reach, output_type="ndarray")
+    near = near[near["v"] < reach]
+    shared = detections.shared(before, frame)
+    smaller = np.minimum(detections.areas[before][near["i"]], detections.areas[frame][near["j"]])
+    common = np.array([shared.get(pair, 0) for pair in zip(near["i"], near["j"], strict=True)])
+    costs = near["v"] / reach + 1 - common / smaller
+    return dict(
+        zip(zip(near["i"].tolist(), near["j"].tolist(), strict=True), costs.tolist(), strict=True)
     )
-    smaller = np.minimum(detections.areas[before][:, None], detections.areas[frame])
-    costs: NDArray[np.float64] = distances + 1 - detections.shared(before, frame) / smaller
-    costs[distances >= 1] = np.inf
-    return costs
 
 
 def _is_smaller(detections: Detections, mother: Node, daughters: list[Node]) -> bool:

@@ -13,10 +13,10 @@ from napari_sam2.inference.automatic.detections import Detections, Links
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.frames import FrameSource
-from napari_sam2.inference.transforms import contrast_limits_of
+from napari_sam2.inference.transforms import checked_limits, contrast_limits_of, limits_of_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Protocol
 
     from numpy.typing import NDArray
@@ -162,7 +162,10 @@ class StackSegmenter:
                 f"The labels have shape {tuple(into.shape)} and dtype {into.dtype}. "
                 f"Give an array of integers of the stack's shape, {shape}."
             )
-        return self._steps(source, into, contrast_limits or stack_limits(source))
+        limits = (
+            stack_limits(source) if contrast_limits is None else checked_limits(contrast_limits)
+        )
+        return self._steps(source, into, limits)
 
     def _steps(
         self, source: FrameSource, labels: WritableArray, limits: tuple[float, float]
@@ -196,21 +199,29 @@ class StackSegmenter:
 
 
 def stack_limits(source: FrameSource) -> tuple[float, float]:
-    """Contrast limits of a whole stack: one plane, such as the first, may be empty."""
+    """Contrast limits of a whole stack: many of its planes may be empty."""
     if source.dtype in (np.uint8, np.bool_):
         return contrast_limits_of(np.zeros(0, source.dtype))  # they do not depend on pixels
     count = min(len(source), SAMPLED)
     frames = np.linspace(0, len(source) - 1, count).round().astype(int)
     height, width = source.plane_shape
     step = int(np.ceil(np.sqrt(height * width / MOST_SAMPLED)))
-    planes: list[NDArray[Any]] = []
-    for frame in frames.tolist():
+    planes = [plane[::step, ::step] for plane in _readable(source, frames.tolist())]
+    return limits_of_parts(np.stack(planes), _readable(source, range(len(source))))
+
+
+def _readable(source: FrameSource, frames: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """Planes without those that cannot be read: the others tell enough."""
+    any_read = False
+    for frame in frames:
         try:
-            planes.append(source.plane(frame)[::step, ::step])
-        except InputError:  # the others tell enough
-            if frame == frames[-1] and not planes:
+            plane = source.plane(frame)
+        except InputError:
+            if frame == frames[-1] and not any_read:
                 raise
-    return contrast_limits_of(np.stack(planes))
+        else:
+            any_read = True
+            yield plane
 
 
 def _check_room(count: int, most: int) -> None:

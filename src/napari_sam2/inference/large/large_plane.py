@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.inference.frames import UNNAMED, reading, spread_parts
-from napari_sam2.inference.transforms import contrast_limits_of, rescale
+from napari_sam2.inference.transforms import checked_limits, limits_of_parts, rescale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,9 +60,11 @@ class LargePlane:
         self._name = name
         self.shape: tuple[int, int] = (int(levels[0].shape[0]), int(levels[0].shape[1]))
         self._levels = {_factor(self.shape, level.shape): level for level in reversed(levels)}
-        if contrast_limits is None:
-            contrast_limits = contrast_limits_of(self._sample(levels[0]))
-        self.contrast_limits = contrast_limits
+        self.contrast_limits = (
+            limits_of_parts(self._sample(levels[0]), self._parts(levels[-1]))
+            if contrast_limits is None
+            else checked_limits(contrast_limits)
+        )
 
     def read(self, field: Field) -> NDArray[np.float32]:
         """What the model is shown of a field.
@@ -105,6 +107,12 @@ class LargePlane:
             return self._part(data, slice(0, self.shape[0]), slice(0, self.shape[1]))
         parts = spread_parts(self.shape, SAMPLES, SAMPLE)
         return np.concatenate([self._part(data, *part).ravel() for part in parts])
+
+    def _parts(self, data: ArrayLike) -> Iterator[NDArray[Any]]:
+        """All of a level, part by part."""
+        for rows in _blocks(0, data.shape[0], 1, data.shape[0]):
+            for columns in _blocks(0, data.shape[1], 1, data.shape[1]):
+                yield self._part(data, rows, columns)
 
     def _part(self, data: ArrayLike, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a part of a level, without transparency."""

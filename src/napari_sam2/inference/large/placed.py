@@ -106,8 +106,15 @@ def _paint(mask: NDArray[np.bool_], patch: Patch, field: Field) -> None:
     """Set the pixels that are shown half covered by a patch, or more."""
     row, column, covered = patch
     first = row - field.row, column - field.column
-    # so that averages begin where those of the field do
-    padded = np.pad(covered, [(start % field.step, 0) for start in first])
+    # so that averages begin and end where those of the field do
+    rest = [
+        min(-(start + length) % field.step, max(whole - start - length, 0))
+        for start, length, whole in zip(
+            first, covered.shape, (field.height, field.width), strict=True
+        )
+    ]
+    before = [start % field.step for start in first]
+    padded = np.pad(covered, list(zip(before, rest, strict=True)))
     half = block_means(padded, field.step) >= 0.5
     top, left = (start // field.step for start in first)
     mask[top : top + half.shape[0], left : left + half.shape[1]] |= half
