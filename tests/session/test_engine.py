@@ -6,15 +6,25 @@ import pytest
 
 from napari_sam2.inference.large.tiling import LargeImagePredictor
 from napari_sam2.inference.load import Model
-from napari_sam2.inference.prompts import BoxPrompt, PointPrompt
+from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
 from napari_sam2.inference.video.video_predictor import VideoPredictor
 from napari_sam2.session.engine import Engine
+from napari_sam2.session.predictors import Predictors
 from napari_sam2.session.stack_source import StackSource
 from napari_sam2.session.values import ModelChoice, StackKey
 
 DATA = np.zeros((5, 8, 9), np.uint8)
 NANO = ModelChoice()
 A, B = (PointPrompt((1.0, 1.0)),), (PointPrompt((2.0, 2.0)),)
+
+
+class Told(tuple):
+    """A result that is what the predictor was told."""
+
+    frame = 0
+
+    def of(self, object_ids):
+        return self
 
 
 class Recorder:
@@ -29,11 +39,11 @@ class Recorder:
         if self.error is not None:
             raise self.error
         self.calls.append(("add", object_id, frame, tuple(prompts)))
-        return ("result", object_id, frame)
+        return Told(("result", object_id, frame))
 
     def choose_candidate(self, object_id, frame, index):
         self.calls.append(("choose", object_id, frame, index))
-        return ("chosen", object_id, frame)
+        return Told(("chosen", object_id, frame))
 
     def remove_prompts(self, object_id, frame):
         self.calls.append(("remove", object_id, frame))
@@ -422,3 +432,27 @@ def test_volumes_of_a_film_share_one_budget(tiny_model, discs):
     assert whole / 2 < held(*memories) <= whole
     again, _ = run(volumes[0], memories[0])  # from disk
     np.testing.assert_array_equal(again, wanted[1:])  # it knows the click already
+
+
+def test_an_object_that_was_deleted_is_taken_back_whatever_frame_is_asked_for():
+    bench = Bench()
+    list(bench.engine.run_frames(NANO, source(), {(1, 2): A, (2, 4): A}, {2, 4}))
+    list(bench.engine.run_frames(NANO, source(), {(2, 4): B}, {4}))
+    assert bench.predictors[0].calls[2:] == [("remove object", 1), ("add", 2, 4, B)]
+
+
+def test_a_frame_run_tells_of_what_is_prompted_there_alone(tiny_model, discs):
+    stack, truth = discs
+    engine = Engine(lambda choice: tiny_model, Predictors())
+    here = source(stack)
+    masks = [(MaskPrompt(truth[frame] == number),) for number, frame in ((1, 0), (2, 3))]
+    prompts = {(1, 0): masks[0], (2, 3): masks[1]}
+    list(engine.run_frames(NANO, here, prompts, {0, 3}))
+    passed = list(engine.propagate(NANO, here, prompts, objects=(2,)))
+    assert {tuple(result.object_ids) for result in passed if result.frame != 0} == {(2,)}
+    assert {tuple(result.object_ids) for result in engine.propagate(NANO, here, prompts)} == {
+        (1, 2)
+    }
+    corrected = {**prompts, (2, 3): (MaskPrompt(truth[2] == 2),)}
+    (result,) = engine.run_frames(NANO, here, corrected, {3})
+    assert result.object_ids == (2,)

@@ -161,6 +161,21 @@ def test_each_image_has_its_own_part():
     assert sum(isinstance(command, Run) for command in there) == 1
 
 
+def test_an_object_keeps_its_looks_in_an_image_where_it_is_used_later():
+    session, elsewhere = Session(), StackKey("elsewhere", (0, 1), None)
+    session.set_prompts(STACK, 1, 0, CLICK)
+    session.change_object(1, name="nucleus", visible=False)
+    session.set_prompts(STACK, 2, 0, CLICK)
+    session.change_object(2, name="gone")
+    session.apply(RemoveObject(2))
+    session.set_prompts(elsewhere, 1, 0, CLICK)
+    session.set_prompts(elsewhere, 2, 0, CLICK)
+    again = Session()
+    again.reopen(log_of("elsewhere", session.log), {})
+    assert again.objects == session.objects
+    assert [entry.name for entry in again.objects] == ["nucleus", "object 2"]
+
+
 @pytest.fixture
 def folder(tmp_path):
     SessionFolder(tmp_path).write(saved(worked()))
@@ -287,6 +302,20 @@ def test_a_failed_write_is_told_once_and_tried_again(tmp_path):
     saver.close()
     assert len(told) == 1
     assert read_session(tmp_path / "folder", "image").log == session.log
+
+
+def test_the_saver_outlives_an_error_that_nobody_foresaw(tmp_path, monkeypatch):
+    session, saver = worked(), Saver(tmp_path, IMAGE, "image")
+    told, heard = [], threading.Event()
+    saver.failed.connect(lambda error: (told.append(error), heard.set()))
+    with monkeypatch.context() as patch:
+        patch.setattr(SessionFolder, "write", lambda *_: (_ for _ in ()).throw(MemoryError("full")))
+        saver.save(session)
+        assert heard.wait(5)
+    saver.save(session)
+    saver.close()
+    assert isinstance(told[0], MemoryError)
+    assert read_session(tmp_path, "image").log == session.log
 
 
 KILLED = """

@@ -155,6 +155,23 @@ def test_what_was_not_carried_keeps_its_masks_where_the_pass_did_not_come():
     assert [sorted(session.masks(STACK, frame)) for frame in (2, 3)] == [[2], [2]]
 
 
+def test_prompts_on_some_frames_end_no_object_on_those_between():
+    session = Session()
+    do_run(session, result(0, [1]), result(1, [1], present=False), result(2, [1]), result(3, [1]))
+    do_run(session, result(1, [1, 2], present=False), result(3, [1, 3]))
+    assert [sorted(session.masks(STACK, frame)) for frame in range(4)] == [[1], [1, 2], [1], [1, 3]]
+
+
+def test_opening_a_session_begins_anew_for_every_image():
+    session, elsewhere = Session(), StackKey("elsewhere", (0, 1), None)
+    do_run(session, result(0, [1]), memory="memory")
+    before = state(session)
+    session.reopen([], {elsewhere: {0: {}}})
+    assert session.memory(STACK) is None  # as a replay of either image has it
+    session.undo()
+    assert state(session) == before
+
+
 def test_something_new_takes_the_place_of_what_was_undone():
     session = Session()
     session.add_object(1)

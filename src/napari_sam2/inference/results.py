@@ -11,6 +11,8 @@ import numpy as np
 from napari_sam2.inference.masks import labels_from_crops
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from napari_sam2.inference.crops import MaskCrop
@@ -76,6 +78,18 @@ class FrameResult:
         for mask, crop in zip(masks, self.crops, strict=True):
             mask[crop.slices] = crop.logits > 0
         return masks
+
+    def of(self, object_ids: Collection[int]) -> FrameResult:
+        """The same of these objects alone."""
+        kept = [index for index, each in enumerate(self.object_ids) if each in object_ids]
+        return FrameResult(
+            self.frame,
+            self.shape,
+            tuple(self.object_ids[index] for index in kept),
+            tuple(self.crops[index] for index in kept),
+            self.scores[kept],
+            self.present[kept],
+        )
 
     def labels(self) -> NDArray[np.uint32]:
         """Label map of shape (Y, X); where objects overlap the larger logit wins."""

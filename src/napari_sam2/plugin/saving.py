@@ -355,7 +355,7 @@ class Saving:
         saver.failed.connect(self._on_failed)
         self._savers[image_id] = saver, lock
 
-    def _on_failed(self, error: OSError) -> None:
+    def _on_failed(self, error: Exception) -> None:
         self.failed.emit(error)
 
     def _run(self, work: Callable[[], object], take: Callable[..., None]) -> None:

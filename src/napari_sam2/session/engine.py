@@ -224,13 +224,16 @@ class Engine:
             self._changed = True
             start, stop = _range(direction, limits)
             carried = None if objects is None else {o for o, _ in prompts}.intersection(objects)
-            yield from predictor.propagate(
+            for result in predictor.propagate(
                 direction=direction,
                 start=start,
                 stop=stop,
                 stop_when_absent=stop_when_absent,
                 object_ids=carried,
-            )
+            ):
+                yield (
+                    result if carried is None else result.of(carried | self._prompted(result.frame))
+                )
 
     @contextmanager
     def _prepared(self, choice: ModelChoice, source: StackSource) -> Iterator[Predictor]:
@@ -278,7 +281,8 @@ class Engine:
         choices: Mapping[tuple[int, int], int],
         frames: Collection[int],
     ) -> Iterator[FrameResult]:
-        for object_id, frame in [key for key in self._sent if key[1] in frames]:
+        # on all frames: an object that was deleted must not come back with another's mask
+        for object_id, frame in list(self._sent):
             if (object_id, frame) not in prompts:
                 self._changed = True
                 del self._sent[object_id, frame]
@@ -301,7 +305,12 @@ class Engine:
             if chosen != candidate:
                 result = predictor.choose_candidate(object_id, frame, candidate)
             self._sent[key] = (wanted, candidate)
-            yield result
+            # of the others the session may know more: what was painted, erased, split or merged
+            yield result.of(self._prompted(frame))
+
+    def _prompted(self, frame: int) -> set[int]:
+        """The objects with prompts on a frame."""
+        return {object_id for object_id, at in self._sent if at == frame}
 
 
 def _range(direction: Direction, limits: tuple[int, int] | None) -> tuple[int | None, int | None]:

@@ -15,6 +15,7 @@ from napari_sam2.session.log import (
     SetPrompts,
     SplitObject,
 )
+from napari_sam2.session.values import default_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,18 +63,30 @@ def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:
     """
     kept: list[Command] = []
     known: set[int] = set()
+    changed: dict[int, ChangeObject] = {}  # objects that are of other images until now
+
+    def look(object_id: int) -> list[ChangeObject]:
+        """The name that it has by now, and whether it is shown."""
+        return [changed.pop(object_id)] if object_id in changed else []
+
     for command in log:
         match command:
             case AddObject(object_id):
                 known.add(object_id)
-            case ChangeObject(object_id) | RemoveObject(object_id):
+            case ChangeObject(object_id):
+                if object_id not in known:
+                    changed[object_id] = command
+                    continue
+            case RemoveObject(object_id):
+                changed.pop(object_id, None)
                 if object_id not in known:
                     continue
             case MergeObjects(object_id, other):
+                changed.pop(other, None)
                 if other not in known:
                     continue
                 if object_id not in known:
-                    kept.append(AddObject(object_id, f"object {object_id}"))
+                    kept += [AddObject(object_id, default_name(object_id)), *look(object_id)]
                     known.add(object_id)
             case Reopen():
                 pass
@@ -83,6 +96,9 @@ def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:
                 if isinstance(command, Paint) or (
                     isinstance(command, SetPrompts) and command.prompts
                 ):
+                    if command.object_id in changed and command.object_id not in known:
+                        added = AddObject(command.object_id, default_name(command.object_id))
+                        kept += [added, *look(command.object_id)]
                     known.add(command.object_id)
         if isinstance(command, SplitObject):
             known.add(command.part)

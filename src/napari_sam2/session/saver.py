@@ -44,7 +44,7 @@ class Saver:
     image : ImageIdentity
         As given; what is known of its axes may change.
     failed : Signal(object)
-        Emitted, in the saving thread, with the OSError that a write ended with; once until one
+        Emitted, in the saving thread, with the error that a write ended with; once until one
         succeeds.
     """
 
@@ -105,7 +105,7 @@ class Saver:
             try:
                 self._folder.write(newest())
                 self._told = False
-            except OSError as error:
+            except Exception as error:  # the thread must outlive whatever happens once
                 if not self._told:
                     self._told = True
                     self.failed.emit(error)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.results import FrameResult
     from napari_sam2.session.engine import Memory
     from napari_sam2.session.log import Command, Edit, Outcome
+    from napari_sam2.session.pass_request import PassRequest
     from napari_sam2.session.values import ObjectMask, TrackedObject
 
 
@@ -241,8 +242,8 @@ class Session(Contents):
         before = self.memory(run.stack)
         if outcome == "failed":
             memory = before
-        if outcome == "done":
-            self._forget_beyond_end(run)
+        if outcome == "done" and run.request is not None:
+            self._forget_beyond_end(run, run.request)
         self._make([Change(Place("memory", run.stack, None), before, memory)])
         self._run = None
         if self._history.end():
@@ -278,6 +279,8 @@ class Session(Contents):
                 for frame, found in frames.items():
                     place = Place("masks", stack, frame)
                     self._make([Change(place, self.value(place), found)])
+            # of other images, too: what is said in the log must be true
+            self._make(changes_of(Reopen(), self))
 
     @property
     def _running(self) -> Run:
@@ -292,10 +295,10 @@ class Session(Contents):
         self._history.open.commands[-1] = self._run
         return self._run
 
-    def _forget_beyond_end(self, run: Run) -> None:
+    def _forget_beyond_end(self, run: Run, request: PassRequest) -> None:
         """Remove what earlier runs had found of an object where this one had seen it end."""
         for object_id, present in self._present.items():
-            if run.request is not None and not run.request.carries(object_id):
+            if not request.carries(object_id):
                 continue
             seen = sorted(present)
             for frame in self.frames(run.stack):

@@ -686,7 +686,7 @@ def test_nan_and_colours(tiny_model, discs):
     ("call", "error", "message"),
     [
         (lambda v: v.propagate(), ValueError, "no prompt yet"),
-        (lambda v: v.add_prompts(0, 0, [PointPrompt((1, 1))]), ValueError, "start at 1"),
+        (lambda v: v.add_prompts(0, 0, [PointPrompt((1, 1))]), ValueError, "whole numbers from 1"),
         (lambda v: v.add_prompts(1, 8, [PointPrompt((1, 1))]), IndexError, "has 8"),
         (lambda v: v.add_prompts(1, 0, []), ValueError, "no prompt"),
         (lambda v: v.add_prompts(1, 0, [PointPrompt((99, 1))]), ValueError, "outside"),
@@ -735,6 +735,20 @@ def test_only_the_chosen_objects_are_carried(video):
     assert any(not np.array_equal(before[1][frame], after[1][frame]) for frame in after[1])
     with pytest.raises(KeyError, match="no object 7"):
         video.propagate(object_ids=[2, 7])
+
+
+def test_a_prompt_that_was_taken_back_leaves_no_trace(tiny_model, discs):
+    def clicked(*earlier):
+        video = VideoPredictor(tiny_model, discs[0])
+        video.add_prompts(1, 0, [PointPrompt((32, 30))])
+        for prompt in earlier:
+            video.add_prompts(1, 3, [prompt])
+            list(video.propagate("both"))
+            video.remove_prompts(1, 3)
+        result = video.add_prompts(1, 3, [PointPrompt((70, 70))])
+        return result.masks
+
+    assert_same({3: clicked()}, {3: clicked(BoxPrompt((50, 50, 80, 80)))})
 
 
 def test_of_two_objects_with_the_same_mask_one_is_absent(tiny_model, discs, monkeypatch):
