@@ -58,7 +58,7 @@ class ThresholdPredictor:
         self._scores[object_id, frame] = 1 - 0.1 * (index or 0)
         return self._result(frame)
 
-    def remove_prompts(self, object_id, frame):
+    def remove_prompts(self, object_id, frame, keep_mask):
         self.calls.append(("remove", object_id, frame))
         del self._prompts[object_id, frame]
         del self._masks[frame][object_id]

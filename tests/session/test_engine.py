@@ -45,7 +45,7 @@ class Recorder:
         self.calls.append(("choose", object_id, frame, index))
         return Told(("chosen", object_id, frame))
 
-    def remove_prompts(self, object_id, frame):
+    def remove_prompts(self, object_id, frame, keep_mask):
         self.calls.append(("remove", object_id, frame))
 
     def remove_object(self, object_id):

@@ -287,7 +287,7 @@ class Engine:
                 self._changed = True
                 del self._sent[object_id, frame]
                 if any(other == object_id for other, _ in self._sent):
-                    predictor.remove_prompts(object_id=object_id, frame=frame)
+                    predictor.remove_prompts(object_id=object_id, frame=frame, keep_mask=False)
                 else:
                     predictor.remove_object(object_id)
         for key, wanted in sorted(prompts.items(), key=lambda item: item[0]):

@@ -744,7 +744,7 @@ def test_a_prompt_that_was_taken_back_leaves_no_trace(tiny_model, discs):
         for prompt in earlier:
             video.add_prompts(1, 3, [prompt])
             list(video.propagate("both"))
-            video.remove_prompts(1, 3)
+            video.remove_prompts(1, 3, keep_mask=False)
         result = video.add_prompts(1, 3, [PointPrompt((70, 70))])
         return result.masks
 

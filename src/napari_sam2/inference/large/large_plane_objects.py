@@ -118,7 +118,7 @@ class LargePlaneObjects:
         self._known[object_id] = replace(known, shown=shown, crop=shown.best, candidates=found)
         return self.result(frame)
 
-    def remove_prompts(self, object_id: int, frame: int) -> None:
+    def remove_prompts(self, object_id: int, frame: int, keep_mask: bool = True) -> None:
         """Forget an object; raises `KeyError` where it has no prompts."""
         self._prompted(object_id, frame)
         del self._known[object_id]

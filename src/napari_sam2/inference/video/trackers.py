@@ -156,8 +156,6 @@ class Tracker(ABC):
         earlier = track.prompts.get(frame, ())
         if known is None or not refines(prompts, earlier):
             return None
-        if frame in track.tracked and frame not in track.passed:
-            return None  # what prompts gave that were taken back since
         return previous_logits(self.model, known.logits[None])
 
     def _embedding(self, track: Track, frame: int) -> Tensor:

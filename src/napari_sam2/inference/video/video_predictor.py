@@ -196,8 +196,17 @@ class VideoPredictor:
         known.pending[frame] = known.answers[frame][0] if index is None else found[index]
         return self.result(frame)
 
-    def remove_prompts(self, object_id: int, frame: int) -> None:
+    def remove_prompts(self, object_id: int, frame: int, keep_mask: bool = True) -> None:
         """Take back an object's prompts on a frame; without any left the object is forgotten.
+
+        Parameters
+        ----------
+        object_id, frame : int
+            As for `add_prompts`.
+        keep_mask : bool
+            Whether what the prompts gave in a pass stays until the next one, and is refined by
+            prompts that are added there before, as the published predictor has it. Else they
+            leave no trace.
 
         Raises
         ------
@@ -211,7 +220,7 @@ class VideoPredictor:
         answer = track.conditioning.pop(frame, None)
         if not track.prompts:
             del self._tracks[object_id]
-        elif answer is not None and track.passed.pop(frame, None) is not None:
+        elif answer is not None and track.passed.pop(frame, None) is not None and keep_mask:
             # part of a track: it stays until the next pass, but conditions nothing
             track.tracked[frame] = answer
 
