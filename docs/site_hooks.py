@@ -30,6 +30,7 @@ BROUGHT = {  # file of the repository: page or file of the site
     "src/napari_sam2/training/nano_memory.toml": "nano_memory.toml",
     "src/napari_sam2/training/nano_longer.toml": "nano_longer.toml",
     "src/napari_sam2/training/nano_films.toml": "nano_films.toml",
+    "src/napari_sam2/training/nano_full_size.toml": "nano_full_size.toml",
 }
 ELSEWHERE = {**BROUGHT, "src/napari_sam2/training/config.py": "api.md#training-files"}
 _LINK = re.compile(r"(?<=\]\()[^)#\s:]+")
