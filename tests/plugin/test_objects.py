@@ -430,3 +430,66 @@ def test_a_click_where_a_deleted_object_was_painted_over_counts(open_dock, stack
     opened.wait_idle()
     (entry,) = opened.session.objects
     assert sizes(opened.labels(), entry.object_id)[0] == 197
+
+
+def paint(opened, where, label):
+    layer = opened.viewer.layers["SAM 2 labels"]
+    layer.selected_label, layer.brush_size = label, 5
+    layer.paint(where, label)
+    opened.wait_idle()
+
+
+def painted_prompts(opened, stack, key):
+    return [type(prompt).__name__ for prompt in opened.session.prompts(stack)[key]]
+
+
+def test_clicks_that_were_painted_over_stay_so_when_objects_are_merged(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([3, 20, 21])
+    opened.wait_idle()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    paint(opened, (0, 44, 46), 0)
+    opened.controller.objects.merge([1, 2])
+    opened.wait_idle()
+    held = opened.workspace.geometry().key
+    assert painted_prompts(opened, held, (1, 0)) == ["MaskPrompt"]
+    opened.controller.undo()
+    assert painted_prompts(opened, held, (2, 0)) == ["MaskPrompt"]
+
+
+def test_clicks_that_were_painted_over_stay_so_when_an_object_is_split(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.dims.set_current_step(0, 4)
+    opened.points.add([4, 20, 22])
+    opened.wait_idle()
+    paint(opened, (4, 20, 22), 0)
+    opened.viewer.dims.set_current_step(0, 2)
+    opened.controller.objects.split(1)
+    opened.wait_idle()
+    held = opened.workspace.geometry().key
+    assert painted_prompts(opened, held, (2, 4)) == ["MaskPrompt"]
+    assert painted_prompts(opened, held, (1, 0)) == ["PointPrompt"]
+
+
+def test_a_hidden_object_that_is_painted_is_shown(open_dock, stack):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.objects.show(1, False)
+    opened.wait_idle()
+    paint(opened, (0, 50, 10), 1)
+    assert opened.session.find_object(1).visible
+    assert (opened.labels()[0] == 1).sum() == 197 + 21
+    opened.controller.undo()
+    opened.wait_idle()
+    assert not opened.session.find_object(1).visible
+    assert not opened.labels().any()
+    for _ in range(2):
+        opened.controller.undo()
+        opened.wait_idle()
+    assert opened.session.log == ()
+    assert not opened.labels().any()

@@ -109,6 +109,8 @@ class Objects:
                 finally:
                     left = {entry.object_id for entry in self._session.objects}
                     merged = [other for other in others if other not in left]
+                    for other in merged:
+                        self._prompting.ignore_as(other, first)
                     self._redraw(lambda objects, _: np.isin(objects, merged), first)
             self._prompting.set_active(first, self._prompting.active[1])
 
@@ -137,6 +139,9 @@ class Objects:
                     later: NDArray[np.bool_] = self._frames(layer, geometry) >= cut
                     return np.where(objects == number, later, False)
 
+                self._prompting.ignore_as(
+                    number, part, lambda stack, frame: stack == geometry.key and frame >= cut
+                )
                 self._redraw(goes, part, geometry.key.image)
 
         self._when_idle(split, change)

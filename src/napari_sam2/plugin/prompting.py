@@ -22,7 +22,7 @@ from napari_sam2.session.log import Paint, RemoveMask, SetPrompts
 from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -203,6 +203,11 @@ class Prompting:
             self._keep_painted(geometry, strokes, {frame for _, frame in planes})
             for (object_id, frame), mask in planes.items():
                 self._set_painted(geometry.key, object_id, frame, mask)
+            # nobody paints what stays hidden; and undo brings back only what is shown
+            drawn = {stroke.label for stroke in strokes}
+            for entry in self._session.objects:
+                if entry.object_id in drawn and not entry.visible:
+                    self._session.change_object(entry.object_id, visible=True)
 
     def ignore(self, object_id: int) -> None:
         """Take what layers of the user's say of an object now for nothing, as it stays there."""
@@ -213,15 +218,38 @@ class Prompting:
                 if held == object_id:
                     self._ignore((stack, object_id, frame), prompts)
 
+    def ignore_as(
+        self, object_id: int, other: int, where: Callable[[StackKey, int], bool] = lambda *_: True
+    ) -> None:
+        """Take what counts for nothing of an object for nothing of another one, that it became.
+
+        Parameters
+        ----------
+        object_id, other : int
+            The object that was, and the one that what was drawn belongs to now.
+        where : callable
+            Whether a stack and a frame are concerned.
+        """
+        for stack, _, frame in self._ignored(object_id):
+            if where(stack, frame):
+                prompts = self._session.kept((stack, object_id, frame))
+                self._session.keep((stack, object_id, frame), None)
+                earlier = self._session.kept((stack, other, frame)) or ()
+                self._session.keep((stack, other, frame), (*earlier, *prompts))
+
+    def _ignored(self, object_id: int | None = None) -> list[tuple[StackKey, int, int]]:
+        """Where earlier prompts count for nothing: stack, object and frame."""
+        kept = self._session.table("kept", None)
+        places = [key for key in kept if isinstance(key, tuple) and isinstance(key[0], StackKey)]
+        return [place for place in places if object_id in (None, place[1])]
+
     def _ignore(self, place: tuple[StackKey, int, int], prompts: Sequence[Prompt]) -> None:
         earlier = self._session.kept(place) or ()
         self._session.keep(place, (*earlier, *without_masks(prompts)) or None)
 
     def _largest_left(self) -> int:
         """Largest number whose earlier prompts, as long as they are the same, give no mask."""
-        kept = self._session.table("kept", None)
-        places = [key for key in kept if isinstance(key, tuple) and isinstance(key[0], StackKey)]
-        ignored = {object_id for _, object_id, _ in places}
+        ignored = {object_id for _, object_id, _ in self._ignored()}
         return max(ignored | self._session.remembered, default=0)
 
     def _keep_painted(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.utils.notifications import show_warning
 from psygnal import Signal
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Labels
 
+    from napari_sam2.inference.crops import MaskCrop
     from napari_sam2.plugin.layers.painting import Stroke
     from napari_sam2.plugin.layers.targets import Targets
     from napari_sam2.session.labels import Pixels
@@ -76,7 +79,11 @@ class ResultDisplay:
         known = self._writers.get(change.stack.image)
         writer = self._writer(change.stack.image)
         if writer is not None and writer is known:  # a new one has written everything
-            before, after = (_without(self._hidden, m) for m in (change.before, change.after))
+            # one that was hidden just now, by undo, may have been painted in the same step
+            before, after = (
+                _behind(self._hidden, change.before),
+                _without(self._hidden, change.after),
+            )
             self._write(writer, FrameChange(change.stack, change.frame, before, after))
 
     def refresh(self, image_id: str) -> None:
@@ -192,6 +199,19 @@ def _within(
         if mask.crop.origin[0] + mask.crop.logits.shape[0] <= height
         and mask.crop.origin[1] + mask.crop.logits.shape[1] <= width
     }
+
+
+def _behind(hidden: set[int], masks: Mapping[int, ObjectMask]) -> Mapping[int, ObjectMask]:
+    """Masks of which those of hidden objects win against no other."""
+    return {
+        object_id: replace(mask, crop=_lowest(mask.crop)) if object_id in hidden else mask
+        for object_id, mask in masks.items()
+    }
+
+
+def _lowest(crop: MaskCrop) -> MaskCrop:
+    least = np.finfo(np.float16).smallest_subnormal
+    return replace(crop, logits=np.minimum(crop.logits, least))
 
 
 def _without(hidden: set[int], masks: Mapping[int, ObjectMask]) -> Mapping[int, ObjectMask]:
