@@ -229,3 +229,9 @@ def test_a_tiff_that_was_cut_off_is_refused(tmp_path, kind):
     path.write_bytes(path.read_bytes()[: int(0.95 * path.stat().st_size)])
     with pytest.raises(InputError, match="planes are missing"):
         open_image(path)
+
+
+@pytest.mark.parametrize("names", [["dim_0", "dim_1", "dim_2"], [None, None, None]])
+def test_names_that_say_nothing_are_no_names(tmp_path, numbers, names):
+    zarr.create_array(str(tmp_path / "a.zarr"), data=numbers, dimension_names=names)
+    assert open_image(tmp_path / "a.zarr").axes == "ZYX"

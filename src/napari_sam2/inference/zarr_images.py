@@ -65,7 +65,8 @@ def read_zarr(
     # zarr 2 has no names of its own
     names = described.get("axes") or getattr(node.metadata, "dimension_names", None) or ()
     axes = "".join(map(_letter, names))
-    if len(axes) != node.ndim:
+    # names that begin alike, such as dim_0 and dim_1, say nothing
+    if len(set(axes)) != node.ndim:
         return node, None, coarser, ()
     return node, axes, coarser, _calibration(described, level) if described.get("axes") else ()
 

@@ -153,3 +153,10 @@ def test_a_mask_is_shown_where_it_covers_half(first, size):
     field = Field(0, 0, 70, 90, 8)
     (shown,) = PlacedPrompts.of([MaskPrompt(mask)], mask.shape).shown_in(field)
     np.testing.assert_array_equal(shown.mask, block_means(mask, 8) >= 0.5)
+
+
+def test_the_last_row_is_read_where_a_pyramid_lacks_it():
+    pixels = np.arange(33 * 40, dtype=np.float32).reshape(33, 40) / 2000
+    coarser = block_means(pixels[:32], 2)
+    read = LargePlane([pixels, coarser], (0.0, 1.0)).read(Field(32, 0, 1, 40, 2))
+    np.testing.assert_allclose(read, block_means(pixels[32:], 2), rtol=1e-6)

@@ -85,7 +85,7 @@ class LargePlane:
         InputError
             When it cannot be read.
         """
-        factor = max(factor for factor in self._levels if factor and field.step % factor == 0)
+        factor = max(factor for factor in self._levels if factor and self._has(field, factor))
         data, step = self._levels[factor], field.step // factor
         parts = [
             [
@@ -98,6 +98,12 @@ class LargePlane:
         # a pyramid may leave out the last pixels, where they are no whole one of the coarser level
         missing = [(0, wanted - n) for wanted, n in zip(field.shown, read.shape, strict=False)]
         return np.pad(read, missing + [(0, 0)] * (read.ndim - 2), mode="edge")
+
+    def _has(self, field: Field, factor: int) -> bool:
+        """Whether a level of the pyramid has a field, or the beginning of it, in whole pixels."""
+        firsts, lengths = (field.row, field.column), self._levels[factor].shape
+        inside = all(first // factor < n for first, n in zip(firsts, lengths, strict=False))
+        return inside and field.step % factor == 0
 
     def _sample(self, data: ArrayLike) -> NDArray[Any]:
         """All pixels where they are few, else parts spread over the plane."""
