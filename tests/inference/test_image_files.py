@@ -7,7 +7,8 @@ from skimage.io import imsave
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.errors import InputError
-from napari_sam2.inference.image_files import check_output, open_image, write_labels
+from napari_sam2.inference.image_files import open_image
+from napari_sam2.inference.label_files import check_output, write_labels
 
 
 @pytest.fixture

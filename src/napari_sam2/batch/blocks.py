@@ -19,7 +19,8 @@ from napari_sam2.checkpoints.replacing import remove, replacing
 from napari_sam2.inference.automatic.everything import linker
 from napari_sam2.inference.automatic.stack_segmenter import StackSegmenter, stack_limits
 from napari_sam2.inference.errors import InputError
-from napari_sam2.inference.image_files import label_chunks, open_image
+from napari_sam2.inference.image_files import open_image
+from napari_sam2.inference.label_files import label_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,8 @@ import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.automatic.everything import EverythingSettings, linker
-from napari_sam2.inference.image_files import open_image, write_labels, write_ome_zarr
+from napari_sam2.inference.image_files import open_image
+from napari_sam2.inference.label_files import write_labels, write_ome_zarr
 from napari_sam2.inference.masks import count_objects, label_numbers, smallest_dtype
 from napari_sam2.session.ctc import write_ctc, write_tracks
 from napari_sam2.session.identity import identify_model

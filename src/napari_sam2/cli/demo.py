@@ -12,7 +12,7 @@ import numpy as np
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.cli.errors import InputError
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.inference.image_files import write_labels
+from napari_sam2.inference.label_files import write_labels
 from napari_sam2.sample_data import generated_zstack
 
 if TYPE_CHECKING:

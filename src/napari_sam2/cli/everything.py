@@ -11,7 +11,8 @@ import numpy as np
 from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.inference.automatic.everything import EverythingSettings, linker
-from napari_sam2.inference.image_files import check_output, open_image, write_labels
+from napari_sam2.inference.image_files import open_image
+from napari_sam2.inference.label_files import check_output, write_labels
 from napari_sam2.inference.large.fields import Grid
 from napari_sam2.inference.masks import label_numbers, smallest_dtype
 from napari_sam2.session.ctc import write_ctc, write_tracks

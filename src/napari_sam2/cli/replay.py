@@ -9,7 +9,7 @@ import numpy as np
 from napari_sam2.cli.errors import InputError
 from napari_sam2.cli.image_search import find_images
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.inference.image_files import check_output, write_labels
+from napari_sam2.inference.label_files import check_output, write_labels
 from napari_sam2.session.export import Format, export
 from napari_sam2.session.folder import SessionError, read_session
 from napari_sam2.session.identity import identify_model

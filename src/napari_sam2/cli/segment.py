@@ -10,7 +10,8 @@ import numpy as np
 from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.cli.prompts import parse_box, parse_point, place
-from napari_sam2.inference.image_files import check_output, open_image, write_labels
+from napari_sam2.inference.image_files import open_image
+from napari_sam2.inference.label_files import check_output, write_labels
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from napari_sam2.inference.image_files import label_chunks
+from napari_sam2.inference.label_files import label_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
-from napari_sam2.inference import image_files
+from napari_sam2.inference import label_files
 from napari_sam2.inference.errors import InputError
 from napari_sam2.session.labels import label_image, plane_index
 from napari_sam2.session.masks import plane_mask
@@ -53,8 +53,8 @@ def export(saved: SavedSession, format: Format, output: Path, source: Path | Non
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent}. Make it, or write elsewhere.")
     if format == "tiff":
-        image_files.check_output(output, source)
-        image_files.write_labels(output, labels_of(saved), axes_of(saved.image).upper())
+        label_files.check_output(output, source)
+        label_files.write_labels(output, labels_of(saved), axes_of(saved.image).upper())
     elif format == "ome-zarr":
         if output.exists():
             raise InputError(f"{output} exists already. Remove it, or write elsewhere.")
@@ -97,7 +97,7 @@ def write_ome_zarr(path: Path, saved: SavedSession) -> None:
         The session.
     """
     image = saved.image
-    image_files.write_ome_zarr(
+    label_files.write_ome_zarr(
         path, labels_of(saved), axes_of(image), image.name, image.scale, image.units
     )
 
