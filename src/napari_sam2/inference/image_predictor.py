@@ -16,7 +16,7 @@ from napari_sam2.inference.encode import (
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.prompts import check_prompts, expand_prompts
 from napari_sam2.inference.results import Prediction
-from napari_sam2.inference.transforms import checked_limits, contrast_limits_of, to_plane_logits
+from napari_sam2.inference.transforms import chosen_limits, to_plane_logits
 from napari_sam2.inference.turns import mean_of_turns, turned_maps, turned_points, turns_of
 
 if TYPE_CHECKING:
@@ -66,11 +66,7 @@ class ImagePredictor:
         plane = np.asarray(plane)
         source = FrameSource(plane[None])  # the same checks as for a stack
         plane = source.plane(0)
-        limits = (
-            contrast_limits_of(plane)
-            if contrast_limits is None
-            else checked_limits(contrast_limits)
-        )
+        limits = chosen_limits(contrast_limits, plane)
         self._features = encode_plane(self.model, plane, limits, turns_of(self.model))
         self._shape = source.plane_shape
 

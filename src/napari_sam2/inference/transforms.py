@@ -113,6 +113,13 @@ def checked_limits(contrast_limits: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def chosen_limits(
+    contrast_limits: Sequence[float] | None, plane: NDArray[Any]
+) -> tuple[float, float]:
+    """The contrast limits that somebody gave, checked, or else those of a plane."""
+    return contrast_limits_of(plane) if contrast_limits is None else checked_limits(contrast_limits)
+
+
 def limits_of_parts(sample: NDArray[Any], parts: Iterable[NDArray[Any]]) -> tuple[float, float]:
     """Contrast limits of what is too large to be held: those of a sample of it.
 

@@ -18,7 +18,7 @@ from napari_sam2.inference.automatic.found_masks import (
 from napari_sam2.inference.automatic.point_decoder import CROP_MARGIN, PointDecoder
 from napari_sam2.inference.device import is_out_of_memory, memory_explained
 from napari_sam2.inference.frames import FrameSource
-from napari_sam2.inference.transforms import checked_limits, contrast_limits_of
+from napari_sam2.inference.transforms import chosen_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,11 +166,7 @@ class MaskGenerator:
                 points.append(_grid(crop, self.points_per_side // self.points_downscale**layer))
             else:
                 points.append(given[_inside(given, crop)])
-        limits = (
-            contrast_limits_of(plane)
-            if contrast_limits is None
-            else checked_limits(contrast_limits)
-        )
+        limits = chosen_limits(contrast_limits, plane)
         return self._steps(plane, limits, [crop for _, crop in crops], points)
 
     def _steps(

@@ -38,8 +38,6 @@ class Workspace:
 
     Attributes
     ----------
-    image : napari.layers.Image or None
-        The image.
     prompts : PromptLayers
         The layers with the prompts.
     channels : Channels
@@ -70,7 +68,6 @@ class Workspace:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self.viewer = viewer
-        self.image: Image | None = None
         self.frame_axis: int | None = None
         self.prompts = PromptLayers(viewer)
         self.channels = Channels(viewer)
@@ -95,6 +92,11 @@ class Workspace:
         self.channels.close()
         self.prompts.close()
         self._listen_image(None)
+
+    @property
+    def image(self) -> Image | None:
+        """The image in use."""
+        return self.prompts.image
 
     def likely_image(self) -> Image | None:
         """Image that the user probably means: the active layer, or else the topmost image."""
@@ -202,7 +204,7 @@ class Workspace:
     def _listen_image(self, image: Image | None) -> None:
         if self.image is not None:
             self.image.events.data.disconnect(self._on_stack_changed)
-        self.image = self.prompts.image = image
+        self.prompts.image = image
         if image is not None:
             image.events.data.connect(self._on_stack_changed)
 
