@@ -38,6 +38,7 @@ def test_mask_of_any_dtype_becomes_bool():
 def test_masks_are_equal_where_they_say_the_same():
     assert MaskPrompt(square()) == MaskPrompt(square())
     assert MaskPrompt(square()) != MaskPrompt(~square())
+    assert MaskPrompt(square()) != MaskPrompt(np.pad(square(), 1)[1:, 1:])
     assert MaskPrompt(square()) != PointPrompt((1, 1))
 
 

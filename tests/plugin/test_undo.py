@@ -441,6 +441,7 @@ def test_what_was_done_during_a_cancelled_run_is_carried_out_in_order(propagatin
         "Change object 1",
         "Change object 1",
         "Change object 1",
+        "Prompt object 3",
         "Delete object 3",
     ]
 
@@ -455,6 +456,78 @@ def test_undo_is_not_lost_by_cancel_and_two_count_as_two(propagating, qtbot, eng
     assert opened.session.undo_name == ""
     assert opened.session.redo_name == "Prompt object 1"
     assert not opened.labels().any()
+
+
+def test_undo_during_a_run_does_not_take_back_a_click_after_it(propagating, qtbot, engine):
+    opened = propagating()
+    for _ in range(2):  # the run, and the click that it began with
+        opened.controller.undo()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert set(held(opened)) == {(2, 0)}
+    np.testing.assert_array_equal(opened.points.data, [[0, 44, 46]])
+    assert [sizes(opened.labels(), number)[0] for number in (1, 2)] == [0, 197]
+    opened.controller.undo()
+    settled(opened, qtbot)
+    assert len(opened.points.data) == 0
+
+
+def test_undo_during_a_run_takes_back_what_came_before_it(propagating, qtbot, engine):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.controller.undo()
+    opened.points.add([0, 44, 45])
+    qtbot.wait(250)
+    opened.points.selected_data = {0}
+    opened.points.remove_selected()
+    qtbot.wait(250)
+    engine.gate.release(20)
+    opened.wait_idle()
+    np.testing.assert_array_equal(opened.points.data, [[0, 44, 45]])
+    assert set(held(opened)) == {(2, 0)}
+    opened.controller.undo()
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.points.data, [[0, 20, 18]])
+
+
+def test_a_click_for_an_object_that_was_deleted_before_it_stays(propagating, qtbot, engine):
+    opened = propagating()
+    opened.controller.objects.delete([1])
+    opened.points.add([0, 44, 46])
+    opened.controller.use_tool("box")
+    opened.shapes.add([[0, 38, 38], [0, 38, 54], [0, 54, 54], [0, 54, 38]])
+    qtbot.wait(250)
+    engine.gate.release(20)
+    opened.wait_idle()
+    np.testing.assert_array_equal(opened.points.data, [[0, 44, 46]])
+    assert len(opened.shapes.data) == 1
+    assert len(held(opened)[1, 0]) == 2
+    assert sizes(opened.labels(), 1) == [197] + [0] * 5
+    opened.controller.undo()
+    opened.controller.undo()
+    settled(opened, qtbot)
+    np.testing.assert_array_equal(opened.points.data, [[0, 20, 18]])
+    assert len(opened.shapes.data) == 0
+    assert sizes(opened.labels(), 1) == [197] * 6
+
+
+def test_a_click_for_an_object_that_was_merged_before_it(propagating, qtbot, engine):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.controller.objects.merge([1, 2])
+    opened.points.add([0, 44, 45])
+    qtbot.wait(250)
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert {key: len(prompts) for key, prompts in held(opened).items()} == {(1, 0): 3}
+    assert [entry.object_id for entry in opened.session.objects] == [1]
 
 
 def test_a_click_during_a_cancelled_run_has_its_mask(propagating, qtbot, engine):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam2.inference.masks import bounding_box
 from napari_sam2.inference.shapes import covers_a_pixel, points_along, polygon_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,55 @@ class BoxPrompt:
     box: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, eq=False)
 class MaskPrompt:
-    """A mask of the object.
+    """A mask of the object, kept as its bounding box: memory follows the object, not the plane.
 
     Parameters
     ----------
-    mask : array of bool, shape (Y, X)
-        The same shape as the plane; any dtype, non-zero means object.
+    mask : array, shape (Y, X)
+        The same shape as the plane; any dtype, non-zero means object. It is copied.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the mask.
+    crop : array of bool, shape (y, x)
+        What lies in its bounding box; of shape (0, 0) when it is empty. Read-only.
+    origin : tuple of int
+        (row, column) of the crop's first pixel in the plane.
     """
 
-    mask: NDArray[np.bool_]
+    def __init__(self, mask: ArrayLike) -> None:
+        given = np.asarray(mask).astype(bool)
+        self.shape: tuple[int, ...] = given.shape
+        box = bounding_box(given) if given.ndim == 2 else None
+        rows, columns = box or (slice(0, 0), slice(0, 0))
+        self.crop = given[rows, columns].copy() if box else np.zeros((0, 0), dtype=bool)
+        self.crop.setflags(write=False)
+        self.origin = (rows.start, columns.start)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask, an array of bool of shape (Y, X), made anew."""
+        plane = np.zeros(self.shape, dtype=bool)
+        if self.crop.size:
+            plane[self.slices] = self.crop
+        return plane
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Where the crop lies in the plane."""
+        (row, column), (height, width) = self.origin, self.crop.shape
+        return slice(row, row + height), slice(column, column + width)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MaskPrompt) and np.array_equal(self.mask, other.mask)
+        return (
+            isinstance(other, MaskPrompt)
+            and (self.shape, self.origin) == (other.shape, other.origin)
+            and np.array_equal(self.crop, other.crop)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -214,14 +250,13 @@ def _checked_point(prompt: PointPrompt, shape: tuple[int, int]) -> PointPrompt:
 
 
 def _checked_mask(prompt: MaskPrompt, shape: tuple[int, int]) -> MaskPrompt:
-    mask = np.asarray(prompt.mask)
-    if mask.shape != tuple(shape):
+    if prompt.shape != tuple(shape):
         raise ValueError(
-            f"The mask has shape {mask.shape}, the plane {tuple(shape)}. They must be equal."
+            f"The mask has shape {prompt.shape}, the plane {tuple(shape)}. They must be equal."
         )
-    if not mask.any():
+    if not prompt.crop.size:
         raise ValueError("The mask prompt is empty. Paint the object, or click it instead.")
-    return MaskPrompt(mask.astype(bool))
+    return prompt
 
 
 def _checked_polygon(prompt: PolygonPrompt, shape: tuple[int, int]) -> PolygonPrompt:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Points, Shapes
 
-    from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.session.values import ModelChoice
 
 _SHOWN_MS = 200  # within which a window that was opened is drawn
@@ -254,19 +253,16 @@ class Controller:
 
     def _take_other_layers(self) -> None:
         self.prepare_layers()
+        self._edits.keep_masks(self.workspace.geometry())
 
         def take() -> None:
             geometry = self.workspace.geometry()
             with self.session.step():
-                self._edits.take(geometry, keep_masks=True)
+                self._edits.take(geometry)
                 if geometry is not None:
                     self._edits.run(geometry, self.workspace.frame(geometry))
 
         self._work.take_when_idle("layers", take)
-
-    def _take_removed(self, geometry: StackGeometry | None) -> None:
-        # a whole layer went, which says nothing about the masks
-        self._edits.take(geometry, keep_masks=True)
 
     def _on_target_chosen(self) -> None:
         if self.prompting.is_active_new():
@@ -298,6 +294,7 @@ class Controller:
             self._stop("Stopped")
         if name in ("points", "shapes"):
             geometry = self.workspace.geometry()
-            self._work.take_when_idle("prompts", lambda: self._take_removed(geometry))
+            self._edits.keep_masks(geometry)
+            self._work.take_when_idle("removed", lambda: self._edits.take(geometry))
         if name == "image":
             self._adopt_image_soon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,9 @@ class Edits:
         self._prompting = prompting
         self._work = work
         self._last = -float("inf")
-        self._edited: dict[StackGeometry, set[int]] = {}  # frames in view while prompts changed
+        # frames in view while prompts changed, of the last time that they are to be taken
+        self._edited: dict[StackGeometry, set[int]] = {}
+        self._other_layers: set[StackGeometry] = set()
         # The first change is taken at once; one within this time of another replaces it.
         self._settle = QTimer()
         self._settle.setSingleShot(True)
@@ -67,10 +70,19 @@ class Edits:
         if self.is_waiting:
             self.take_now()
 
-    def take(self, geometry: StackGeometry | None, keep_masks: bool = False) -> frozenset[int]:
+    def keep_masks(self, geometry: StackGeometry | None) -> None:
+        """Let a stack's masks stay when its prompts are taken next, as other layers are read.
+
+        That a layer is gone says nothing about the masks.
+        """
+        if geometry is not None:
+            self._other_layers.add(geometry)
+
+    def take(self, geometry: StackGeometry | None) -> frozenset[int]:
         """Take the prompts of a stack as `Prompting.take` does: the frames that have changed."""
         self._settle.stop()
-        taken = self._prompting.take(geometry, keep_masks)
+        taken = self._prompting.take(geometry, keep_masks=geometry in self._other_layers)
+        self._other_layers -= {geometry}
         for problem in taken.problems:
             show_warning(problem)
         return taken.frames
@@ -79,9 +91,11 @@ class Edits:
         """Take what was drawn, as soon as no run is under way, and run it."""
         self._settle.stop()
         geometry = self._workspace.geometry()
+        if not self._work.waits_last("prompts"):
+            self._edited = {}
         if geometry is not None:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
-        self._work.take_when_idle("prompts", self._take_edited)
+        self._work.take_when_idle("prompts", partial(self._take_edited, self._edited))
 
     def waiting(self) -> list[Callable[[Session], object]]:
         """What was drawn and waits for the end of a run, each to be called with a session."""
@@ -116,8 +130,9 @@ class Edits:
         if self.auto_run and in_use and frame in prompted:
             self._work.run_frame(geometry.key, frame)
 
-    def _take_edited(self) -> None:
-        edited, self._edited = self._edited, {}
+    def _take_edited(self, edited: dict[StackGeometry, set[int]]) -> None:
+        if self._edited is edited:
+            self._edited = {}
         with self._session.step():
             # of every stack before the first run, during which nothing can be taken
             changed = [(geometry, edited[geometry] & self.take(geometry)) for geometry in edited]

@@ -112,8 +112,10 @@ class Objects:
                     for other in merged:
                         self._prompting.ignore_as(other, first)
                     self._redraw(lambda objects, _: np.isin(objects, merged), first)
-            self._prompting.set_active(first, self._prompting.active[1])
 
+        active, positive = self._prompting.active
+        if active in others:  # at once: what is drawn from now on belongs to what it becomes
+            self._prompting.set_active(first, positive)
         self._when_idle(merge, change)
 
     def split(self, number: int) -> None:

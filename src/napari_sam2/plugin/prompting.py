@@ -278,7 +278,7 @@ class Prompting:
         for key in sorted({*held, *drawn}):
             earlier = held.get(key, ())
             # Those of another shape were made for pixels that the image no longer has.
-            masks = [p for p in masks_among(earlier) if p.mask.shape == geometry.plane_shape]
+            masks = [p for p in masks_among(earlier) if p.shape == geometry.plane_shape]
             own = self._not_painted_over(geometry.key, key, drawn.get(key, ()))
             prompts = (*own, *masks)
             if prompts != earlier:

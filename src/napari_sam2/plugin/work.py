@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.coordinates import StackGeometry, image_shape, part_in_view
+from napari_sam2.plugin.layers.drawings import Drawing, as_they_were
 from napari_sam2.plugin.layers.image_source import stack_source
 from napari_sam2.plugin.layers.labels_layer import largest_label
 from napari_sam2.session.log import Run
@@ -20,7 +21,7 @@ from napari_sam2.session.values import ModelChoice
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari.layers import Image
+    from napari.layers import Image, Points, Shapes
 
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
@@ -34,16 +35,19 @@ if TYPE_CHECKING:
 class _Waiting(NamedTuple):
     """What waits for the end of a run: see `Work.when_idle`."""
 
-    action: Callable[[], None]
-    run: str
+    action: Callable[[], object]
+    name: str
+    is_run: bool
     change: Callable[[Session], object] | None
+    drawn: dict[Points | Shapes, Drawing]  # what the prompt layers showed when it was asked for
 
 
 class Work:
     """Starts runs, and lets everything else that changes the session wait for their end.
 
     A run does not know of what is changed while it lasts; the session's log could not say what
-    came of it.
+    came of it. Everything is done in the order in which it was asked for, each as if nothing had
+    been drawn since.
 
     Parameters
     ----------
@@ -79,8 +83,6 @@ class Work:
         self._prompting = prompting
         # of each image, as it was shown to the model last
         self._sources: WeakKeyDictionary[Image, StackSource] = WeakKeyDictionary()
-        # By what it is: what is asked for later takes the place of what is asked for earlier.
-        self._prompts: dict[str, Callable[[], None]] = {}
         self._waiting: list[_Waiting] = []  # in order
         self._closed = False
         runs.ended.connect(self._go_on)
@@ -94,9 +96,13 @@ class Work:
         """The changes of the session that wait, in order, each to be called with a session."""
         return [each.change for each in self._waiting if each.change is not None]
 
+    def waits_last(self, what: str) -> bool:
+        """Whether prompts under a name wait, and nothing that was asked for after them."""
+        return bool(self._waiting) and self._waiting[-1].name == what
+
     def when_idle(
         self,
-        action: Callable[[], None],
+        action: Callable[[], object],
         run: str = "",
         change: Callable[[Session], object] | None = None,
     ) -> None:
@@ -113,32 +119,25 @@ class Work:
             Does to any session, in any thread, what the action does to this one: it is saved while
             it waits.
         """
-        if not self.is_busy:
-            action()
-            return
         if run:
             self._drop_runs(run)
-        self._waiting.append(_Waiting(action, run, change))
-        if change is not None:
+        if self._do_or_wait(action, run, is_run=bool(run), change=change) and change is not None:
             self.noted.emit()
 
-    def take_when_idle(self, what: str, action: Callable[[], None]) -> None:
+    def take_when_idle(self, what: str, action: Callable[[], object]) -> None:
         """Take or answer prompts now, or when the run has ended.
-
-        This comes before all else that waits, which finds what is drawn taken.
 
         Parameters
         ----------
         what : str
-            What it is; something else that waits under the same name is dropped.
+            What it is: asked for twice, with nothing else in between, it is done once.
         action : callable
             What is to be done.
         """
-        if self.is_busy:
-            self._prompts[what] = action
+        if self.waits_last(what):
+            self._waiting.pop()
+        if self._do_or_wait(action, what):
             self.noted.emit()
-        else:
-            action()
 
     def stop(self, outcome: str) -> None:
         """Stop the run, as `Runs.stop` does, and drop runs that wait; all else is still done."""
@@ -216,17 +215,35 @@ class Work:
                     return rows.start, columns.start, rows.stop - 1, columns.stop - 1
         return None
 
-    def _go_on(self) -> None:
-        while (self._prompts or self._waiting) and not self.is_busy:
-            if self._prompts:
-                action = self._prompts.pop(next(iter(self._prompts)))
-            else:
-                action = self._waiting.pop(0).action
+    def _do_or_wait(
+        self,
+        action: Callable[[], object],
+        name: str,
+        is_run: bool = False,
+        change: Callable[[Session], object] | None = None,
+    ) -> bool:
+        """Act now, unless a run is under way; whether it waits."""
+        if not self.is_busy:
             action()
+            return False
+        drawn = {layer: Drawing.of(layer) for _, _, layer in self._workspace.prompts.every()}
+        self._waiting.append(_Waiting(action, name, is_run, change, drawn))
+        return True
+
+    def _go_on(self) -> None:
+        while self._waiting and not self.is_busy:
+            first, *later = self._waiting
+            self._waiting = []
+            layers = [layer for _, _, layer in self._workspace.prompts.every()]
+            try:
+                with as_they_were(layers, first.drawn, [each.drawn for each in later]):
+                    first.action()
+            finally:
+                self._waiting += later  # after what the first has led to
 
     def _drop_runs(self, name: str = "") -> None:
         """Drop the runs that wait: those of a name, or else all."""
-        self._waiting = [w for w in self._waiting if not w.run or name not in ("", w.run)]
+        self._waiting = [w for w in self._waiting if not w.is_run or name not in ("", w.name)]
 
     def _summary(self, stack: StackKey, frame: int) -> str:
         object_id = self._prompting.active[0]

@@ -49,7 +49,7 @@ def changes_of(edit: Edit, session: Contents) -> list[Change]:
         case SetPrompts(stack, object_id, frame, prompts):
             return _prompted(session, stack, object_id, frame, prompts)
         case Paint(stack, object_id, frame, mask):
-            painted = {**session.masks(stack, frame), object_id: given_mask(mask.mask)}
+            painted = {**session.masks(stack, frame), object_id: given_mask(mask)}
             prompted = _prompted(session, stack, object_id, frame, (mask,))
             return [*prompted, _masks(session, stack, frame, painted)]
         case Choose(stack, object_id, frame, index):

@@ -12,7 +12,6 @@ from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference import label_files
 from napari_sam2.inference.errors import InputError
 from napari_sam2.session.labels import label_image, plane_index
-from napari_sam2.session.masks import plane_mask
 from napari_sam2.session.prompt_json import run_lengths
 
 if TYPE_CHECKING:
@@ -115,8 +114,7 @@ def coco(saved: SavedSession) -> dict[str, Any]:
         name = f"{saved.image.name} [{where}]" if where else saved.image.name
         images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
         for object_id, mask in found.items():
-            plane = plane_mask(mask, (height, width))
-            rows, columns = np.nonzero(plane)
+            rows, columns = _pixels(mask)
             if not rows.size:
                 continue
             low, high = (rows.min(), columns.min()), (rows.max(), columns.max())
@@ -136,7 +134,12 @@ def coco(saved: SavedSession) -> dict[str, Any]:
                         int(high[0] - low[0]) + 1,
                     ],
                     # COCO counts down the columns
-                    "segmentation": {"size": [height, width], "counts": run_lengths(plane.T)},
+                    "segmentation": {
+                        "size": [height, width],
+                        "counts": run_lengths(
+                            mask.crop.logits.T > 0, mask.crop.origin[::-1], (width, height)
+                        ),
+                    },
                 }
             )
     categories = [{"id": 1, "name": "object"}]
@@ -159,12 +162,11 @@ def tracks(saved: SavedSession) -> list[tuple[float, ...]]:
     sums: dict[tuple[int, int], NDArray[np.float64]] = {}
     for stack, frame, found in _frames(saved):
         for object_id, mask in found.items():
-            plane = plane_mask(mask, _plane_shape(saved, stack))
+            pixels = _pixels(mask)
             index = plane_index(stack, frame, (slice(None), slice(None)))
-            pixels = iter(np.nonzero(plane))
-            places = [next(pixels) if isinstance(at, slice) else at for at in index]
-            count = int(plane.sum())
-            columns = np.stack([np.broadcast_to(at, count) for at in places], axis=1).astype(float)
+            along = iter(pixels)
+            places = [next(along) if isinstance(at, slice) else at for at in index]
+            columns = np.stack(np.broadcast_arrays(*places, pixels[0])[:-1], axis=1).astype(float)
             for time in np.unique(columns[:, 0]):
                 at_time = columns[columns[:, 0] == time, 1:]
                 total = np.append(at_time.sum(axis=0), len(at_time))
@@ -174,6 +176,12 @@ def tracks(saved: SavedSession) -> list[tuple[float, ...]]:
         (object_id, time, *(float(n) for n in total[:-1] / total[-1]))
         for (object_id, time), total in sorted(sums.items())
     ]
+
+
+def _pixels(mask: ObjectMask) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Rows and columns of a mask's pixels in the plane."""
+    rows, columns = np.nonzero(mask.crop.logits > 0)
+    return rows + mask.crop.origin[0], columns + mask.crop.origin[1]
 
 
 def _frames(saved: SavedSession) -> Iterator[tuple[StackKey, int, dict[int, ObjectMask]]]:

@@ -100,7 +100,7 @@ def read_command(value: Any, image: str, channels: Sequence[Channel] = ()) -> Co
     if kind == "paint":
         found = strict.record(value, "do", "stack", "object", "frame", "mask")
         mask = read_prompt(found["mask"])
-        if not isinstance(mask, MaskPrompt) or not mask.mask.any():
+        if not isinstance(mask, MaskPrompt) or not mask.crop.size:
             raise strict.FormatError("what was painted should be a mask")
         return Paint(*_place(found, image), mask)
     if kind == "choose":

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.inference.crops import MaskCrop
-from napari_sam2.inference.masks import bounding_box
 from napari_sam2.inference.prompts import MaskPrompt, PolygonPrompt, expand_prompts
 from napari_sam2.session.values import ObjectMask
 
@@ -65,12 +64,10 @@ def is_given(prompts: Sequence[Prompt]) -> bool:
     )
 
 
-def given_mask(mask: NDArray[np.bool_], score: float = 1.0) -> ObjectMask:
-    """A mask of shape (Y, X) that a person gave; it must not be empty."""
-    box = bounding_box(mask)
-    assert box is not None
-    logits = np.where(mask[box], GIVEN_LOGIT, -GIVEN_LOGIT).astype(np.float16)
-    return ObjectMask(MaskCrop(logits, (box[0].start, box[1].start)), score, True)
+def given_mask(mask: MaskPrompt, score: float = 1.0) -> ObjectMask:
+    """A mask that a person gave; it must not be empty."""
+    logits = np.where(mask.crop, GIVEN_LOGIT, -GIVEN_LOGIT).astype(np.float16)
+    return ObjectMask(MaskCrop(logits, mask.origin), score, True)
 
 
 def plane_mask(mask: ObjectMask | None, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -98,10 +95,10 @@ def merged(first: ObjectMask, second: ObjectMask) -> ObjectMask:
     return ObjectMask(MaskCrop(logits, origin), min(first.score, second.score), True)
 
 
-def _union(given: Sequence[Prompt], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _union(given: Sequence[Prompt], shape: tuple[int, int]) -> MaskPrompt:
     (prompt,) = expand_prompts(given, shape)
     assert isinstance(prompt, MaskPrompt)
-    return prompt.mask
+    return prompt
 
 
 def _equal(first: ObjectMask, second: ObjectMask) -> bool:

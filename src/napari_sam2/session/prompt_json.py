@@ -34,8 +34,10 @@ def write_prompt(prompt: Prompt) -> dict[str, Any]:
             return {"type": "polygon", "vertices": [list(vertex) for vertex in vertices]}
         case ScribblePrompt(path, positive):
             return {"type": "scribble", "path": [list(at) for at in path], "positive": positive}
-        case MaskPrompt(mask):
-            return {"type": "mask", "shape": list(mask.shape), "runs": run_lengths(mask)}
+        case MaskPrompt(shape=(height, width), crop=crop, origin=origin):
+            runs = run_lengths(crop, origin, (height, width))
+            return {"type": "mask", "shape": [height, width], "runs": runs}
+    raise TypeError(f"There is no {type(prompt).__name__} in a session.")
 
 
 def read_prompt(value: Any) -> Prompt:
@@ -64,11 +66,26 @@ def read_prompt(value: Any) -> Prompt:
     raise strict.FormatError(f"there should be a prompt, not {value!r:.60}")
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """How many pixels in a row are out, in, out and so on, row after row."""
-    flat = np.concatenate([[False], np.asarray(mask, dtype=bool).ravel()])
-    turns = np.flatnonzero(flat[1:] != flat[:-1])
-    return [int(n) for n in np.diff([0, *turns, flat.size - 1])]
+def run_lengths(
+    crop: NDArray[np.bool_], origin: tuple[int, int], shape: tuple[int, int]
+) -> list[int]:
+    """How many pixels in a row are out, in, out and so on, row after row.
+
+    Parameters
+    ----------
+    crop : array of bool, shape (y, x)
+        A part of the plane; outside it, all pixels are out.
+    origin : tuple of int
+        (row, column) of the crop's first pixel in the plane.
+    shape : tuple of int
+        (Y, X) of the plane.
+    """
+    rows, columns = np.nonzero(np.diff(np.pad(crop, ((0, 0), (1, 1))).astype(np.int8)))
+    turns = (rows + origin[0]) * shape[1] + columns + origin[1]
+    places, times = np.unique(turns, return_counts=True)
+    # what ends at the right edge and goes on at the left one does not turn
+    turns, size = places[times == 1], shape[0] * shape[1]
+    return [int(count) for count in np.diff([0, *turns[turns < size], size])]
 
 
 def _from_run_lengths(runs: tuple[int, ...], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.inference.large.large_plane import block_means
-from napari_sam2.inference.masks import bounding_box
 from napari_sam2.inference.prompts import (
     BoxPrompt,
     MaskPrompt,
@@ -56,8 +55,7 @@ class PlacedPrompts:
                 patch, (row, column) = polygon_crop(prompt.vertices, shape)
                 patches.append((row, column, patch))
             elif isinstance(prompt, MaskPrompt):
-                rows, columns = bounding_box(prompt.mask) or (slice(0), slice(0))
-                patches.append((rows.start, columns.start, prompt.mask[rows, columns]))
+                patches.append((*prompt.origin, prompt.crop))
             else:
                 others.append(prompt)
         return cls(expand_prompts(others, shape), tuple(patches))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from napari.layers import Points
 
 from napari_sam2.inference.prompts import (
@@ -18,7 +21,7 @@ from napari_sam2.inference.prompts import (
 from napari_sam2.plugin.layers.own_layers import is_own, restyle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from napari.layers import Shapes
     from numpy.typing import NDArray
@@ -70,12 +73,30 @@ class Drawing:
 
     def without(self, where: NDArray[np.bool_]) -> Drawing:
         """The same without some points or shapes."""
+        if not np.any(where):
+            return self
         left = [index for index, out in enumerate(where) if not out]
         kinds = tuple(self.kinds[index] for index in left) if self.kinds else ()
         features = self.features.iloc[left].reset_index(drop=True)
         data = tuple(self.data[index] for index in left)
         style = {name: values[left] for name, values in self.style.items()}
         return Drawing(self.layer, data, kinds, features, style)
+
+    def changed_as(self, before: Drawing, after: Drawing) -> Drawing:
+        """The same without what another one had and lost, and with what that one gained."""
+        if before.equals(after):
+            return self
+        left = self.without(~before.without(~after._lacks(before))._lacks(self))
+        gained = after.without(~before._lacks(after))
+        if not left.data or not gained.data:
+            return left if left.data else gained
+        return Drawing(
+            self.layer,
+            left.data + gained.data,
+            left.kinds + gained.kinds,
+            pd.concat([left.features, gained.features], ignore_index=True),
+            {name: np.concatenate([each, gained.style[name]]) for name, each in left.style.items()},
+        )
 
     def of_objects(self, numbers: Sequence[int] | NDArray[np.int_]) -> Drawing:
         """The same with the points or shapes as other objects'."""
@@ -116,6 +137,25 @@ class Drawing:
             restyle(layer)
         layer.selected_data = set()
 
+    def _lacks(self, other: Drawing) -> NDArray[np.bool_]:
+        """Which points or shapes of another one this one does not have."""
+        have, found = Counter(self._rows()), np.zeros(len(other.data), dtype=bool)
+        for index, row in enumerate(other._rows()):
+            have[row] -= 1
+            found[index] = have[row] < 0
+        return found
+
+    def _rows(self) -> list[tuple[object, ...]]:
+        """What makes each point or shape another one than the rest."""
+        if not self.data:
+            return []
+        kinds = self.kinds or ("",) * len(self.data)
+        told = self.features.itertuples(index=False, name=None)
+        return [
+            (each.tobytes(), kind, *said)
+            for each, kind, said in zip(self.data, kinds, told, strict=True)
+        ]
+
     def _style_after(self, now: Drawing) -> dict[str, NDArray[Any]]:
         """Its style, but of what the layer shows now, which may have been given another since."""
         places = {data.tobytes(): index for index, data in enumerate(now.data)}
@@ -132,6 +172,43 @@ class Drawing:
 
 
 NOTHING = Drawing(None, (), (), None)  # in a layer of ours, also where there is none
+
+
+@contextmanager
+def as_they_were(
+    layers: Iterable[Points | Shapes],
+    then: Mapping[Points | Shapes, Drawing],
+    later: Sequence[dict[Points | Shapes, Drawing]],
+) -> Iterator[None]:
+    """Let layers show what they showed at a time, and what was drawn since then again afterwards.
+
+    Parameters
+    ----------
+    layers : iterable of napari.layers.Points or napari.layers.Shapes
+        Those of the viewer.
+    then : mapping of Points or Shapes to Drawing
+        What they showed; those of ours that were made since, nothing.
+    later : sequence of dict of Points or Shapes to Drawing
+        What they showed at later times; what is done meanwhile is done to these, too.
+    """
+    before = {}
+    for layer in layers:
+        earlier = then.get(layer, NOTHING if is_own(layer) else None)
+        # not where the mouse is drawing a shape at this moment
+        if earlier is not None and not getattr(layer, "_is_creating", False):
+            before[layer] = earlier
+    now = {layer: Drawing.of(layer) for layer in before}
+    for layer, earlier in before.items():
+        earlier.show(layer)
+    try:
+        yield
+    finally:
+        for layer, earlier in before.items():
+            after = Drawing.of(layer)
+            now[layer].changed_as(earlier, after).show(layer)
+            for drawn in later:
+                if layer in drawn:
+                    drawn[layer] = drawn[layer].changed_as(earlier, after)
 
 
 def draw(
