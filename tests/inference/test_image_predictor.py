@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,13 @@ def test_shapes(predictor):
     three = predictor.predict([PointPrompt((30, 30))], multimask=True)
     assert three.masks.shape == (3, 96, 96)
     np.testing.assert_array_equal(three.best, three.masks[three.scores.argmax()])
+
+
+def test_previous_logits_of_another_size_are_refused(predictor):
+    first = predictor.predict([PointPrompt((20, 20))])
+    other = replace(first, logits=np.pad(first.logits, ((0, 0), (1, 1), (1, 1))))
+    with pytest.raises(ValueError, match="same image_size"):
+        predictor.predict([PointPrompt((20, 20))], previous=other)
 
 
 def test_previous_logits_and_masks_matter(predictor, discs):

@@ -93,7 +93,19 @@ def mask_tensor(
 
 
 def previous_logits(model: Model, logits: Tensor) -> Tensor:
-    """Logits of a mask so far, (1, 1, S / 4, S / 4), as they are fed back."""
+    """Logits of a mask so far, (1, 1, S / 4, S / 4), as they are fed back.
+
+    Raises
+    ------
+    ValueError
+        When they have another size.
+    """
+    size = model.config.image_size // 4
+    if logits.shape[-2:] != (size, size):
+        raise ValueError(
+            f"The previous logits are {logits.shape[-2]} x {logits.shape[-1]}, and this model "
+            f"takes {size} x {size}. Give an answer of the same model at the same image_size."
+        )
     logits = logits.float().to(model.device)
     # SAM 1's predictor feeds them back as they are
     return logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) if model.config.family == "sam2" else logits

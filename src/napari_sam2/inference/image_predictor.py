@@ -98,7 +98,8 @@ class ImagePredictor:
         RuntimeError
             When no image was set.
         ValueError
-            When the prompts are empty, outside the plane or contradict each other.
+            When the prompts are empty, outside the plane or contradict each other; when `previous`
+            is of a model of another size.
         """
         if self._features is None:
             raise RuntimeError("There is no image yet. Call set_image first.")
