@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.notifications import notification_manager
 from skimage.measure import label
 
@@ -252,7 +253,7 @@ def open_dock(make_napari_viewer, qtbot, engine, messages):
             viewer.add_image(image, **arguments)
         # napari opens a stack in its middle.
         viewer.dims.current_step = (0,) * viewer.dims.ndim
-        dock = Sam2Widget(viewer, engine)
+        dock = Sam2Widget(PublicOnlyProxy(viewer), engine)  # as napari does
         viewer.window.add_dock_widget(dock, name="SAM 2")
         docks.append(dock)
         if images:

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
 from scipy.ndimage import label
 from tests.plugin.conftest import discs
@@ -36,7 +37,7 @@ def open_all(make_napari_viewer, qtbot, tiny_model, monkeypatch, messages):
         viewer.add_image(image, name="image", **arguments)
         viewer.dims.axis_labels = tuple(axes)
         viewer.dims.current_step = (0,) * viewer.dims.ndim
-        dock = SegmentAllWidget(viewer)
+        dock = SegmentAllWidget(PublicOnlyProxy(viewer))  # as napari does
         viewer.window.add_dock_widget(dock)
         dock.search.points.setValue(6)
         docks.append(dock)

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
 from scipy.ndimage import gaussian_filter
 from tests.plugin import conftest
@@ -39,7 +40,7 @@ def open_all(make_napari_viewer, qtbot, nano, monkeypatch, messages):
         for image in images:
             viewer.add_image(image, **arguments)
         viewer.dims.current_step = (0,) * viewer.dims.ndim
-        dock = SegmentAllWidget(viewer)
+        dock = SegmentAllWidget(PublicOnlyProxy(viewer))  # as napari does
         viewer.window.add_dock_widget(dock)
         dock.search.points.setValue(points)
         docks.append(dock)

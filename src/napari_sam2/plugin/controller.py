@@ -103,7 +103,7 @@ class Controller:
             self.workspace,
             self.prompting,
             self._work,
-            lambda: [*self._edits.waiting(), *self._work.waiting()],
+            self._work.waiting,
         )
         self._work.noted.connect(self.saving.save_soon)
         self.downloads = Downloads()
@@ -125,7 +125,7 @@ class Controller:
     @property
     def is_busy(self) -> bool:
         """Whether the model runs, or will at once."""
-        return self.runs.is_busy or self._edits.is_waiting
+        return self._work.is_busy or self._edits.is_waiting
 
     @property
     def is_display_behind(self) -> bool:
@@ -253,14 +253,15 @@ class Controller:
 
     def _take_other_layers(self) -> None:
         self.prepare_layers()
-        self._edits.keep_masks(self.workspace.geometry())
+        geometry = self.workspace.geometry()
+        frame = 0 if geometry is None else self.workspace.frame(geometry)
 
         def take() -> None:
-            geometry = self.workspace.geometry()
+            self._edits.keep_masks(geometry)
             with self.session.step():
                 self._edits.take(geometry)
                 if geometry is not None:
-                    self._edits.run(geometry, self.workspace.frame(geometry))
+                    self._edits.run(geometry, frame)
 
         self._work.take_when_idle("layers", take)
 
@@ -289,7 +290,7 @@ class Controller:
             self.choose_image(self.workspace.likely_image())
 
     def _on_layer_removed(self, name: str) -> None:
-        if self._work.is_busy:
+        if self.runs.is_busy:
             show_warning(f"{_REMOVED[name]}, so the run stops. What was found is kept.")
             self._stop("Stopped")
         if name in ("points", "shapes"):

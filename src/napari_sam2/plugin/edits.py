@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
-from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
+
+from napari_sam2.plugin.prompt_commands import apply_drawn, drawn_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.workspace import Workspace
+    from napari_sam2.plugin.prompt_commands import Drawn, DrawnChange
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
     from napari_sam2.session.session import Session
@@ -53,7 +56,10 @@ class Edits:
         self._last = -float("inf")
         # frames in view while prompts changed, of the last time that they are to be taken
         self._edited: dict[StackGeometry, set[int]] = {}
-        self._other_layers: set[StackGeometry] = set()
+        # what was drawn when they were last to be taken, and the time before that
+        self._read: dict[StackGeometry, Drawn] = {}
+        self._before: dict[StackGeometry, Drawn] = {}
+        self._other_layers: dict[str, StackGeometry] = {}  # by image
         # The first change is taken at once; one within this time of another replaces it.
         self._settle = QTimer()
         self._settle.setSingleShot(True)
@@ -71,18 +77,22 @@ class Edits:
             self.take_now()
 
     def keep_masks(self, geometry: StackGeometry | None) -> None:
-        """Let a stack's masks stay when its prompts are taken next, as other layers are read.
+        """Let an image's masks stay when its prompts are taken next, as other layers are read.
 
         That a layer is gone says nothing about the masks.
         """
         if geometry is not None:
-            self._other_layers.add(geometry)
+            self._other_layers[geometry.key.image] = geometry
 
     def take(self, geometry: StackGeometry | None) -> frozenset[int]:
         """Take the prompts of a stack as `Prompting.take` does: the frames that have changed."""
         self._settle.stop()
-        taken = self._prompting.take(geometry, keep_masks=geometry in self._other_layers)
-        self._other_layers -= {geometry}
+        other = None if geometry is None else self._other_layers.pop(geometry.key.image, None)
+        if other is not None:
+            for stack in self._session.stacks:
+                if stack.image == other.key.image:
+                    self._prompting.take(replace(other, key=stack), keep_masks=True)
+        taken = self._prompting.take(geometry, keep_masks=other is not None)
         for problem in taken.problems:
             show_warning(problem)
         return taken.frames
@@ -91,37 +101,40 @@ class Edits:
         """Take what was drawn, as soon as no run is under way, and run it."""
         self._settle.stop()
         geometry = self._workspace.geometry()
+        if not self._work.has_waiting:
+            self._before, self._read = {}, {}
         if not self._work.waits_last("prompts"):
-            self._edited = {}
+            self._before, self._edited = dict(self._read), {}
+        changes: list[DrawnChange] = []
         if geometry is not None:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
-        self._work.take_when_idle("prompts", partial(self._take_edited, self._edited))
-
-    def waiting(self) -> list[Callable[[Session], object]]:
-        """What was drawn and waits for the end of a run, each to be called with a session."""
-        drawn = [edit for geometry in self._edited for edit in self._prompting.drawn(geometry)]
-        return [methodcaller("apply", edit) for edit in drawn]
+        if self._work.is_busy:
+            for each in self._edited:
+                self._read[each] = drawn = self._prompting.drawn(each)
+                before = self._before.setdefault(each, self._prompting.held(each.key))
+                changes += drawn_changes(each.key, before, drawn)
+        self._work.take_when_idle(
+            "prompts",
+            partial(self._take_edited, self._edited),
+            partial(apply_drawn, changes) if changes else None,
+        )
 
     def take_without_run(self) -> None:
         """Take what was drawn, and do not run it."""
         self.take(self._workspace.geometry())
 
     def when_taken(
-        self, action: Callable[[], None], change: Callable[[Session], object] | None = None
+        self,
+        action: Callable[[], None],
+        change: Callable[[Session], object] | None = None,
+        reads: bool = True,
     ) -> None:
         """Act as soon as the session can be changed, with all that was drawn taken and run.
 
-        For `change` see `Work.when_idle`.
+        For `change` and `reads` see `Work.when_idle`.
         """
-
-        def act() -> None:
-            if self.is_waiting:
-                self.take_now()
-                self._work.when_idle(act, change=change)
-            else:
-                action()
-
-        self._work.when_idle(act, change=change)
+        self.take_unsettled()
+        self._work.when_idle(action, change=change, reads=reads)
 
     def run(self, geometry: StackGeometry, frame: int) -> None:
         """Run the prompts of a frame, if they are to run by themselves and its image is in use."""

@@ -178,7 +178,7 @@ class Objects:
                 if new:  # what kept its number is in the same range, or is as it was
                     self._work.run_frames(geometry.key, min(new), max(new))
 
-        self._work.take_when_idle("one each", take)
+        self._work.take_when_idle(f"one each from {first}", take)
 
     def go_to(self, frame: int) -> None:
         """Show another frame of the stack."""
@@ -201,16 +201,21 @@ class Objects:
         self._workspace.go_to(geometry, self._looked_at)
 
     def _change(self, change: Callable[[Session], None]) -> None:
-        self._when_idle(lambda: change(self._session), change)
+        self._when_idle(lambda: change(self._session), change, reads=False)
 
-    def _when_idle(self, action: Callable[[], None], change: Callable[[Session], None]) -> None:
+    def _when_idle(
+        self,
+        action: Callable[[], None],
+        change: Callable[[Session], None],
+        reads: bool = True,
+    ) -> None:
         def act() -> None:
             try:
                 action()
             except (KeyError, ValueError) as error:
                 show_warning(str(error.args[0]))
 
-        self._edits.when_taken(act, change)
+        self._edits.when_taken(act, change, reads)
 
     def _number(self, layer: Points | Shapes, first: int) -> None:
         """Give what is positive in our own layer numbers from one on, but for one of each object.

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.plugin.candidates import next_choice
 from napari_sam2.session.log import RemoveMask, SetPrompts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_sam2.inference.prompts import Prompt
     from napari_sam2.session.session import Session
     from napari_sam2.session.values import StackKey
+
+    Drawn = Mapping[tuple[int, int], tuple[Prompt, ...]]  # by object and frame; no masks
+
+
+class DrawnChange(NamedTuple):
+    """What became of what is drawn for an object on a frame."""
+
+    stack: StackKey
+    object_id: int
+    frame: int
+    lost: tuple[Prompt, ...]
+    gained: tuple[Prompt, ...]
 
 
 def give_mask(
@@ -68,6 +80,29 @@ def prompt_edits(
     if not prompts and not keep_mask:
         edits.append(RemoveMask(stack, object_id, frame))
     return edits
+
+
+def drawn_changes(stack: StackKey, before: Drawn, after: Drawn) -> list[DrawnChange]:
+    """What was drawn and taken away of a stack's prompts between two times."""
+    found = []
+    for key in sorted({*before, *after}):
+        earlier, later = before.get(key, ()), after.get(key, ())
+        lost = tuple(prompt for prompt in earlier if prompt not in later)
+        gained = tuple(prompt for prompt in later if prompt not in earlier)
+        if lost or gained:
+            found.append(DrawnChange(stack, *key, lost, gained))
+    return found
+
+
+def apply_drawn(changes: Sequence[DrawnChange], session: Session) -> None:
+    """Do to a session's prompts what was done to what is drawn."""
+    for stack, object_id, frame, lost, gained in changes:
+        held = session.prompts(stack).get((object_id, frame), ())
+        left = [prompt for prompt in without_masks(held) if prompt not in lost]
+        prompts = (*left, *gained, *masks_among(held))
+        if prompts != held:
+            for edit in prompt_edits(stack, object_id, frame, prompts):
+                session.apply(edit)
 
 
 def masks_among(prompts: Sequence[Prompt]) -> tuple[MaskPrompt, ...]:

@@ -22,7 +22,7 @@ from napari_sam2.session.log import Paint, RemoveMask, SetPrompts
 from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.painting import Stroke
     from napari_sam2.plugin.layers.workspace import Workspace
+    from napari_sam2.plugin.prompt_commands import Drawn
     from napari_sam2.session.session import Session
 
 TakenEdit = SetPrompts | RemoveMask | Paint
@@ -145,14 +146,14 @@ class Prompting:
             self.record_drawings(geometry.key.image)
         return Taken(frozenset(frame for _, frame in changed), problems)
 
-    def drawn(self, geometry: StackGeometry) -> list[TakenEdit]:
-        """What `take` would do to the session."""
-        stack, edits = geometry.key, list[TakenEdit]()
+    def drawn(self, geometry: StackGeometry) -> Drawn:
+        """What is drawn for a stack's objects now."""
         reading = self._workspace.read(geometry)
-        changed = {} if reading is None else self._changed(geometry, reading.prompts)
-        for key, prompts in changed.items():
-            edits += prompt_edits(stack, *key, prompts)
-        return edits
+        return {} if reading is None else self._counted(geometry.key, reading.prompts)
+
+    def held(self, stack: StackKey) -> Drawn:
+        """What was drawn for a stack's objects when it was taken last."""
+        return {key: without_masks(held) for key, held in self._session.prompts(stack).items()}
 
     def record_drawings(self, image: str | None) -> None:
         """Keep what an image's prompt layers show now, so that undo and redo bring it back."""
@@ -271,26 +272,30 @@ class Prompting:
             session.apply(edit)
 
     def _changed(
-        self, geometry: StackGeometry, drawn: Mapping[tuple[int, int], tuple[Prompt, ...]]
+        self, geometry: StackGeometry, drawn: Drawn
     ) -> dict[tuple[int, int], tuple[Prompt, ...]]:
         """Prompts by object and frame where what is drawn is not what the session has."""
-        held, changed = self._session.prompts(geometry.key), {}
+        held, counted = self._session.prompts(geometry.key), self._counted(geometry.key, drawn)
+        changed = {}
         for key in sorted({*held, *drawn}):
             earlier = held.get(key, ())
             # Those of another shape were made for pixels that the image no longer has.
             masks = [p for p in masks_among(earlier) if p.shape == geometry.plane_shape]
-            own = self._not_painted_over(geometry.key, key, drawn.get(key, ()))
-            prompts = (*own, *masks)
+            prompts = (*counted.get(key, ()), *masks)
             if prompts != earlier:
                 changed[key] = prompts
         return changed
 
-    def _not_painted_over(
-        self, stack: StackKey, key: tuple[int, int], prompts: Sequence[Prompt]
-    ) -> tuple[Prompt, ...]:
-        # They stay in their layer, which may be the user's; what is drawn after painting refines.
-        over = self._session.kept((stack, *key)) or ()
-        return tuple(prompt for prompt in prompts if prompt not in over)
+    def _counted(self, stack: StackKey, drawn: Drawn) -> Drawn:
+        """What is drawn, but for what was painted over.
+
+        That stays in its layer, which may be the user's; what is drawn after painting refines.
+        """
+        over = {key: self._session.kept((stack, *key)) or () for key in drawn}
+        return {
+            key: tuple(prompt for prompt in prompts if prompt not in over[key])
+            for key, prompts in drawn.items()
+        }
 
     def _layers(self, image: str | None) -> Iterator[tuple[_Key, Points | Shapes | None]]:
         """The prompt layers of an image, with what the session keeps them under."""

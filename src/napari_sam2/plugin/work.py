@@ -9,12 +9,14 @@ from weakref import WeakKeyDictionary
 
 from napari.utils.notifications import show_error, show_warning
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.coordinates import StackGeometry, image_shape, part_in_view
-from napari_sam2.plugin.layers.drawings import Drawing, as_they_were
+from napari_sam2.plugin.layers.drawings import Drawing, as_they_were, is_being_drawn
 from napari_sam2.plugin.layers.image_source import stack_source
 from napari_sam2.plugin.layers.labels_layer import largest_label
+from napari_sam2.plugin.notify import tell_error
 from napari_sam2.session.log import Run
 from napari_sam2.session.values import ModelChoice
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Points, Shapes
 
+    from napari_sam2.plugin.layers.prompt_layers import Chosen
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.runs import Runs
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from napari_sam2.session.values import StackKey
 
 
+_DRAWING_MS = 50  # between looks whether a shape that the mouse draws is complete
+
+
 class _Waiting(NamedTuple):
     """What waits for the end of a run: see `Work.when_idle`."""
 
@@ -39,7 +45,8 @@ class _Waiting(NamedTuple):
     name: str
     is_run: bool
     change: Callable[[Session], object] | None
-    drawn: dict[Points | Shapes, Drawing]  # what the prompt layers showed when it was asked for
+    drawn: dict[Points | Shapes, Drawing] | None  # what the prompt layers showed then
+    chosen: Chosen  # which they were
 
 
 class Work:
@@ -84,17 +91,23 @@ class Work:
         # of each image, as it was shown to the model last
         self._sources: WeakKeyDictionary[Image, StackSource] = WeakKeyDictionary()
         self._waiting: list[_Waiting] = []  # in order
+        self._is_acting = False  # what is asked for by what waited is done with it
         self._closed = False
         runs.ended.connect(self._go_on)
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is under way."""
-        return self._runs.is_busy
+        """Whether a run is under way, or something waits still."""
+        return self._runs.is_busy or (bool(self._waiting) and not self._is_acting)
 
     def waiting(self) -> list[Callable[[Session], object]]:
         """The changes of the session that wait, in order, each to be called with a session."""
         return [each.change for each in self._waiting if each.change is not None]
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits."""
+        return bool(self._waiting)
 
     def waits_last(self, what: str) -> bool:
         """Whether prompts under a name wait, and nothing that was asked for after them."""
@@ -105,6 +118,7 @@ class Work:
         action: Callable[[], object],
         run: str = "",
         change: Callable[[Session], object] | None = None,
+        reads: bool = True,
     ) -> None:
         """Act now, or when the run has ended and what was asked for before is done.
 
@@ -118,14 +132,23 @@ class Work:
         change : callable, optional
             Does to any session, in any thread, what the action does to this one: it is saved while
             it waits.
+        reads : bool
+            Whether what is drawn matters: it is then, meanwhile, what it is now.
         """
         if run:
             self._drop_runs(run)
-        if self._do_or_wait(action, run, is_run=bool(run), change=change) and change is not None:
-            self.noted.emit()
+        self._do_or_wait(action, run, is_run=bool(run), change=change, reads=reads)
 
-    def take_when_idle(self, what: str, action: Callable[[], object]) -> None:
+    def take_when_idle(
+        self,
+        what: str,
+        action: Callable[[], object],
+        change: Callable[[Session], object] | None = None,
+        reads: bool = True,
+    ) -> None:
         """Take or answer prompts now, or when the run has ended.
+
+        For `change` and `reads` see `when_idle`.
 
         Parameters
         ----------
@@ -136,8 +159,7 @@ class Work:
         """
         if self.waits_last(what):
             self._waiting.pop()
-        if self._do_or_wait(action, what):
-            self.noted.emit()
+        self._do_or_wait(action, what, is_run=False, change=change, reads=reads)
 
     def stop(self, outcome: str) -> None:
         """Stop the run, as `Runs.stop` does, and drop runs that wait; all else is still done."""
@@ -156,6 +178,7 @@ class Work:
         self.take_when_idle(
             f"frame {frame} of {stack}",
             lambda: self._start(stack, (frame, frame), None, lambda: self._summary(stack, frame)),
+            reads=False,
         )
 
     def run_frames(self, stack: StackKey, first: int, last: int) -> None:
@@ -219,27 +242,53 @@ class Work:
         self,
         action: Callable[[], object],
         name: str,
-        is_run: bool = False,
-        change: Callable[[Session], object] | None = None,
-    ) -> bool:
-        """Act now, unless a run is under way; whether it waits."""
+        *,
+        is_run: bool,
+        change: Callable[[Session], object] | None,
+        reads: bool,
+    ) -> None:
         if not self.is_busy:
             action()
-            return False
-        drawn = {layer: Drawing.of(layer) for _, _, layer in self._workspace.prompts.every()}
-        self._waiting.append(_Waiting(action, name, is_run, change, drawn))
-        return True
+            return
+        drawn = {layer: Drawing.of(layer) for layer in self._drawn_in()} if reads else None
+        chosen = self._workspace.prompts.chosen()
+        self._waiting.append(_Waiting(action, name, is_run, change, drawn, chosen))
+        if change is not None:
+            self.noted.emit()
+
+    def _drawn_in(self) -> list[Points | Shapes]:
+        return [layer for _, _, layer in self._workspace.prompts.every()]
 
     def _go_on(self) -> None:
-        while self._waiting and not self.is_busy:
-            first, *later = self._waiting
-            self._waiting = []
-            layers = [layer for _, _, layer in self._workspace.prompts.every()]
-            try:
-                with as_they_were(layers, first.drawn, [each.drawn for each in later]):
+        """Do what waits, one after the other, the window being drawn in between."""
+        if not self._waiting or self._runs.is_busy:
+            return
+        if not self._closed and any(is_being_drawn(layer) for layer in self._drawn_in()):
+            QTimer.singleShot(_DRAWING_MS, self._go_on)
+            return
+        first, *later = self._waiting
+        there = self._drawn_in()
+        self._waiting, self._is_acting = [], True
+        drawn = [each.drawn for each in later if each.drawn is not None]
+        try:
+            if first.drawn is None:
+                first.action()
+            else:
+                chosen = self._workspace.prompts.as_chosen(first.chosen)
+                with chosen, as_they_were(there, first.drawn, drawn):
                     first.action()
-            finally:
-                self._waiting += later  # after what the first has led to
+                for layer in set(self._drawn_in()).difference(there):  # made by it, as by undo
+                    for each in drawn:
+                        each.setdefault(layer, Drawing.of(layer))
+        except Exception as error:  # what else waits must not wait forever
+            tell_error(error)
+        finally:
+            self._waiting += later  # after what the first has led to
+            self._is_acting = False
+        if self._closed:
+            self._go_on()
+        elif self._waiting:
+            QTimer.singleShot(0, self._go_on)
 
     def _drop_runs(self, name: str = "") -> None:
         """Drop the runs that wait: those of a name, or else all."""

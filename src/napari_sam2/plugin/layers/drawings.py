@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Points
 
 from napari_sam2.inference.prompts import (
@@ -18,7 +17,8 @@ from napari_sam2.inference.prompts import (
     PolygonPrompt,
     ScribblePrompt,
 )
-from napari_sam2.plugin.layers.own_layers import is_own, restyle
+from napari_sam2.plugin.layers.own_layers import is_own, restyle, use_object
+from napari_sam2.plugin.layers.prompt_features import next_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,6 +90,8 @@ class Drawing:
         gained = after.without(~before._lacks(after))
         if not left.data or not gained.data:
             return left if left.data else gained
+        import pandas as pd  # half a second, which the dock is not to take to open
+
         return Drawing(
             self.layer,
             left.data + gained.data,
@@ -117,7 +119,7 @@ class Drawing:
         now = Drawing.of(layer)
         if self.equals(now):
             return
-        style = self._style_after(now)
+        style, drawn_next = self._style_after(now), layer.feature_defaults.copy()
         layer.selected_data = set()
         if isinstance(layer, Points):
             layer.data = np.array(self.data).reshape(-1, layer.ndim)
@@ -136,6 +138,7 @@ class Drawing:
         if is_own(layer):
             restyle(layer)
         layer.selected_data = set()
+        _draw_next(layer, drawn_next)
 
     def _lacks(self, other: Drawing) -> NDArray[np.bool_]:
         """Which points or shapes of another one this one does not have."""
@@ -151,8 +154,9 @@ class Drawing:
             return []
         kinds = self.kinds or ("",) * len(self.data)
         told = self.features.itertuples(index=False, name=None)
+        # as text, for what is missing is not equal to itself
         return [
-            (each.tobytes(), kind, *said)
+            (each.astype(float).tobytes(), kind, *map(str, said))
             for each, kind, said in zip(self.data, kinds, told, strict=True)
         ]
 
@@ -174,6 +178,11 @@ class Drawing:
 NOTHING = Drawing(None, (), (), None)  # in a layer of ours, also where there is none
 
 
+def is_being_drawn(layer: Points | Shapes) -> bool:
+    """Whether the mouse is drawing a shape in a layer, of which nothing may be taken away then."""
+    return bool(getattr(layer, "_is_creating", False))
+
+
 @contextmanager
 def as_they_were(
     layers: Iterable[Points | Shapes],
@@ -191,12 +200,8 @@ def as_they_were(
     later : sequence of dict of Points or Shapes to Drawing
         What they showed at later times; what is done meanwhile is done to these, too.
     """
-    before = {}
-    for layer in layers:
-        earlier = then.get(layer, NOTHING if is_own(layer) else None)
-        # not where the mouse is drawing a shape at this moment
-        if earlier is not None and not getattr(layer, "_is_creating", False):
-            before[layer] = earlier
+    before = {layer: then[layer] if layer in then else NOTHING for layer in layers}
+    before = {layer: each for layer, each in before.items() if layer in then or is_own(layer)}
     now = {layer: Drawing.of(layer) for layer in before}
     for layer, earlier in before.items():
         earlier.show(layer)
@@ -246,6 +251,7 @@ def add_entries(layer: Points | Shapes, entries: Sequence[Entry]) -> None:
     """Add points or shapes to a layer of our own, each with its object and its sign."""
     if not entries:
         return
+    drawn_next = layer.feature_defaults.copy()
     placed = [each for each, *_ in entries]
     if isinstance(layer, Points):
         layer.add(np.concatenate(placed))
@@ -257,6 +263,16 @@ def add_entries(layer: Points | Shapes, entries: Sequence[Entry]) -> None:
     layer.features = features
     restyle(layer)
     layer.selected_data = set()
+    _draw_next(layer, drawn_next)
+
+
+def _draw_next(layer: Points | Shapes, defaults: Any) -> None:
+    """Let what is drawn next be what it was: with new features napari takes those of the last."""
+    if not layer.feature_defaults.equals(defaults):
+        layer.feature_defaults = defaults
+    drawn_next = next_object(layer) if is_own(layer) else None
+    if drawn_next is not None:
+        use_object(layer, drawn_next[0], drawn_next[1] is not False)
 
 
 def _corners(prompt: Prompt) -> tuple[str, Sequence[tuple[float, float]], bool]:

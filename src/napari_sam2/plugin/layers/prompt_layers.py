@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -17,10 +18,12 @@ from napari_sam2.plugin.layers.prompt_features import largest_object, next_objec
 from napari_sam2.plugin.layers.tools import TOOLS, tool_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import napari
     from napari.layers import Image, Layer, Points, Shapes
+
+    Chosen = Mapping[tuple[str | None, str], Points | Shapes | None]  # by image and name
 
 _DONE = ("added", "removed", "changed")
 _NAMES = ("shapes", "points")  # as they are made, the one for clicks on top
@@ -94,6 +97,23 @@ class PromptLayers:
         """The layers of every image, each with the image and "points" or "shapes"."""
         layers = self._viewer.layers
         return [(*key, each) for key, each in self._held.items() if each in layers]
+
+    def chosen(self) -> Chosen:
+        """Which layers the prompts of each image are read from, for `as_chosen`."""
+        return dict(self._held)
+
+    @contextmanager
+    def as_chosen(self, earlier: Chosen) -> Iterator[None]:
+        """Read prompts from the layers that were chosen at a time, as long as they are there."""
+        held = dict(self._held)
+        there = {key: each for key, each in earlier.items() if each in self._viewer.layers}
+        self._held |= there
+        try:
+            yield
+        finally:  # but for what was chosen meanwhile
+            self._held |= {
+                key: held.get(key) for key, each in there.items() if self._held[key] is each
+            }
 
     def choose(self, name: str, layer: Points | Shapes | None) -> None:
         """Read "points" or "shapes" from another layer; None makes one when it is needed."""

@@ -12,7 +12,7 @@ from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import Controller
 from napari_sam2.plugin.runs import PROPAGATING
 from napari_sam2.plugin.widgets import hint
-from napari_sam2.plugin.widgets.docked import Docked
+from napari_sam2.plugin.widgets.docked import Docked, unwrapped
 from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.objects_section import ObjectsSection
@@ -47,6 +47,7 @@ class Sam2Widget(Docked):
 
     def __init__(self, viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
         super().__init__()
+        viewer = unwrapped(viewer)
         self.controller = Controller(viewer, engine)
         workspace = self.controller.workspace
         self.offer = RestoreOffer()

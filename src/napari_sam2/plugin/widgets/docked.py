@@ -10,6 +10,16 @@ from qtpy.QtWidgets import QWidget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import napari
+
+
+def unwrapped(viewer: napari.Viewer) -> napari.Viewer:
+    """The viewer itself, of the proxy that napari gives to plugins.
+
+    What is reached through the proxy is a proxy, too: no layer is the one that it stands for.
+    """
+    return getattr(viewer, "__wrapped__", viewer)
+
 
 class Docked(QWidget):
     """Ends what it has begun in the viewer when its dock is closed, however that happens."""

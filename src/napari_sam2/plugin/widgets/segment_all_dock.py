@@ -16,7 +16,7 @@ from napari_sam2.plugin.everything.loaded_model import LoadedModel
 from napari_sam2.plugin.everything.segment_all import SegmentAll
 from napari_sam2.plugin.notify import tell_error
 from napari_sam2.plugin.widgets.all_planes_section import AllPlanesSection
-from napari_sam2.plugin.widgets.docked import Docked
+from napari_sam2.plugin.widgets.docked import Docked, unwrapped
 from napari_sam2.plugin.widgets.everything_section import ChoiceSection, SearchSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.vertical_scroll import VerticalScroll
@@ -36,6 +36,7 @@ class SegmentAllWidget(Docked):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        viewer = unwrapped(viewer)
         self._loaded = LoadedModel()
         self.segmentation = SegmentAll(viewer, self._loaded)
         self.all_planes = AllPlanes(viewer, self._loaded)

@@ -1,0 +1,223 @@
+"""What is done while the model runs waits for its end, in order, and is saved meanwhile."""
+
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtCore import Qt
+from tests.plugin.conftest import sizes
+from tests.plugin.test_dock import canvas_of, canvas_position
+from tests.plugin.test_saving import folders
+from tests.plugin.test_undo import held, settled
+
+from napari_sam2.plugin import work
+from napari_sam2.plugin.layers.prompt_features import next_object
+from napari_sam2.session.folder import read_session
+from napari_sam2.session.session import Session
+
+
+@pytest.fixture
+def two_times(open_dock, stack, qtbot, engine):
+    """A film of stacks, with object 1 at the first time and object 2 at the second."""
+    opened = open_dock(np.stack([stack] * 2))
+    opened.points.add([0, 0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.dims.set_current_step(0, 1)
+    opened.controller.new_object()
+    opened.points.add([1, 0, 44, 46])
+    opened.wait_idle()
+    opened.viewer.dims.set_current_step(0, 0)
+    engine.gate = threading.Semaphore(0)
+    return opened
+
+
+def finish(opened, qtbot, engine):
+    engine.gate.release(40)
+    opened.wait_idle()
+    settled(opened, qtbot)
+
+
+def saved_prompts(sessions):
+    """What the prompts are in the session that was saved, by stack."""
+    (path,) = folders(sessions)
+    saved, session = read_session(path, "image"), Session()
+    session.reopen(saved.log, saved.masks)
+    return {stack.fixed: dict(session.prompts(stack)) for stack in session.stacks}
+
+
+def test_what_waits_is_saved_in_its_order(propagating, qtbot, engine, sessions):
+    opened = propagating()
+    opened.controller.objects.delete([1])
+    opened.points.add([0, 44, 46])
+    qtbot.wait(2000)
+    saved = saved_prompts(sessions)
+    finish(opened, qtbot, engine)
+    assert saved[()] == held(opened)
+    assert len(saved[()][1, 0]) == 1
+
+
+def test_clicks_at_two_times_are_saved(two_times, qtbot, engine, sessions):
+    opened = two_times
+    opened.controller.plane.propagate()
+    opened.controller.new_object()
+    opened.points.add([0, 0, 44, 46])
+    qtbot.wait(250)
+    opened.controller.objects.rename(1, "nucleus")
+    opened.viewer.dims.set_current_step(0, 1)
+    opened.controller.new_object()
+    opened.points.add([1, 0, 20, 18])
+    qtbot.wait(2000)
+    saved = saved_prompts(sessions)
+    assert {key for prompts in saved.values() for key in prompts} == {
+        (number, 0) for number in (1, 2, 3, 4)
+    }
+    finish(opened, qtbot, engine)
+    assert sizes(opened.labels()[0], 3)[0] == sizes(opened.labels()[1], 4)[0] == 197
+
+
+def test_a_deleted_layer_that_undo_makes_again(propagating, qtbot, engine):
+    opened = propagating()
+    opened.viewer.layers.remove(opened.points)
+    opened.controller.undo()
+    opened.controller.objects.delete([5])  # there is none: told, and no more
+    qtbot.wait(250)
+    finish(opened, qtbot, engine)
+    assert len(opened.workspace.prompts.points.data) == 1
+    assert sizes(opened.labels(), 1)[0] == 197
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_masks_of_other_times_outlive_the_layer(two_times, qtbot, engine, chosen):
+    opened = two_times
+    if chosen:
+        opened.controller.plane.propagate()
+        mine = opened.viewer.add_points(np.empty((0, 4)), name="mine")
+        opened.controller.choose_points(mine)
+        opened.viewer.dims.set_current_step(0, 1)
+    else:
+        opened.viewer.layers.remove(opened.points)
+        settled(opened, qtbot)
+        opened.viewer.dims.set_current_step(0, 1)
+        opened.controller.new_object()
+        opened.workspace.prompts.points.add([1, 0, 20, 18])
+    finish(opened, qtbot, engine)
+    assert [sizes(opened.labels()[time], time + 1)[0] for time in (0, 1)] == [197, 197]
+
+
+def test_a_click_before_another_layer_was_chosen(propagating, qtbot, engine):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.controller.choose_points(opened.viewer.add_points(np.empty((0, 3))))
+    finish(opened, qtbot, engine)
+    assert sizes(opened.labels(), 2)[0] == 197
+
+
+def test_an_error_does_not_keep_the_rest_waiting(propagating, qtbot, engine, messages, monkeypatch):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.controller.objects.rename(1, "nucleus")
+
+    def broken(*_):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(work, "stack_source", broken)
+    finish(opened, qtbot, engine)
+    assert opened.session.find_object(1).name == "nucleus"
+    assert ("error", "the disk is gone") in messages
+
+
+def test_one_object_each_asked_for_twice(propagating, qtbot, engine):
+    opened = propagating()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.viewer.layers.selection.active = opened.points
+    for _ in range(2):
+        opened.controller.objects.one_each()
+    finish(opened, qtbot, engine)
+    assert sizes(opened.labels(), 2)[0] == 197
+
+
+@pytest.mark.parametrize("data", [[[0, 20, 18]], [[0.0, 20, 18]]])
+def test_undo_in_a_layer_of_the_user(open_dock, stack, qtbot, engine, data):
+    opened = open_dock(stack)
+    missing = pd.DataFrame({"score": [np.nan], "object": [1]})
+    mine = opened.viewer.add_points(np.array(data), features=missing)
+    opened.controller.choose_points(mine)
+    opened.wait_idle()
+    mine.add(np.add(data[0], [0, 2, 0]))
+    opened.wait_idle()
+    engine.gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    for _ in range(2):
+        opened.controller.undo()
+    mine.add([0, 44.5, 46])
+    qtbot.wait(250)
+    finish(opened, qtbot, engine)
+    np.testing.assert_array_equal(mine.data, [[0, 20, 18], [0, 44.5, 46]])
+
+
+def test_a_box_that_is_being_drawn_is_left_alone(open_dock, stack, qtbot, engine):
+    opened = open_dock(stack, show=True)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    engine.gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    opened.controller.undo()
+    opened.controller.undo()
+    opened.controller.new_object()
+    opened.controller.use_tool("box")
+    canvas, button = canvas_of(opened), Qt.MouseButton.LeftButton
+    qtbot.mousePress(canvas, button, pos=canvas_position(opened, 36, 36))
+    for place in (40, 46):
+        qtbot.mouseMove(canvas, canvas_position(opened, place, place))
+        qtbot.wait(30)
+    engine.gate.release(40)
+    qtbot.waitUntil(lambda: not opened.controller.runs.is_busy)
+    qtbot.wait(200)
+    assert held(opened)  # nothing is undone yet
+    qtbot.mouseMove(canvas, canvas_position(opened, 56, 56))
+    qtbot.wait(30)
+    qtbot.mouseRelease(canvas, button, pos=canvas_position(opened, 56, 56))
+    qtbot.wait(200)
+    opened.wait_idle()
+    assert set(held(opened)) == {(2, 0)}
+    assert len(opened.points.data) == 0
+    assert sizes(opened.labels(), 2)[0] == 197
+
+
+@pytest.mark.parametrize("what", ["delete", "split", "rename", "one each"])
+def test_the_next_click_is_what_the_dock_says(open_dock, stack, qtbot, engine, what):
+    opened = open_dock(stack)
+    objects = opened.controller.objects
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.points.add([3, 20, 21])
+    opened.wait_idle()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    engine.gate = threading.Semaphore(0)
+    if what == "rename":  # and what is drawn after it, during a run
+        opened.controller.plane.propagate()
+        objects.rename(1, "nucleus")
+        opened.points.add([0, 44, 45])
+        qtbot.wait(250)
+        opened.controller.new_object()
+    elif what == "delete":
+        opened.controller.new_object()
+        objects.delete([2])
+    elif what == "split":
+        opened.viewer.dims.set_current_step(0, 3)
+        objects.split(1)
+    else:
+        opened.viewer.layers.selection.active = opened.points
+        objects.one_each()
+    opened.controller.toggle_sign()
+    finish(opened, qtbot, engine)
+    assert next_object(opened.points) == opened.controller.prompting.active
+    assert opened.controller.prompting.active[1] is False
