@@ -100,7 +100,7 @@ def test_an_image_of_nothing_but_nan(open_dock, messages):
     opened.controller.plane.propagate()
     opened.wait_idle()
     assert messages == []
-    assert opened.dock.propagate.status.text() == "Done: 3 planes"
+    assert opened.dock.footer.status.text() == "Done: 3 planes"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_layer_deleted_while_propagating(propagating, engine, messages, name):
     found = [(plane == 1).sum() for plane in opened.labels()]
     assert found[:2] == [197] * 2
     assert found[-1] == 0
-    assert opened.dock.propagate.status.text().startswith("Stopped")
+    assert opened.dock.footer.status.text().startswith("Stopped")
 
 
 def test_the_labels_layer_deleted_while_propagating(propagating, engine, messages):
@@ -272,7 +272,7 @@ def test_an_error_in_the_worker_is_told_and_nothing_is_lost(
     assert messages[0][0] == "error"
     assert str(error.args[0]) in messages[0][1]
     assert (opened.labels()[0] == 1).sum() == 197
-    assert opened.dock.propagate.status.text().startswith("Stopped by an error")
+    assert opened.dock.footer.status.text().startswith("Stopped by an error")
     engine._load_model = real
     opened.dock.model.model_chosen.emit(ModelChoice("nano", "auto"))
     opened.controller.plane.propagate()
@@ -316,12 +316,12 @@ def test_cancelled_while_the_model_is_loading(open_dock, stack, qtbot, engine, m
     opened.points.add([0, 20, 18])
     opened.controller.plane.propagate()
     qtbot.waitUntil(loading.is_set, timeout=3000)
-    qtbot.waitUntil(lambda: "Loading" in opened.dock.propagate.status.text(), timeout=1000)
+    qtbot.waitUntil(lambda: "Loading" in opened.dock.footer.status.text(), timeout=1000)
     opened.controller.cancel()
     opened.controller.cancel()
     go_on.set()
     opened.wait_idle()
-    assert opened.dock.propagate.status.text() == "Cancelled: 0 planes"
+    assert opened.dock.footer.status.text() == "Cancelled: 0 planes"
     assert not opened.labels().any()
     assert messages == []
     opened.controller.plane.run()

@@ -66,7 +66,7 @@ def test_the_button_shows_one_after_the_other(open_dock, stack, qtbot, engine, m
     opened.wait_idle()
     seen = []
     for _ in range(4):
-        status = opened.dock.propagate.status.text()
+        status = opened.dock.footer.status.text()
         seen.append((status.removeprefix("Object 1: candidate "), rows_of(opened, 0)))
         qtbot.mouseClick(opened.dock.prompts.candidate, Qt.MouseButton.LeftButton)
         opened.wait_idle()
@@ -88,7 +88,7 @@ def test_the_key_shows_the_next_one(open_dock, stack, qtbot):
     canvas = opened.viewer.window._qt_viewer.canvas.native
     qtbot.keyClick(canvas, getattr(Qt.Key, f"Key_{keys.NEXT_CANDIDATE}"))
     opened.wait_idle()
-    assert opened.dock.propagate.status.text() == "Object 1: candidate 2 of 3, score 0.90"
+    assert opened.dock.footer.status.text() == "Object 1: candidate 2 of 3, score 0.90"
     assert rows_of(opened, 0) == [12, 19]
 
 
@@ -112,7 +112,7 @@ def test_the_choice_is_carried_on_and_ends_with_its_prompts(open_dock, stack, en
     opened.points.add([0, 21, 18])
     opened.wait_idle()
     assert rows_of(opened, 0) == [12, 28]
-    assert opened.dock.propagate.status.text() == "Object 1: score 1.00"
+    assert opened.dock.footer.status.text() == "Object 1: score 1.00"
 
 
 def test_candidates_of_the_active_object_on_the_plane_in_view(open_dock, stack, engine, messages):

@@ -86,8 +86,8 @@ def test_a_second_object_a_negative_click_and_both_ways(open_dock, stack, qtbot,
     qtbot.waitUntil(lambda: opened.controller.runs.is_busy, timeout=1000)
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == sizes(opened.labels(), 2) == [197] * 6
-    assert opened.dock.propagate.progress.text() == "6 of 6 planes"
-    assert opened.dock.propagate.status.text() == "Done: 6 planes"
+    assert opened.dock.footer.progress.text() == "6 of 6 planes"
+    assert opened.dock.footer.status.text() == "Done: 6 planes"
     assert len(engine.predictors) == 1
 
 
@@ -217,13 +217,13 @@ def test_cancel_acts_within_one_frame_and_keeps_what_was_found(open_dock, stack,
     qtbot.mouseClick(opened.dock.propagate.run, Qt.MouseButton.LeftButton)
     engine.gate.release(3)
     qtbot.waitUntil(lambda: sizes(opened.labels(), 1)[2] == 197, timeout=3000)
-    assert opened.dock.propagate.cancel.isEnabled()
+    assert opened.dock.footer.cancel.isEnabled()
     assert not opened.dock.propagate.run.isEnabled()
-    qtbot.mouseClick(opened.dock.propagate.cancel, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(opened.dock.footer.cancel, Qt.MouseButton.LeftButton)
     engine.gate.release()
     opened.wait_idle()
     assert sizes(opened.labels(), 1) == [197] * 4 + [0] * 2
-    assert opened.dock.propagate.status.text() == "Cancelled: 4 planes"
+    assert opened.dock.footer.status.text() == "Cancelled: 4 planes"
     assert opened.dock.propagate.run.isEnabled()
     engine.gate.release(20)
     opened.controller.plane.propagate()
@@ -330,7 +330,7 @@ def test_keys_do_not_clash_with_napari():
 
 def test_every_key_is_in_a_tooltip(open_dock):
     dock = open_dock().dock
-    sections = (dock.prompts, dock.propagate, dock.timeline, dock.history)
+    sections = (dock.prompts, dock.propagate, dock.timeline, dock.history, dock.footer)
     tips = " ".join(
         child.toolTip() for section in sections for child in section.findChildren(QWidget)
     )
@@ -417,8 +417,8 @@ def test_a_finished_pass_fills_the_bar_wherever_the_objects_ended(open_dock, sta
     opened.points.add([0, 20, 18])
     opened.controller.plane.propagate(PassRequest("forward", stop_when_absent=1))
     opened.wait_idle()
-    assert opened.dock.propagate.progress.text() == "4 of 4 planes"
-    assert opened.dock.propagate.status.text() == "Done: 4 planes"
+    assert opened.dock.footer.progress.text() == "4 of 4 planes"
+    assert opened.dock.footer.status.text() == "Done: 4 planes"
 
 
 def test_an_object_that_was_lost_is_carried_on_from_where_it_is_prompted_again(open_dock, stack):
@@ -432,3 +432,59 @@ def test_an_object_that_was_lost_is_carried_on_from_where_it_is_prompted_again(o
     found = sizes(opened.labels(), 1)
     assert found[0] == found[1] == 197
     assert found[5] > 0
+
+
+def test_the_status_is_not_of_what_was_taken_back(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.plane.propagate()
+    opened.wait_idle()
+    opened.controller.undo()
+    assert opened.dock.footer.status.text() == "Undone: Propagate"
+    assert opened.dock.footer.progress.value() == 0
+    opened.controller.redo()
+    assert opened.dock.footer.status.text() == "Done again: Propagate"
+
+
+def test_clicks_turn_the_3d_view(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack, show=True)
+    opened.viewer.dims.ndisplay = 3
+    assert opened.points.mode == "pan_zoom"
+    opened.controller.use_tool("box")
+    assert opened.shapes.mode == "pan_zoom"
+    assert "2D view" in messages[-1][1]
+    click(opened, qtbot, 20, 20)
+    opened.viewer.dims.ndisplay = 2
+    assert opened.points.mode == "add"
+    assert not opened.session.objects
+
+
+def test_another_image_begins_with_another_object(open_dock, stack, qtbot):
+    opened = open_dock(stack, name="stack")
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    other = opened.viewer.add_image(stack.copy(), name="other")
+    opened.controller.choose_image(other)
+    assert opened.controller.prompting.active[0] == 2
+    opened.controller.choose_image(opened.viewer.layers["stack"])
+    assert opened.controller.prompting.active[0] == 1
+
+
+def test_one_plane_has_no_other_to_go_to(open_dock, stack, messages):
+    opened = open_dock(stack[0])
+    opened.points.add([20, 18])
+    opened.wait_idle()
+    opened.controller.objects.go_to_least_certain()
+    assert "one plane" in messages[-1][1]
+
+
+def test_the_dock_opens_from_the_menu(make_napari_viewer, stack, qtbot):
+    viewer = make_napari_viewer()
+    image = viewer.add_image(stack)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-sam2", "Click and track")
+    qtbot.waitUntil(lambda: dock.controller.workspace.prompts.points is not None)
+    assert dock.controller.workspace.image is image
+    assert dock.prompts.tools["point"].isChecked()
+    viewer.layers.remove(image)
+    assert dock.controller.workspace.image is None

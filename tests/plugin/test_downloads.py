@@ -50,11 +50,12 @@ def pick(section, name):
 def test_a_model_is_offered_downloaded_and_used(opened, qtbot, engine, messages):
     section = opened.section
     index = section.model.findData("sam2.1_tiny")
-    assert section.model.itemText(index) == "sam2.1_tiny — 156 MB"
+    assert section.model.itemText(index) == "sam2.1_tiny — 156 MB to download"
     assert not section.download.isVisible()
     pick(section, "sam2.1_tiny")
     assert section.download.isVisible()
     assert section.download.text() == "Download 156 MB, Apache-2.0"
+    assert section.note.text().endswith("Until it is there, nano is used.")
     section.download.click()
     assert not section.download.isVisible()
     opened.server.gate.release(2)
@@ -68,7 +69,7 @@ def test_a_model_is_offered_downloaded_and_used(opened, qtbot, engine, messages)
 
     opened.server.gate.release(2)
     qtbot.waitUntil(lambda: not opened.controller.downloads.is_busy, timeout=3000)
-    assert section.model.itemText(index) == "sam2.1_tiny"
+    assert section.model.itemText(index) == "sam2.1_tiny — 156 MB"
     assert not section.progress.isVisible()
     assert section.model.isEnabled()
     opened.points.add([0, 44, 46])

@@ -38,7 +38,7 @@ def test_a_label_is_a_mask_of_the_active_object(opened, qtbot, messages):
     opened.wait_idle()
     assert held(opened) == {(3, 2): (mask_of(opened),)}
     np.testing.assert_array_equal(opened.labels()[2] == 3, mask_of(opened).mask)
-    assert opened.dock.propagate.status.text() == "Object 3: as given"
+    assert opened.dock.footer.status.text() == "Object 3: as given"
     assert (opened.mine.data > 0).sum() == 100
     assert messages == []
 

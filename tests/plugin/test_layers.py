@@ -299,7 +299,7 @@ def test_each_image_has_prompts_of_its_own(open_dock, stack, qtbot):
     assert opened.workspace.prompts.points.name == "SAM 2 points of image"
     opened.workspace.prompts.points.add([20, 18])
     opened.wait_idle()
-    assert held(opened) == {(1, 0): (PointPrompt((20, 18)),)}
+    assert held(opened) == {(2, 0): (PointPrompt((20, 18)),)}  # another object than the first's
     opened.controller.choose_image(second)
     assert opened.workspace.prompts.points is opened.points
     opened.points.add([43, 19])

@@ -38,10 +38,10 @@ def stopped(open_dock, stack, qtbot, engine):
 def test_cancel_correct_and_propagate_again(stopped, qtbot, engine):
     assert stopped.controller.runs.is_busy
     press(stopped, qtbot, keys.CANCEL)
-    assert stopped.dock.propagate.status.text() == "Stopping…"
+    assert stopped.dock.footer.status.text() == "Stopping…"
     engine.gate.release()  # the plane that was in work
     stopped.wait_idle()
-    assert stopped.dock.propagate.status.text() == "Cancelled: 3 planes"
+    assert stopped.dock.footer.status.text() == "Cancelled: 3 planes"
     assert sizes(stopped.labels(), 1) == [197] * 3 + [0] * 3
     # a click on the last of these planes: from there on it is the other disc
     go_to(stopped, qtbot, 2)
@@ -54,7 +54,7 @@ def test_cancel_correct_and_propagate_again(stopped, qtbot, engine):
     stopped.wait_idle()
     first, second = ([stopped.labels()[frame][place] for frame in range(6)] for place in PLACES)
     assert (first, second) == ([1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1])
-    assert stopped.dock.propagate.status.text().startswith("Done")
+    assert stopped.dock.footer.status.text().startswith("Done")
     for _ in range(2):
         press(stopped, qtbot, keys.UNDO)
         stopped.wait_idle()

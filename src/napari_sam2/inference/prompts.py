@@ -48,6 +48,7 @@ class BoxPrompt:
     box: tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class MaskPrompt:
     """A mask of the object, kept as its bounding box: memory follows the object, not the plane.
 
@@ -66,14 +67,21 @@ class MaskPrompt:
         (row, column) of the crop's first pixel in the plane.
     """
 
+    __match_args__ = ("mask",)
+
+    shape: tuple[int, ...]
+    crop: NDArray[np.bool_]
+    origin: tuple[int, int]
+
     def __init__(self, mask: ArrayLike) -> None:
         given = np.asarray(mask).astype(bool)
-        self.shape: tuple[int, ...] = given.shape
         box = bounding_box(given) if given.ndim == 2 else None
         rows, columns = box or (slice(0, 0), slice(0, 0))
-        self.crop = given[rows, columns].copy() if box else np.zeros((0, 0), dtype=bool)
-        self.crop.setflags(write=False)
-        self.origin = (rows.start, columns.start)
+        crop = given[rows, columns].copy() if box else np.zeros((0, 0), dtype=bool)
+        crop.setflags(write=False)
+        values = (given.shape, crop, (rows.start, columns.start))
+        for name, value in zip(("shape", "crop", "origin"), values, strict=True):
+            object.__setattr__(self, name, value)
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -96,7 +104,12 @@ class MaskPrompt:
             and np.array_equal(self.crop, other.crop)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    def __repr__(self) -> str:
+        height, width = self.crop.shape
+        return (
+            f"MaskPrompt({np.count_nonzero(self.crop)} pixels in {height} x {width} from "
+            f"{self.origin}, of a plane of shape {self.shape})"
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info, show_warning
+from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
@@ -73,7 +74,11 @@ class Controller:
         The download of a model.
     samples : Samples
         Opens an image to try things on.
+    stepped : Signal(str)
+        Emitted with what was undone or redone, in words.
     """
+
+    stepped = Signal(str)
 
     def __init__(self, viewer: napari.Viewer, engine: Engine | None = None) -> None:
         self.session = Session()
@@ -112,6 +117,9 @@ class Controller:
             self.session, self.workspace, self._display, self._on_target_chosen
         )
         self._closed = False
+        self._active_in: dict[str, tuple[int, bool]] = {}  # in each image that was left
+        self._dims = viewer.dims
+        self._dims.events.ndisplay.connect(self._on_ndisplay)
         self.runs.noted.connect(show_info)
         self.runs.failed.connect(tell_error)
         self.downloads.failed.connect(tell_error)
@@ -150,6 +158,7 @@ class Controller:
     def close(self) -> None:
         """Stop the worker, save what was done and let go of the viewer."""
         self._closed = True
+        self._dims.events.ndisplay.disconnect(self._on_ndisplay)
         try:
             self._work.close()
             self._edits.take_unsettled()
@@ -193,15 +202,29 @@ class Controller:
 
     def use_tool(self, tool: str) -> None:
         """Let the mouse draw a point, a box, an outline or a scribble."""
+        if self._dims.ndisplay == 3:
+            show_warning(
+                "Prompts are drawn in the 2D view: in 3D a click has no depth. Press the button "
+                "“Toggle 2D/3D view” below the list of layers first."
+            )
+            return
         self.workspace.prompts.use_tool(tool)
         self.workspace.prompts.use_object(*self.prompting.active)
 
     def choose_image(self, image: Image | None) -> None:
         """Work on another image."""
         self._edits.take_unsettled()  # it is for the image before
+        if self.workspace.image_id is not None:
+            self._active_in[self.workspace.image_id] = self.prompting.active
         self.workspace.choose_image(image)
-        if image is not None:
-            self.prepare_layers()
+        if image is None:
+            return
+        active = self._active_in.get(str(image.unique_id))
+        if active is not None:
+            self.prompting.set_active(*active)
+        elif not self.prompting.is_active_new():
+            self.prompting.new_object()  # the active one is in another image
+        self.prepare_layers()
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""
@@ -244,12 +267,14 @@ class Controller:
 
     def _undo(self) -> None:
         self._edits.take_without_run()
-        if self.session.undo_name:
+        if name := self.session.undo_name:
             self.session.undo()
+            self.stepped.emit(f"Undone: {name}")
 
     def _redo(self) -> None:
-        if self.session.redo_name:
+        if name := self.session.redo_name:
             self.session.redo()
+            self.stepped.emit(f"Done again: {name}")
 
     def _take_other_layers(self) -> None:
         self.prepare_layers()
@@ -264,6 +289,13 @@ class Controller:
                     self._edits.run(geometry, frame)
 
         self._work.take_when_idle("layers", take)
+
+    def _on_ndisplay(self) -> None:
+        # in 3D a click has no depth
+        if self._dims.ndisplay == 3:
+            self.workspace.prompts.rest()
+        elif self.workspace.image is not None:
+            self.prepare_layers()
 
     def _on_target_chosen(self) -> None:
         if self.prompting.is_active_new():

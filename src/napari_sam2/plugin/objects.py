@@ -191,6 +191,9 @@ class Objects:
         geometry, number = self._workspace.geometry(), self._prompting.active[0]
         if geometry is None:
             return
+        if geometry.frame_count == 1:
+            show_info("This image has one plane, so there is no other one to go to.")
+            return
         frames = self.overview.least_certain(geometry.key, number)
         if not frames:
             show_info(f"Object {number} has masks on planes with prompts only. Propagate it first.")

@@ -183,6 +183,7 @@ class Prompting:
             self._workspace.prompts.restore(image, name, None, needed=True)
             for name in ("points", "shapes")
         )
+        self._workspace.prompts.use_object(*self._active)
         if isinstance(points, Points) and isinstance(shapes, Shapes):
             for name, layer in (("points", points), ("shapes", shapes)):
                 NOTHING.show(layer)  # what an earlier dock has left
@@ -319,11 +320,11 @@ class Prompting:
                 layer = self._workspace.prompts.restore(image, name, drawing.layer, needed)
                 if layer is None:
                     return
+                self._workspace.prompts.use_object(*self._active)
                 # what was changed in it while it was not in use stays
                 if layer not in self._seen or self._seen[layer].equals(Drawing.of(layer)):
                     drawing.show(layer)
                     self._seen[layer] = Drawing.of(layer)
-                self._workspace.prompts.use_object(*self._active)
 
     def _set_prompts(
         self,

@@ -176,13 +176,21 @@ class PromptLayers:
     def take_clicks(self) -> None:
         """Make the Points layer the active one, so that a click adds a point.
 
-        Who is drawing in the Shapes layer stays there.
+        Who is drawing in the Shapes layer stays there; in the 3D view clicks turn it.
         """
+        if self._viewer.dims.ndisplay == 3:
+            return
         layers = self._viewer.layers
         drawing = self.shapes is not None and layers.selection.active is self.shapes
         if not drawing and self.points is not None and self.points in layers:
             layers.selection.active = self.points
             self.points.mode = "add"
+
+    def rest(self) -> None:
+        """Let the mouse move and turn the view."""
+        for layer in (self.points, self.shapes):
+            if layer is not None:
+                layer.mode = "pan_zoom"
 
     @property
     def tool(self) -> str:

@@ -13,6 +13,7 @@ from napari_sam2.plugin.controller import Controller
 from napari_sam2.plugin.runs import PROPAGATING
 from napari_sam2.plugin.widgets import hint
 from napari_sam2.plugin.widgets.docked import Docked, unwrapped
+from napari_sam2.plugin.widgets.footer import Footer
 from napari_sam2.plugin.widgets.image_section import ImageSection
 from napari_sam2.plugin.widgets.model_section import ModelSection
 from napari_sam2.plugin.widgets.objects_section import ObjectsSection
@@ -59,6 +60,7 @@ class Sam2Widget(Docked):
         self.propagate = PropagateSection()
         self.timeline = TimelineSection()
         self.history = SessionSection()
+        self.footer = Footer()
         self._lay_out()
         self._keys = keys.KeyBindings(
             viewer,
@@ -107,7 +109,9 @@ class Sam2Widget(Docked):
         area = VerticalScroll(inside)
         outside = QVBoxLayout(self)
         outside.setContentsMargins(0, 0, 0, 0)
+        outside.setSpacing(0)
         outside.addWidget(area)
+        outside.addWidget(self.footer)
 
     def _wire(self) -> None:
         controller, workspace = self.controller, self.controller.workspace
@@ -140,7 +144,7 @@ class Sam2Widget(Docked):
         self.prompts.auto_run_changed.connect(controller.set_auto_run)
         self.prompts.in_view_changed.connect(controller.set_in_view)
         self.propagate.run_asked.connect(self._propagate)
-        self.propagate.cancel_asked.connect(controller.cancel)
+        self.footer.cancel_asked.connect(controller.cancel)
         self.propagate.memory_chosen.connect(controller.runs.set_memory)
         self.history.undo_asked.connect(controller.undo)
         self.history.redo_asked.connect(controller.redo)
@@ -154,8 +158,10 @@ class Sam2Widget(Docked):
         workspace.layers_changed.connect(self._show_layers)
         workspace.stack_changed.connect(self._show_stack)
         controller.prompting.active_changed.connect(self.prompts.show_active)
-        controller.runs.progressed.connect(self.propagate.show_progress)
-        controller.runs.status_changed.connect(self.propagate.show_status)
+        controller.runs.progressed.connect(self.footer.show_progress)
+        controller.runs.status_changed.connect(self.footer.show_status)
+        controller.runs.noted.connect(self.model.show_note)
+        controller.stepped.connect(self.footer.show_step)
         controller.runs.running_changed.connect(self._show_running)
         self.hint.sample_asked.connect(controller.samples.open)
         self._show_objects()
@@ -250,5 +256,5 @@ class Sam2Widget(Docked):
 
     def _show_running(self, name: str) -> None:
         self._has_propagated |= name == PROPAGATING
-        self.propagate.cancel.setEnabled(bool(name))
+        self.footer.cancel.setEnabled(bool(name))
         self.propagate.run.setEnabled(name != PROPAGATING)

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_sam2.checkpoints.download import address_of, is_downloaded
-from napari_sam2.checkpoints.registry import CHECKPOINTS, megabytes
+from napari_sam2.checkpoints.registry import CHECKPOINTS, NANO_FILE, megabytes
 from napari_sam2.plugin.widgets.section import Section
 from napari_sam2.session.values import ModelChoice
 
@@ -40,7 +40,7 @@ class ModelSection(Section):
     def __init__(self) -> None:
         super().__init__("Model")
         self.model = QComboBox()
-        self.model.addItem("nano (bundled)", "nano")
+        self.model.addItem(f"nano — {megabytes(NANO_FILE.stat().st_size)}, bundled", "nano")
         for checkpoint in CHECKPOINTS.values():
             self.model.addItem("", checkpoint.name)
         self.model.addItem(_FILE_TEXT, None)
@@ -66,6 +66,9 @@ class ModelSection(Section):
             "difficult images and are downloaded once, when you ask for it. A checkpoint file of "
             "your own can be loaded, too.",
         )
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.add_row("", self.note)
         # hidden with the rest of its row, or the row would leave a gap
         self._caption = self.add_row("", self.download, self.progress, self.cancel)
         self.device.setToolTip("Where the model runs; auto takes a GPU where there is one.")
@@ -81,6 +84,7 @@ class ModelSection(Section):
             "gives other, coarser masks.",
         )
         self._chosen = 0
+        self.note.setText(self._about(0))
         self._show_only()
         self.model.activated.connect(self._on_activated)
         for choice in (self.device, self.precision, self.size):
@@ -94,6 +98,10 @@ class ModelSection(Section):
             self.model.insertItem(self.model.count() - 1, Path(path).name, path)
         self.model.setCurrentIndex(self.model.findData(path))
         self._choose(self.model.currentIndex())
+
+    def show_note(self, text: str) -> None:
+        """Say something of the model that runs: that it is slow here."""
+        self.note.setText(f"{self._about(self._chosen)} {text}")
 
     def show_download(self, done: int, total: int) -> None:
         """Show how many bytes of a download are there; a total of 0 is not known."""
@@ -117,10 +125,19 @@ class ModelSection(Section):
         for index in range(self.model.count()):
             checkpoint = CHECKPOINTS.get(self.model.itemData(index))
             if checkpoint is not None:
-                wanted = "" if is_downloaded(checkpoint) else f" — {checkpoint.size_text}"
-                self.model.setItemText(index, checkpoint.name + wanted)
-                licence = f"Licence: {checkpoint.licence}."
-                self.model.setItemData(index, f"For {checkpoint.purpose}. {licence}", tip)
+                wanted = "" if is_downloaded(checkpoint) else " to download"
+                text = f"{checkpoint.name} — {checkpoint.size_text}{wanted}"
+                self.model.setItemText(index, text)
+            self.model.setItemData(index, self._about(index), tip)
+
+    def _about(self, index: int) -> str:
+        """What a model is good for, and its licence."""
+        checkpoint = CHECKPOINTS.get(self.model.itemData(index))
+        if checkpoint is not None:
+            return f"For {checkpoint.purpose}. Licence: {checkpoint.licence}."
+        if self.model.itemData(index) == "nano":
+            return "For quick work without a GPU. Licence: BSD-3-Clause."
+        return ""
 
     def _show_only(self, *widgets: QWidget) -> None:
         for widget in (self.download, self.progress, self.cancel):
@@ -132,9 +149,9 @@ class ModelSection(Section):
         checkpoint = CHECKPOINTS.get(chosen)
         if checkpoint is not None and not is_downloaded(checkpoint):
             self.download.setText(f"Download {checkpoint.size_text}, {checkpoint.licence}")
-            self.download.setToolTip(
-                f"From {address_of(checkpoint)}. Until it is there, the model before is used."
-            )
+            self.download.setToolTip(f"From {address_of(checkpoint)}.")
+            used = self.model.itemText(self._chosen).split(" — ")[0]
+            self.note.setText(f"{self._about(index)} Until it is there, {used} is used.")
             self._show_only(self.download)
         elif chosen is not None:
             self._choose(index)
@@ -148,6 +165,7 @@ class ModelSection(Section):
     def _choose(self, index: int) -> None:
         self._show_only()
         self._chosen = index
+        self.note.setText(self._about(index))
         self._emit()
 
     def _emit(self) -> None:
