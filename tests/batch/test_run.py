@@ -132,6 +132,20 @@ def test_labels_of_other_settings_are_not_mixed(images, quick, tmp_path, client)
         Batch([images], output, other)
 
 
+@pytest.mark.parametrize("name", ["im0_labels.csv", "im0_labels.ctc", "report.csv", "batch.json"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_the_user_are_not_taken_for_ours(images, quick, tmp_path, client, name, overwrite):
+    output = tmp_path / "labels"
+    output.mkdir()
+    if name.endswith(".ctc"):
+        (output / name).mkdir()
+    else:
+        (output / name).write_text("[]")
+    with pytest.raises(InputError, match="is not of a batch"):
+        list(Batch([images / "im0.tif"], output, quick, overwrite).run(client))
+    assert [path.name for path in output.iterdir() if not path.name.startswith(".")] == [name]
+
+
 def test_labels_of_other_settings_in_other_folders_are_seen(images, quick, tmp_path, client):
     for name in ("a", "b"):
         (images / name).mkdir()

@@ -141,6 +141,27 @@ def test_the_file_says_what_the_axis_is(axes, said, wanted):
     assert image.stack_axis(said) == wanted
 
 
+def test_files_of_others_are_not_taken_for_tracks(loaded, tmp_path):
+    image, folder = tmp_path / "image.tif", tmp_path / "ctc"
+    tifffile.imwrite(image, np.zeros((3, 16, 16), np.uint8), metadata={"axes": "TYX"})
+    folder.mkdir()
+    (folder / "mask000.tif").write_bytes(b"mine")
+    result = segment(image, "--everything", "--ctc", folder, "-o", tmp_path / "labels.tif")
+    assert result.exit_code == 2
+    assert "files of others" in result.stderr
+    assert (folder / "mask000.tif").read_bytes() == b"mine"
+    assert loaded == []
+
+
+def test_an_image_that_is_not_there(tmp_path):
+    output = tmp_path / "labels.tif"
+    output.touch()
+    result = segment(tmp_path / "nothere.tif", "--everything", "-o", output)
+    assert result.exit_code == 2
+    assert "nothere.tif" in result.stderr
+    assert "Errno" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("shape", "axes", "options", "message"),
     [
@@ -152,6 +173,9 @@ def test_the_file_says_what_the_axis_is(axes, said, wanted):
         ((16, 16), "YX", ["--axis", "z"], "Leave --axis out"),
         ((3, 16, 16), "ZYX", ["--tracks", "tracks.csv"], "is for time-lapses"),
         ((3, 16, 16), "TYX", ["--ctc", "missing/ctc"], "There is no folder missing"),
+        ((3, 16, 16), "TYX", ["--tracks", "image.tif"], "is not called .csv"),
+        ((3, 16, 16), "ZYX", ["--stop", "1"], "belong to prompts"),
+        ((3, 16, 16), "ZYX", ["--direction", "forward"], "belong to prompts"),
     ],
 )
 def test_what_is_no_stack_is_refused_before_the_model_is_loaded(

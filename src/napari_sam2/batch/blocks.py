@@ -173,7 +173,7 @@ def search_block(
     with loaded(settings) as generator, replacing(block.path) as partial:
         if len(image.shape) == 2:
             labels = _new_labels(partial, image.shape)
-            settings.label(generator, image.data, labels, limits, image.name)
+            settings.label(generator, image.data, labels, limits, image.name, image.coarser)
         else:
             axis, _ = image.stack_axis(settings.axis)
             frames = image.frames(axis)

@@ -70,6 +70,10 @@ class OutputFolder:
                 f"{found} was made with other settings ({', '.join(other)}). Choose another "
                 "--output, or --overwrite with all of its images."
             )
+        foreign = [] if made else [self._record, self.path / "report.csv"]
+        for path in foreign:
+            if path.exists():
+                raise InputError(f"{path} is not of a batch. Choose another --output, or move it.")
 
     def done_before(self, job: Job, image: str) -> FileReport | None:
         """What became of an image in an earlier run, if its labels are whole and of this image.
@@ -114,6 +118,7 @@ class OutputFolder:
             folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.path / ".batch.lock", timeout=0):
+                self._check_free(todo)
                 self._remove_partial(kept)
                 for job in todo:
                     for path in (job.output, job.tracks, job.ctc):
@@ -123,7 +128,7 @@ class OutputFolder:
                     self._key(job): image for job, image in todo.items()
                 }
                 record = {**record, "images": dict(sorted(images.items()))}
-                with replacing(self.path / "batch.json") as partial:
+                with replacing(self._record) as partial:
                     partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 yield
                 self._remove_partial(kept)
@@ -142,12 +147,28 @@ class OutputFolder:
         ):
             csv.writer(file).writerows([names, *map(astuple, reports)])
 
+    @property
+    def _record(self) -> Path:
+        return self.path / "batch.json"
+
     def _read(self) -> dict[str, Any]:
         try:
-            made = json.loads((self.path / "batch.json").read_text(encoding="utf-8"))
+            made = json.loads(self._record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return made if isinstance(made, dict) else {}
+        return made if isinstance(made, dict) and "images" in made else {}
+
+    def _check_free(self, jobs: Iterable[Job]) -> None:
+        """Refuse to take what only has the name of tracks for tracks of an earlier run."""
+        for job in jobs:
+            if job.output.exists() or self._key(job) in self._made.get("images", {}):
+                continue
+            for path in (job.tracks, job.ctc):
+                if path.exists():
+                    raise InputError(
+                        f"{path} is not of a batch, but called as the tracks of {job.name} are. "
+                        "Choose another --output, or rename it."
+                    )
 
     def _key(self, job: Job) -> str:
         return job.output.relative_to(self.path).as_posix()

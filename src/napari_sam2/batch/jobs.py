@@ -75,6 +75,8 @@ def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[J
     inputs = [inputs] if isinstance(inputs, str | Path) else inputs
     found: set[Path] = set()
     roots = []
+    if not inputs:
+        raise InputError("There are no inputs. Give files, folders or patterns.")
     for each in inputs:
         root, paths = _search(each)
         images = [path for path in map(_absolute, paths) if not _is_ours(path, output)]

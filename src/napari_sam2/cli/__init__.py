@@ -162,6 +162,12 @@ def _segment(
                 raise InputError(
                     "--everything needs no prompt. Leave --point and --box out, or --everything."
                 )
+            ranges = (start, stop, stop_when_absent)
+            if frame_axis or direction != "both" or any(value is not None for value in ranges):
+                raise InputError(
+                    "--frame-axis, --direction, --start, --stop and --stop-when-absent belong to "
+                    "prompts. Leave them out; --axis says what the planes lie along."
+                )
             lines = run_everything(
                 EverythingRequest(
                     image=image,

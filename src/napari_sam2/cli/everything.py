@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
@@ -125,7 +126,7 @@ def _tiled(request: EverythingRequest, whole: OpenImage, generator: MaskGenerato
     with TemporaryFile(dir=request.output.parent) as file:
         labels = np.memmap(file, np.uint32, "w+", shape=image.shape)
         with explained():
-            plane = LargePlane(image.data, name=image.name)
+            plane = LargePlane([image.data, *image.coarser], name=image.name)
             steps = request.tiled_steps(generator, plane, labels)
             progress = next(steps)
         with progress_bar(progress.tiles, "Segmenting", "parts") as show:
@@ -180,12 +181,24 @@ def _check_tracks(request: EverythingRequest, kind: str) -> None:
             continue
         if kind != "t":
             raise InputError(f"--{name} is for time-lapses. Say --axis t, or leave it out.")
-        if not path.parent.is_dir():
-            raise InputError(f"There is no folder {path.parent}. Create it, or choose another.")
-    if request.tracks and request.tracks.is_dir():
-        raise InputError(f"{request.tracks} is a folder. Give --tracks the name of a file.")
-    if request.ctc and request.ctc.exists() and not request.ctc.is_dir():
-        raise InputError(f"{request.ctc} is a file. Give --ctc the name of a folder.")
+    if request.tracks:
+        check_output(request.tracks, request.image, "Tracks")
+    if request.ctc:
+        _check_ctc(request.ctc)
+
+
+def _check_ctc(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file. Give --ctc the name of a folder.")
+    if not folder.parent.is_dir():
+        raise InputError(f"There is no folder {folder.parent}. Create it, or choose another.")
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        raise InputError(f"The folder {folder} cannot be written. Choose another.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "res_track.txt").exists():
+        raise InputError(
+            f"{folder} has files of others in it. Give --ctc a new folder, or one of tracks that "
+            "may be replaced."
+        )
 
 
 def _write_tracks(request: EverythingRequest, objects: StackObjects) -> list[str]:

@@ -238,15 +238,20 @@ def _read_tiff(path: Path) -> tuple[Any, str, tuple[Any, ...]]:
     return data, series.axes, tuple(coarser)
 
 
+_CUT_OFF = "invalid page offset"  # as tifffile says it
+
+
 @contextmanager
 def _refusing_damaged(path: Path) -> Iterator[None]:
     """Raise where tifffile only logs that planes are missing, and takes what is left for all."""
     told: list[str] = []
 
     def listen(record: logging.LogRecord) -> bool:
-        if record.thread == threading.get_ident():
-            told.append(record.getMessage())
-        return True
+        message = record.getMessage()
+        if record.thread != threading.get_ident() or _CUT_OFF not in message:
+            return True
+        told.append(message)
+        return False  # it is said below
 
     logger = logging.getLogger("tifffile")
     logger.addFilter(listen)
@@ -254,7 +259,7 @@ def _refusing_damaged(path: Path) -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(listen)
-    if any("invalid page offset" in message for message in told):
+    if told:
         raise InputError(f"{path} ends too early: planes are missing. Copy it again.")
 
 

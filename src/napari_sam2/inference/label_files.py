@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,26 +18,47 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.frames import ArrayLike
 
+_FORMATS = {
+    "Labels": ("TIFF", (".tif", ".tiff")),
+    "Tracks": ("CSV", (".csv",)),
+    "Masks": ("JSON", (".json",)),
+}
 
-def check_output(path: Path, image: Path | None = None) -> None:
-    """Refuse a label file that cannot be written, before any work is done.
+
+def check_output(
+    path: Path, image: Path | None = None, kind: Literal["Labels", "Tracks", "Masks"] = "Labels"
+) -> None:
+    """Refuse a file for results that cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    image : Path, optional
+        The image, which is never replaced.
+    kind : {"Labels", "Tracks", "Masks"}
+        What it is for, and so what it must be called.
 
     Raises
     ------
     InputError
-        When it is no TIFF by its name, lies in a folder that does not exist or cannot be
+        When it is not called as such files are, lies in a folder that does not exist or cannot be
         written, or is the image itself.
     """
-    if path.suffix.lower() not in {".tif", ".tiff"}:
-        raise InputError(f"Labels are written as TIFF, but {path} is not called .tif or .tiff.")
+    format, endings = _FORMATS[kind]
+    if path.suffix.lower() not in endings:
+        called = " or ".join(endings)
+        raise InputError(f"{kind} are written as {format}, but {path} is not called {called}.")
     if not path.parent.is_dir():
         raise InputError(f"There is no folder {path.parent}. Create it, or choose another.")
     if path.is_dir():
         raise InputError(f"{path} is a folder. Give the name of a file.")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"The folder {path.parent} cannot be written. Choose another.")
-    if image is not None and path.exists() and path.samefile(image):
-        raise InputError(f"The labels would overwrite the image {path}. Choose another name.")
+    if image is not None and path.exists() and image.exists() and path.samefile(image):
+        raise InputError(
+            f"The {kind.lower()} would overwrite the image {path}. Choose another name."
+        )
 
 
 def write_labels(

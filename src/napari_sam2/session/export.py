@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 
 Format = Literal["tiff", "ome-zarr", "coco", "tracks"]
+_KINDS: dict[str, Literal["Labels", "Tracks", "Masks"]] = {
+    "tiff": "Labels",
+    "coco": "Masks",
+    "tracks": "Tracks",
+}
 
 
 def export(saved: SavedSession, format: Format, output: Path, source: Path | None = None) -> None:
@@ -49,10 +54,12 @@ def export(saved: SavedSession, format: Format, output: Path, source: Path | Non
     OSError
         When writing fails.
     """
-    if not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent}. Make it, or write elsewhere.")
+    if format == "ome-zarr":
+        if not output.parent.is_dir():
+            raise InputError(f"There is no folder {output.parent}. Make it, or write elsewhere.")
+    else:
+        label_files.check_output(output, source, _KINDS[format])
     if format == "tiff":
-        label_files.check_output(output, source)
         label_files.write_labels(output, labels_of(saved), axes_of(saved.image).upper())
     elif format == "ome-zarr":
         if output.exists():

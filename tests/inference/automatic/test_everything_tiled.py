@@ -125,6 +125,12 @@ def test_the_real_generator_takes_tiles(discs):
     assert len(last.masks) > labels.max()
 
 
+def test_labels_that_cannot_count_the_objects_are_refused(tiny_model):
+    plane = np.zeros((90, 300), np.uint8)
+    with pytest.raises(TypeError, match="Give uint32"):
+        next(label_everything(MaskGenerator(tiny_model, 4), plane, np.zeros_like(plane)))
+
+
 def test_a_coarse_tile_too_narrow_for_crops_is_named_before_any_work(tiny_model):
     generator = MaskGenerator(tiny_model, 4, crop_layers=1)  # which are of 64 pixels
     plane, labels = np.zeros((90, 300), np.uint8), np.zeros((90, 300), np.uint32)

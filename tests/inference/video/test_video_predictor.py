@@ -699,6 +699,26 @@ def test_mistakes_are_named_before_work_starts(video, call, error, message):
     assert video.features.encoded == 0
 
 
+@pytest.mark.parametrize(
+    ("how", "frames"),
+    [
+        ({"start": 3, "stop": 4}, [3, 4]),
+        ({"start": 0, "stop": 1}, [1, 0]),
+        ({"start": 2, "stop": 3}, [2, 3, 2]),
+    ],
+)
+def test_a_range_beside_the_prompt_is_come_to_from_one_side(video, how, frames):
+    video.add_prompts(1, 2, [PointPrompt((30, 30))])
+    assert [result.frame for result in video.propagate("both", **how)] == frames
+
+
+@pytest.mark.parametrize(("direction", "stop"), [("forward", 1), ("backward", 3)])
+def test_a_range_that_cannot_be_come_to_is_refused(video, direction, stop):
+    video.add_prompts(1, 2, [PointPrompt((30, 30))])
+    with pytest.raises(ValueError, match="side of the prompts"):
+        video.propagate(direction, stop=stop)
+
+
 def test_wrong_ranges_are_named(video):
     video.add_prompts(1, 0, [PointPrompt((30, 30))])
     with pytest.raises(IndexError, match="no frame 8"):

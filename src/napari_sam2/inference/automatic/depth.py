@@ -45,8 +45,9 @@ class ThroughDepth:
         if not 0 < self.overlap <= 1:
             raise ValueError(f"overlap is {self.overlap}; it is an IoU, above 0 and at most 1.")
         for name in ("gap", "least_planes", "smallest"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+            value = getattr(self, name)
+            if value < 0 or value != int(value):
+                raise ValueError(f"{name} is {value}; it must be a whole number, 0 or more.")
 
     def __call__(self, detections: Detections) -> Links:
         """Link all detections.

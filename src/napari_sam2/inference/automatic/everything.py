@@ -11,7 +11,7 @@ import numpy as np
 from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -135,15 +135,17 @@ class EverythingSettings:
         labels: WritableArray,
         contrast_limits: tuple[float, float] | None = None,
         name: str = UNNAMED,
+        coarser: Sequence[ArrayLike] = (),
     ) -> None:
         """Write what `find` gives into labels that are zero, such as a zarr array.
 
-        The plane may lie on disk; where it cannot be read, it is called by its name.
+        The plane may lie on disk, with coarser levels of a pyramid; where it cannot be read, it is
+        called by its name.
         """
         from napari_sam2.inference.large.large_plane import LargePlane
 
         if self.in_parts(tuple(plane.shape[:2]), generator.model):
-            large = LargePlane(plane, contrast_limits, name)
+            large = LargePlane([plane, *coarser], contrast_limits, name)
             for _ in self.tiled_steps(generator, large, labels):
                 pass
         else:

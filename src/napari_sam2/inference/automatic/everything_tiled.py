@@ -209,6 +209,11 @@ def label_everything(
             f"The labels have shape {tuple(labels.shape)}, the plane {large.shape}. They must be "
             "equal."
         )
+    if np.dtype(labels.dtype).kind not in "ui" or np.dtype(labels.dtype).itemsize < 4:
+        raise TypeError(
+            f"The labels are of {labels.dtype}, and there may be more objects than that counts. "
+            "Give uint32."
+        )
     thresholds = score_threshold, stability_threshold, overlap_threshold
     return _labelled(generator, large, labels, thresholds, smallest)
 

@@ -67,8 +67,9 @@ class OverTime:
         if self.max_distance is not None and not self.max_distance > 0:
             raise ValueError(f"max_distance is {self.max_distance}; it must be larger than 0.")
         for name in ("gap", "least_frames"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+            value = getattr(self, name)
+            if value < 0 or value != int(value):
+                raise ValueError(f"{name} is {value}; it must be a whole number, 0 or more.")
 
     def __call__(self, detections: Detections) -> Links:
         """Link all detections.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from napari_sam2.inference.automatic.depth import ThroughDepth
 from napari_sam2.inference.automatic.detections import Detections, Links
@@ -241,6 +242,7 @@ def _relabelled(
     are held in memory.
     """
     held: dict[int, NDArray[Any]] = {}
+    boxes: dict[int, list[Any]] = {}  # of the objects of a held frame, by number from 1
     seen: dict[int, tuple[int, NDArray[np.float64]]] = {}  # frame and centre
     rows: list[NDArray[np.float64]] = [np.zeros((0, 4))]
     for frame, (ids, centres) in enumerate(zip(links.ids, detections.centres, strict=True)):
@@ -252,12 +254,15 @@ def _relabelled(
             last, start = seen.get(number, (frame, centre))
             for missed in range(last + 1, frame):
                 step = (centre - start) * (missed - last) / (frame - last)
-                _draw_moved(held[last], held[missed], number, step)
+                if last not in boxes:
+                    boxes[last] = find_objects(held[last])
+                _draw_moved(held[last], boxes[last][number - 1], held[missed], number, step)
                 rows.append(np.array([[number, missed, *(start + step)]]))
             seen[number] = frame, centre
         seen = {number: place for number, place in seen.items() if place[0] >= frame - gap}
         if frame > gap:
             labels[frame - gap - 1] = held.pop(frame - gap - 1)
+            boxes.pop(frame - gap - 1, None)
     for frame, plane in held.items():
         labels[frame] = plane
     tracks = np.concatenate(rows)
@@ -265,9 +270,14 @@ def _relabelled(
 
 
 def _draw_moved(
-    last: NDArray[Any], missed: NDArray[Any], number: int, step: NDArray[np.float64]
+    last: NDArray[Any],
+    box: tuple[slice, slice],
+    missed: NDArray[Any],
+    number: int,
+    step: NDArray[np.float64],
 ) -> None:
-    places = np.argwhere(last == number) + step.round().astype(int)
+    origin = [each.start for each in box]
+    places = np.argwhere(last[box] == number) + origin + step.round().astype(int)
     inside = ((places >= 0) & (places < missed.shape)).all(axis=1)
     rows, columns = places[inside].T
     free = missed[rows, columns] == 0

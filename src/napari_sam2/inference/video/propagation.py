@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from napari_sam2.inference.errors import InputError
@@ -64,7 +65,7 @@ class Propagation:
     def _run_pass(self, reverse: bool, ranges: dict[int, range]) -> Iterator[int]:
         absent, unchanged = Counter[int](), Counter[int]()
         frames = sorted({f for frames in ranges.values() for f in frames}, reverse=reverse)
-        for frame, following in zip(frames, [*frames[1:], None], strict=True):
+        for frame, following in zip_longest(frames, frames[1:]):
             if self.tracks.replaced:
                 return
             active = {

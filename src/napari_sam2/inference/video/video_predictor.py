@@ -280,7 +280,8 @@ class VideoPredictor:
         Raises
         ------
         ValueError
-            When nothing was prompted, or the range is not within the stack. Before work starts.
+            When nothing was prompted, the range is not within the stack, or no frame of it can be
+            come to. Before work starts.
         KeyError
             When there is no such object.
         InputError
@@ -308,6 +309,11 @@ class VideoPredictor:
             if object_id in carried
         }
         passes = plan_passes(prompted, direction, start, stop, len(self.source))
+        if not any(frames for _, ranges in passes for frames in ranges.values()):
+            raise ValueError(
+                "No frame of the range lies on the side of the prompts that they are carried to. "
+                "Change the direction or the range, or add a prompt."
+            )
         propagation = Propagation(
             self._tracker, self._planes.reader, self._tracks, stop_when_absent, stop_when_unchanged
         )

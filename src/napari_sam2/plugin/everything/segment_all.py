@@ -9,7 +9,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam2.inference.automatic.everything import is_searched_in_parts
-from napari_sam2.inference.frames import WHOLE, FixedAxes
+from napari_sam2.inference.frames import WHOLE, fixed_levels
 from napari_sam2.inference.masks import label_numbers
 from napari_sam2.plugin.coordinates import (
     StackGeometry,
@@ -284,5 +284,5 @@ def _in_tiles(
     from napari_sam2.inference.automatic.everything_tiled import search_tiles
     from napari_sam2.inference.large.large_plane import LargePlane
 
-    plane = FixedAxes(source.data, dict(held))
-    return search_tiles(generator, LargePlane(plane, source.contrast_limits, source.name))
+    levels = fixed_levels((source.data, *source.coarser), dict(held))
+    return search_tiles(generator, LargePlane(levels, source.contrast_limits, source.name))
