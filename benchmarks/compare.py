@@ -34,8 +34,8 @@ ALONE = {"encode": "encode one image", "click": "answer a click on an encoded im
 CUDA = DEVICE.type == "cuda"
 UNTIMED = 4 if CUDA else 0  # frames; by then ours has its graphs, and both have chosen kernels
 
-# Products of sam2.1_tiny at 1024 px as this project does them, in billions: of an image, of an object
-# on a frame (memory attention, memory encoder, decoder), and what objects share (the first
+# Products of sam2.1_tiny at 1024 px as this project does them, in billions: of an image, of an
+# object on a frame (memory attention, memory encoder, decoder), and what objects share (the first
 # self-attention).
 IMAGE, OBJECT, SHARED = 143.0, 208.0 + 5.8 + 1.8, 9.7
 

@@ -13,17 +13,20 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtTest import QTest
 
-from napari_sam2.plugin.widgets.dock import Sam2Widget
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.stack_source import StackSource
 from napari_sam2.session.values import ModelChoice
+
+if TYPE_CHECKING:
+    from napari_sam2.plugin.widgets.dock import Sam2Widget
 
 TICK_MS = 2
 
@@ -127,9 +130,9 @@ def main() -> None:
     QTest.qWait(500)
     drawn = Drawn()
     started = time.perf_counter()
-    dock = Sam2Widget(viewer)
+    # from the menu, so with all imports; it is drawn after this
+    _, dock = viewer.window.add_plugin_dock_widget("napari-sam2", "Click and track")
     dock.model.installEventFilter(drawn)
-    viewer.window.add_dock_widget(dock, name="SAM 2")
     while "SAM 2 points" not in viewer.layers:
         QTest.qWait(1)
     print(f"opening the dock: {drawn.at - started:.2f} s until it is drawn, "
