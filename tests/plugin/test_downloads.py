@@ -50,7 +50,7 @@ def pick(section, name):
 def test_a_model_is_offered_downloaded_and_used(opened, qtbot, engine, messages):
     section = opened.section
     index = section.model.findData("sam2.1_tiny")
-    assert section.model.itemText(index) == "sam2.1_tiny — 156 MB to download"
+    assert section.model.itemText(index) == "sam2.1_tiny ↓ 156 MB"
     assert not section.download.isVisible()
     pick(section, "sam2.1_tiny")
     assert section.download.isVisible()

@@ -125,9 +125,8 @@ class ModelSection(Section):
         for index in range(self.model.count()):
             checkpoint = CHECKPOINTS.get(self.model.itemData(index))
             if checkpoint is not None:
-                wanted = "" if is_downloaded(checkpoint) else " to download"
-                text = f"{checkpoint.name} — {checkpoint.size_text}{wanted}"
-                self.model.setItemText(index, text)
+                here = "—" if is_downloaded(checkpoint) else "↓"
+                self.model.setItemText(index, f"{checkpoint.name} {here} {checkpoint.size_text}")
             self.model.setItemData(index, self._about(index), tip)
 
     def _about(self, index: int) -> str:
