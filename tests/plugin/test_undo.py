@@ -370,42 +370,77 @@ def test_a_fill_and_a_drag(painting, qtbot):
     assert opened.session.undo_name == "Paint"
 
 
-def test_random_operations_and_as_many_undos(open_dock, stack, qtbot):
-    opened = open_dock(stack)
-    random = np.random.default_rng(0)
-    first, objects = opened.points.data.copy(), opened.controller.objects
-    for _ in range(20):
-        action = random.integers(8)
-        if action == 0:
-            opened.points.add([0, *random.integers(0, 64, 2)])
-        elif action == 1:
-            opened.controller.new_object()
-        elif action == 2:
-            opened.controller.plane.propagate()
-        elif action == 3:
-            opened.controller.plane.next_candidate()
-        elif action >= 5 and opened.session.objects:
-            numbers = [entry.object_id for entry in opened.session.objects]
-            change = (objects.delete, objects.merge, objects.show)[action - 5]
-            if action != 6 or len(numbers) > 1:
-                change(*((numbers[0], False) if action == 7 else (numbers[-2:],)))
-        elif action == 4 and len(opened.points.data):
+def shown(opened):
+    """What a person sees, and what the session holds."""
+    session, (points, shapes) = opened.session, (opened.points, opened.shapes)
+    return (
+        opened.labels().tolist(),
+        points.data.tolist(),
+        points.features.to_dict("list"),
+        [each.tolist() for each in shapes.data],
+        shapes.features.to_dict("list"),
+        session.objects,
+        {stack: dict(session.prompts(stack)) for stack in session.stacks if session.prompts(stack)},
+    )
+
+
+def do(opened, random):
+    """One random thing of those that a person does."""
+    controller, objects = opened.controller, opened.controller.objects
+    numbers = [entry.object_id for entry in opened.session.objects]
+    row, column = (int(each) for each in random.integers(4, 44, 2))
+    match random.integers(12):
+        case 0 | 1:
+            opened.points.add([0, row, column])
+        case 2:
+            rows, columns = (row, row, row + 16, row + 16), (column, column + 16) * 2
+            corners = [[0, rows[at], columns[at]] for at in (0, 1, 3, 2)]
+            opened.shapes.add([corners], shape_type="rectangle")
+        case 3:
+            controller.new_object()
+        case 4:
+            controller.plane.propagate()
+        case 5:
+            controller.plane.next_candidate()
+        case 6 if numbers and "SAM 2 labels" in opened.viewer.layers:
+            layer = opened.viewer.layers["SAM 2 labels"]
+            layer.paint((0, row, column), int(random.choice([0, *numbers])))
+        case 7 if numbers:
+            objects.delete(numbers[-1:])
+        case 8 if len(numbers) > 1:
+            objects.merge(numbers[-2:])
+        case 9 if numbers:
+            objects.show(numbers[0], bool(random.integers(2)))
+        case 10 if numbers:
+            opened.viewer.dims.set_current_step(0, 3)
+            objects.split(numbers[0])
+            opened.viewer.dims.set_current_step(0, 0)
+        case 11 if len(opened.points.data):
             opened.points.selected_data = {0}
             opened.points.remove_selected()
-        settled(opened, qtbot)
-    last = opened.labels().copy(), opened.points.data.copy()
-    count = 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_operations_and_as_many_undos(open_dock, stack, qtbot, seed):
+    opened, random = open_dock(stack), np.random.default_rng(seed)
+    for _ in range(20):
+        do(opened, random)
+        if random.random() < 0.7:  # else the next one comes while the model runs
+            settled(opened, qtbot)
+    settled(opened, qtbot)
+    last, count = shown(opened), 0
     while opened.session.undo_name:
         opened.controller.undo()
         count += 1
     settled(opened, qtbot)
-    assert not opened.labels().any()
-    np.testing.assert_array_equal(opened.points.data, first)
+    assert count > 5
+    labels, *others = shown(opened)
+    assert not np.any(labels)
+    assert others == [[], {"object": [], "sign": []}, [], {"object": [], "sign": []}, (), {}]
     for _ in range(count):
         opened.controller.redo()
     settled(opened, qtbot)
-    np.testing.assert_array_equal(opened.labels(), last[0])
-    np.testing.assert_array_equal(opened.points.data, last[1])
+    assert shown(opened) == last
 
 
 def test_what_was_done_during_a_cancelled_run_is_carried_out_in_order(propagating, qtbot, engine):
