@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
 from napari_sam2.inference.automatic.everything import EverythingSettings, linker
 from napari_sam2.inference.image_files import open_image
-from napari_sam2.inference.label_files import check_output, write_labels
+from napari_sam2.inference.label_files import check_folder, check_output, write_labels
 from napari_sam2.inference.large.fields import Grid
 from napari_sam2.inference.masks import label_numbers, smallest_dtype
 from napari_sam2.session.ctc import write_ctc, write_tracks
@@ -190,10 +189,7 @@ def _check_tracks(request: EverythingRequest, kind: str) -> None:
 def _check_ctc(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file. Give --ctc the name of a folder.")
-    if not folder.parent.is_dir():
-        raise InputError(f"There is no folder {folder.parent}. Create it, or choose another.")
-    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
-        raise InputError(f"The folder {folder} cannot be written. Choose another.")
+    check_folder(folder if folder.exists() else folder.parent)
     if folder.exists() and any(folder.iterdir()) and not (folder / "res_track.txt").exists():
         raise InputError(
             f"{folder} has files of others in it. Give --ctc a new folder, or one of tracks that "

@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.frames import ArrayLike
 
-_FORMATS = {
+Kind = Literal["Labels", "Tracks", "Masks"]
+_FORMATS: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "Labels": ("TIFF", (".tif", ".tiff")),
     "Tracks": ("CSV", (".csv",)),
     "Masks": ("JSON", (".json",)),
 }
 
 
-def check_output(
-    path: Path, image: Path | None = None, kind: Literal["Labels", "Tracks", "Masks"] = "Labels"
-) -> None:
+def check_output(path: Path, image: Path | None = None, kind: Kind = "Labels") -> None:
     """Refuse a file for results that cannot be written, before any work is done.
 
     Parameters
@@ -49,16 +48,21 @@ def check_output(
     if path.suffix.lower() not in endings:
         called = " or ".join(endings)
         raise InputError(f"{kind} are written as {format}, but {path} is not called {called}.")
-    if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}. Create it, or choose another.")
+    check_folder(path.parent)
     if path.is_dir():
         raise InputError(f"{path} is a folder. Give the name of a file.")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"The folder {path.parent} cannot be written. Choose another.")
     if image is not None and path.exists() and image.exists() and path.samefile(image):
         raise InputError(
             f"The {kind.lower()} would overwrite the image {path}. Choose another name."
         )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is not there or cannot be written; raises `InputError`."""
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}. Create it, or choose another.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder {folder} cannot be written. Choose another.")
 
 
 def write_labels(

@@ -118,8 +118,7 @@ class Controller:
         )
         self._closed = False
         self._active_in: dict[str, tuple[int, bool]] = {}  # in each image that was left
-        self._dims = viewer.dims
-        self._dims.events.ndisplay.connect(self._on_ndisplay)
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         self.runs.noted.connect(show_info)
         self.runs.failed.connect(tell_error)
         self.downloads.failed.connect(tell_error)
@@ -158,7 +157,7 @@ class Controller:
     def close(self) -> None:
         """Stop the worker, save what was done and let go of the viewer."""
         self._closed = True
-        self._dims.events.ndisplay.disconnect(self._on_ndisplay)
+        self.workspace.viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
         try:
             self._work.close()
             self._edits.take_unsettled()
@@ -202,7 +201,7 @@ class Controller:
 
     def use_tool(self, tool: str) -> None:
         """Let the mouse draw a point, a box, an outline or a scribble."""
-        if self._dims.ndisplay == 3:
+        if self.workspace.viewer.dims.ndisplay == 3:
             show_warning(
                 "Prompts are drawn in the 2D view: in 3D a click has no depth. Press the button "
                 "“Toggle 2D/3D view” below the list of layers first."
@@ -292,7 +291,7 @@ class Controller:
 
     def _on_ndisplay(self) -> None:
         # in 3D a click has no depth
-        if self._dims.ndisplay == 3:
+        if self.workspace.viewer.dims.ndisplay == 3:
             self.workspace.prompts.rest()
         elif self.workspace.image is not None:
             self.prepare_layers()

@@ -59,7 +59,7 @@ class Edits:
         # what was drawn when they were last to be taken, and the time before that
         self._read: dict[StackGeometry, Drawn] = {}
         self._before: dict[StackGeometry, Drawn] = {}
-        self._other_layers: dict[str, StackGeometry] = {}  # by image
+        self._other_layers: set[str] = set()  # images whose prompts are read from others now
         # The first change is taken at once; one within this time of another replaces it.
         self._settle = QTimer()
         self._settle.setSingleShot(True)
@@ -82,17 +82,20 @@ class Edits:
         That a layer is gone says nothing about the masks.
         """
         if geometry is not None:
-            self._other_layers[geometry.key.image] = geometry
+            self._other_layers.add(geometry.key.image)
 
     def take(self, geometry: StackGeometry | None) -> frozenset[int]:
         """Take the prompts of a stack as `Prompting.take` does: the frames that have changed."""
         self._settle.stop()
-        other = None if geometry is None else self._other_layers.pop(geometry.key.image, None)
-        if other is not None:
+        if geometry is None:
+            return frozenset()
+        other = geometry.key.image in self._other_layers
+        if other:
+            self._other_layers.remove(geometry.key.image)
             for stack in self._session.stacks:
-                if stack.image == other.key.image:
-                    self._prompting.take(replace(other, key=stack), keep_masks=True)
-        taken = self._prompting.take(geometry, keep_masks=other is not None)
+                if stack.image == geometry.key.image and stack != geometry.key:
+                    self._prompting.take(replace(geometry, key=stack), keep_masks=True)
+        taken = self._prompting.take(geometry, keep_masks=other)
         for problem in taken.problems:
             show_warning(problem)
         return taken.frames

@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 
 
 Format = Literal["tiff", "ome-zarr", "coco", "tracks"]
-_KINDS: dict[str, Literal["Labels", "Tracks", "Masks"]] = {
-    "tiff": "Labels",
-    "coco": "Masks",
-    "tracks": "Tracks",
-}
+_KINDS: dict[str, label_files.Kind] = {"tiff": "Labels", "coco": "Masks", "tracks": "Tracks"}
 
 
 def export(saved: SavedSession, format: Format, output: Path, source: Path | None = None) -> None:
@@ -55,8 +51,7 @@ def export(saved: SavedSession, format: Format, output: Path, source: Path | Non
         When writing fails.
     """
     if format == "ome-zarr":
-        if not output.parent.is_dir():
-            raise InputError(f"There is no folder {output.parent}. Make it, or write elsewhere.")
+        label_files.check_folder(output.parent)
     else:
         label_files.check_output(output, source, _KINDS[format])
     if format == "tiff":

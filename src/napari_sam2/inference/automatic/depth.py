@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_sam2.inference.automatic.detections import Links
+from napari_sam2.inference.errors import check_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,9 +46,7 @@ class ThroughDepth:
         if not 0 < self.overlap <= 1:
             raise ValueError(f"overlap is {self.overlap}; it is an IoU, above 0 and at most 1.")
         for name in ("gap", "least_planes", "smallest"):
-            value = getattr(self, name)
-            if value < 0 or value != int(value):
-                raise ValueError(f"{name} is {value}; it must be a whole number, 0 or more.")
+            check_whole(name, getattr(self, name))
 
     def __call__(self, detections: Detections) -> Links:
         """Link all detections.

@@ -17,6 +17,7 @@ from napari_sam2.inference.automatic.found_masks import (
 )
 from napari_sam2.inference.automatic.point_decoder import CROP_MARGIN, PointDecoder
 from napari_sam2.inference.device import is_out_of_memory, memory_explained
+from napari_sam2.inference.errors import check_whole
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.transforms import chosen_limits
 
@@ -85,8 +86,7 @@ class MaskGenerator:
             ("points_downscale", points_downscale, 1),
             ("batch", batch, 1),
         ):
-            if value < least or value != int(value):
-                raise ValueError(f"{name} is {value}; it must be a whole number, {least} or more.")
+            check_whole(name, value, least)
         if points_per_side < points_downscale**crop_layers:
             raise ValueError(
                 f"With points_downscale={points_downscale}, a grid of {points_per_side} points a "

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from napari_sam2.inference.automatic.detections import Links
+from napari_sam2.inference.errors import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,9 +68,7 @@ class OverTime:
         if self.max_distance is not None and not self.max_distance > 0:
             raise ValueError(f"max_distance is {self.max_distance}; it must be larger than 0.")
         for name in ("gap", "least_frames"):
-            value = getattr(self, name)
-            if value < 0 or value != int(value):
-                raise ValueError(f"{name} is {value}; it must be a whole number, 0 or more.")
+            check_whole(name, getattr(self, name))
 
     def __call__(self, detections: Detections) -> Links:
         """Link all detections.

@@ -200,8 +200,7 @@ def as_they_were(
     later : sequence of dict of Points or Shapes to Drawing
         What they showed at later times; what is done meanwhile is done to these, too.
     """
-    before = {layer: then[layer] if layer in then else NOTHING for layer in layers}
-    before = {layer: each for layer, each in before.items() if layer in then or is_own(layer)}
+    before = {each: then.get(each, NOTHING) for each in layers if each in then or is_own(each)}
     now = {layer: Drawing.of(layer) for layer in before}
     for layer, earlier in before.items():
         earlier.show(layer)

@@ -149,7 +149,7 @@ class ModelSection(Section):
         if checkpoint is not None and not is_downloaded(checkpoint):
             self.download.setText(f"Download {checkpoint.size_text}, {checkpoint.licence}")
             self.download.setToolTip(f"From {address_of(checkpoint)}.")
-            used = self.model.itemText(self._chosen).split(" — ")[0]
+            used = Path(self.model.itemData(self._chosen)).name
             self.note.setText(f"{self._about(index)} Until it is there, {used} is used.")
             self._show_only(self.download)
         elif chosen is not None:
