@@ -59,41 +59,9 @@ def linked(image: NDArray) -> NDArray:
 
 
 def memory(image: NDArray) -> NDArray:
-    """Not what the package does: the largest masks not covered yet are carried with memory."""
-    from napari_sam2 import MaskPrompt, VideoPredictor
-    from napari_sam2.inference.automatic.stack_segmenter import stack_limits
-    from napari_sam2.inference.frames import FrameSource
+    from napari_sam2 import MemorySegmenter
 
-    limits = stack_limits(FrameSource(image))
-    found = [
-        generator().generate(plane, limits).choose(smallest=10).labels().astype(int)
-        for plane in image
-    ]
-    video = VideoPredictor(generator().model, image, limits)
-    labels, count = np.zeros(image.shape, int), 0
-    while True:
-        seeds = [_uncovered(*pair) for pair in zip(found, labels, strict=True)]
-        plane = int(np.argmax([sum(mask.sum() for mask in masks) for masks in seeds]))
-        if not seeds[plane]:
-            return labels
-        found[plane] = np.zeros_like(found[plane])  # each plane is begun from once
-        ids = range(count + 1, count + 1 + len(seeds[plane]))
-        count += len(ids)
-        for object_id, mask in zip(ids, seeds[plane], strict=True):
-            video.add_prompts(object_id, plane, [MaskPrompt(mask)])
-        new = np.zeros_like(labels)
-        for result in video.propagate("both", stop_when_absent=2, object_ids=ids):
-            new[result.frame] = result.labels()
-        for object_id in ids:
-            video.remove_object(object_id)
-            mask = new == object_id
-            if np.count_nonzero(labels[mask]) < mask.sum() / 2:  # else it is there already
-                labels[mask & (labels == 0)] = object_id
-
-
-def _uncovered(found: NDArray, labels: NDArray) -> list[NDArray]:
-    masks = [found == number for number in np.unique(found) if number]
-    return [m for m in masks if m.sum() >= 50 and np.count_nonzero(labels[m]) < m.sum() / 2]
+    return MemorySegmenter(generator(), smallest=10).segment(image).labels
 
 
 def average_precision(truth: NDArray, found: NDArray) -> tuple[float, str]:
@@ -119,7 +87,7 @@ WAYS = {"classical": classical, "linked": linked, "memory": memory}
 def main() -> None:
     parser = ArgumentParser(description="Whole mouse embryos without a click.")
     parser.add_argument("volumes", nargs="*", default=VOLUMES)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["classical", "linked"])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     arguments = parser.parse_args()
     means = {way: [] for way in arguments.ways}
     read = partial(_read, data_folder() / "bbbc050")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_sam2.batch.segment import BatchSettings as BatchSettings
     from napari_sam2.inference.automatic.depth import ThroughDepth as ThroughDepth
     from napari_sam2.inference.automatic.mask_generator import MaskGenerator as MaskGenerator
+    from napari_sam2.inference.automatic.memory_segmenter import MemorySegmenter as MemorySegmenter
     from napari_sam2.inference.automatic.over_time import OverTime as OverTime
     from napari_sam2.inference.automatic.stack_segmenter import StackSegmenter as StackSegmenter
     from napari_sam2.inference.image_predictor import ImagePredictor as ImagePredictor
@@ -35,6 +36,7 @@ _HOME = {
     "LargeImagePredictor": "napari_sam2.inference.large.tiling",
     "MaskGenerator": "napari_sam2.inference.automatic.mask_generator",
     "MaskPrompt": "napari_sam2.inference.prompts",
+    "MemorySegmenter": "napari_sam2.inference.automatic.memory_segmenter",
     "OverTime": "napari_sam2.inference.automatic.over_time",
     "PointPrompt": "napari_sam2.inference.prompts",
     "PolygonPrompt": "napari_sam2.inference.prompts",
@@ -53,6 +55,7 @@ __all__ = [
     "LargeImagePredictor",
     "MaskGenerator",
     "MaskPrompt",
+    "MemorySegmenter",
     "OverTime",
     "PointPrompt",
     "PolygonPrompt",

@@ -77,6 +77,17 @@ def test_blocks_give_the_labels_of_the_whole_with_any_number_of_workers(
     assert not list((tmp_path / "two").glob(".*blocks"))
 
 
+def test_objects_that_are_carried_are_one_job(volume, settings, tmp_path, client):
+    settings = replace(settings, link="memory", image_size=256)
+    batch = Batch(volume, tmp_path / "out", settings)
+    assert batch.steps == len(batch.todo) == 1
+    [report] = batch.run(client)
+    assert (report.status, report.message) == ("done", "")
+    labels = labels_in(tmp_path / "out")
+    np.testing.assert_array_equal(labels, segment_file(settings, volume)[0])
+    assert labels.any()
+
+
 def test_contrast_limits_are_sampled_once_for_all_blocks(
     volume, settings, tmp_path, client, monkeypatch
 ):

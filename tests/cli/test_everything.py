@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from napari_sam2 import MaskGenerator, OverTime, StackSegmenter
+from napari_sam2 import MaskGenerator, MemorySegmenter, OverTime, StackSegmenter
 from napari_sam2.cli import app
 from napari_sam2.inference.automatic.found_masks import Candidates, FoundMask, Thresholds
 from napari_sam2.inference.automatic.runs import RunMask
@@ -82,6 +82,7 @@ def test_a_large_plane_is_searched_in_parts(loaded, monkeypatch, tmp_path):
         (["--everything", "--point", "5,5"], "needs no prompt"),
         (["--everything", "--crop-layers", "4"], "Use no more than"),
         (["--point", "5,5", "--smallest", "3"], "belong to --everything"),
+        (["--point", "5,5", "--link", "memory"], "belong to --everything"),
     ],
 )
 def test_contradictions_end_with_one_line(plane, tmp_path, arguments, message):
@@ -91,13 +92,16 @@ def test_contradictions_end_with_one_line(plane, tmp_path, arguments, message):
     assert not (tmp_path / "labels.tif").exists()
 
 
-def test_a_stack_becomes_labels_that_go_through_it(nano, tmp_path):
+@pytest.mark.parametrize(
+    ("segmenter", "link"), [(StackSegmenter, []), (MemorySegmenter, ["--link", "memory"])]
+)
+def test_a_stack_becomes_labels_that_go_through_it(nano, tmp_path, segmenter, link):
     stack = generated_zstack((4, 96, 96), count=3)[0][0]
     image, output = tmp_path / "stack.tif", tmp_path / "labels.tif"
-    wanted = StackSegmenter(MaskGenerator(nano, 8), smallest=30).segment(stack).labels
+    wanted = segmenter(MaskGenerator(nano, 8), smallest=30).segment(stack).labels
     assert wanted.any()
     tifffile.imwrite(image, stack, metadata={"axes": "ZYX"})
-    options = ("--points-per-side", 8, "--smallest", 30, "--device", "cpu")
+    options = ("--points-per-side", 8, "--smallest", 30, "--device", "cpu", *link)
     result = segment(image, "--everything", *options, "-o", output)
     assert result.exit_code == 0, result.output
     np.testing.assert_array_equal(tifffile.imread(output), wanted)
@@ -170,7 +174,9 @@ def test_an_image_that_is_not_there(tmp_path):
         ((3, 16, 16), "CYX", ["--axis", "z"], "3 channels. Say with --channel which"),
         ((3, 16, 16), "CYX", ["--channel", "3"], "There is no channel 3: the image has 3"),
         ((16, 16), "YX", ["--channel", "1"], "There is no channel 1: the image has 1"),
-        ((16, 16), "YX", ["--axis", "z"], "Leave --axis out"),
+        ((16, 16), "YX", ["--axis", "z"], "Leave --axis and --link out"),
+        ((16, 16), "YX", ["--link", "memory"], "Leave --axis and --link out"),
+        ((3, 16, 16), "TYX", ["--link", "memory"], "are linked, as they divide"),
         ((3, 16, 16), "ZYX", ["--tracks", "tracks.csv"], "is for time-lapses"),
         ((3, 16, 16), "TYX", ["--ctc", "missing/ctc"], "There is no folder missing"),
         ((3, 16, 16), "TYX", ["--tracks", "image.tif"], "is not called .csv"),

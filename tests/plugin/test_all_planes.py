@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from napari_sam2.cli import app
 from napari_sam2.inference import load
-from napari_sam2.inference.automatic import over_time
+from napari_sam2.inference.automatic import memory_segmenter, over_time
 from napari_sam2.inference.automatic.found_masks import Candidates, FoundMask
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.inference.automatic.runs import RunMask
@@ -96,11 +96,16 @@ def dividing():
 
 
 @pytest.mark.parametrize(
-    ("axes", "points", "shape", "parts"),
-    [("zyx", 6, (64, 64), ""), ("tyx", 6, (64, 64), ""), ("zyx", 3, (130, 64), "in parts")],
+    ("axes", "kind", "points", "shape", "parts"),
+    [
+        ("zyx", "z", 6, (64, 64), ""),
+        ("zyx", "memory", 6, (64, 64), ""),
+        ("tyx", "t", 6, (64, 64), ""),
+        ("zyx", "z", 3, (130, 64), "in parts"),
+    ],
 )
 def test_the_result_is_that_of_the_command_line(
-    open_all, qtbot, tmp_path, axes, points, shape, parts
+    open_all, qtbot, tmp_path, axes, kind, points, shape, parts
 ):
     stack = np.tile(discs(3), (1, 3, 3))[:, : shape[0], : shape[1]]
     image, output = tmp_path / "image.tif", tmp_path / "labels.tif"
@@ -108,8 +113,10 @@ def test_the_result_is_that_of_the_command_line(
     viewer, dock = open_all(stack, axes)
     options = ["--points-per-side", points, "--min-score", 0.42, "--min-stability", 0]
     options += ["--max-overlap", 0.4, "--smallest", 5, "-o", output]
-    if axes == "tyx":
+    if kind == "t":
         options += ["--tracks", tmp_path / "tracks.csv"]
+    if kind == "memory":
+        options += ["--link", "memory"]
     command = ["segment", str(image), "--everything", *map(str, options)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
@@ -118,6 +125,7 @@ def test_the_result_is_that_of_the_command_line(
     dock.choice.stability.setValue(0)
     dock.choice.overlap.setValue(0.4)
     dock.choice.smallest.setValue(5)
+    dock.stack.kind.setCurrentIndex(dock.stack.kind.findData(kind))
     run(dock, qtbot)
     labels = viewer.layers[STACK_NAME].data
     np.testing.assert_array_equal(labels, tifffile.imread(output))
@@ -129,6 +137,64 @@ def test_the_result_is_that_of_the_command_line(
         np.testing.assert_allclose(viewer.layers[TRACKS_NAME].data, wanted, rtol=1e-6)
     else:
         assert TRACKS_NAME not in viewer.layers
+
+
+def choose_memory(dock):
+    dock.stack.kind.setCurrentIndex(dock.stack.kind.findData("memory"))
+
+
+def test_objects_that_are_carried_replace_what_was_found(open_all, qtbot, blobs, monkeypatch):
+    close(blobs)
+    viewer, dock = open_all(discs(7), "zyx")
+    choose_memory(dock)
+    assert dock.stack.run.text() == "Whole stack"
+    assert "every third plane" in dock.stack.run.toolTip()
+    shown = []
+    dock.all_planes.carried.connect(shown.append)
+    qtbot.mouseClick(dock.stack.run, LEFT)
+    blobs.release(1)
+    wait_for(2, dock, qtbot)  # the second plane is the first that is searched
+    layer = viewer.layers[STACK_NAME]
+    assert [bool(plane.any()) for plane in layer.data] == [False, True] + 5 * [False]
+    blobs.release(6)
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
+    assert blobs.acquire(blocking=False)  # not every plane was searched
+    assert shown[0] < 1
+    assert dock.stack.progress.format() == "%p % carried"
+    count = layer.data.max()
+    assert dock.stack.status.text() == f"{count} object{'' if count == 1 else 's'} on 7 planes."
+
+
+def test_cancel_keeps_what_was_carried(open_all, qtbot, blobs, monkeypatch):
+    viewer, dock = open_all(discs(9), "zyx")
+    choose_memory(dock)
+    gate, real = threading.Semaphore(0), memory_segmenter.VideoPredictor.propagate
+
+    def gated(self, *arguments, **named):
+        gate.acquire()
+        yield next(real(self, *arguments, **named))  # its own plane alone, so that another follows
+
+    monkeypatch.setattr(memory_segmenter.VideoPredictor, "propagate", gated)
+    qtbot.mouseClick(dock.stack.run, LEFT)
+    gate.release(2)
+    shown = []
+    dock.all_planes.carried.connect(shown.append)
+    qtbot.waitUntil(lambda: bool(shown) and shown[-1] > 0, timeout=PATIENCE)
+    qtbot.mouseClick(dock.stack.cancel, LEFT)
+    gate.release()
+    qtbot.waitUntil(lambda: not dock.all_planes.is_busy, timeout=PATIENCE)
+    told = "Cancelled while objects were carried. What was found stays, but is not complete."
+    assert dock.stack.status.text() == told
+    assert viewer.layers[STACK_NAME].editable
+
+
+def test_memory_refuses_planes_in_parts(open_all, qtbot, messages):
+    _, dock = open_all(np.tile(discs(3), (1, 3, 1)), "zyx")
+    choose_memory(dock)
+    run(dock, qtbot)
+    assert "Link by overlap, or crop the image." in messages[-1][1]
+    messages.clear()
+    assert dock.stack.status.text() == "Stopped by an error before the first plane was done."
 
 
 def test_planes_appear_one_by_one_and_are_joined_at_the_end(open_all, qtbot, blobs):

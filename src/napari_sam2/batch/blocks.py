@@ -16,7 +16,6 @@ import numpy as np
 
 from napari_sam2.batch.segment import FileReport, loaded, one_line, write
 from napari_sam2.checkpoints.replacing import remove, replacing
-from napari_sam2.inference.automatic.everything import linker
 from napari_sam2.inference.automatic.stack_segmenter import StackSegmenter, stack_limits
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.image_files import open_image
@@ -120,7 +119,9 @@ def in_blocks(
         if len(image.shape) > 2:
             axis, kind = image.stack_axis(settings.axis)
             planes = image.shape[axis]
-            linker(kind)  # not to be missed when all planes are searched
+            # a missing package is not to be told when all planes are searched
+            if settings.linker(kind) is None:
+                return None  # objects go from plane to plane, so planes are no jobs of their own
     except (InputError, OSError, ImportError):
         return None
     pixels = math.prod(image.shape)
@@ -217,7 +218,7 @@ def link_blocks(
             axis, kind = stack.stack_axis(settings.axis)
             found = _Joined(blocks)
             labels = _new_labels(large.folder / "linked.zarr", found.shape)
-            segmenter = StackSegmenter(lambda plane, _: plane, linker(kind))
+            segmenter = StackSegmenter(lambda plane, _: plane, settings.linker(kind))
             objects = segmenter.segment(found, labels, (0, 1))
             film = objects if kind == "t" else None
             if axis > 0:  # rare; it could not be written plane by plane

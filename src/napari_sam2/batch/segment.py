@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
-from napari_sam2.inference.automatic.everything import EverythingSettings, linker
+from napari_sam2.inference.automatic.everything import EverythingSettings
 from napari_sam2.inference.image_files import open_image
 from napari_sam2.inference.label_files import write_labels, write_ome_zarr
 from napari_sam2.inference.masks import count_objects, label_numbers, smallest_dtype
@@ -112,7 +112,8 @@ def segment_file(
         else:
             axis, kind = stack.stack_axis(settings.axis)
             labels = np.zeros(stack.shape, np.uint32)
-            for objects in settings.stack_steps(generator, stack, axis, linker(kind), labels):
+            link = settings.linker(kind)
+            for objects in settings.stack_steps(generator, stack, axis, link, labels):
                 film = objects if kind == "t" else None
     return labels.reshape(image.shape), image, film
 

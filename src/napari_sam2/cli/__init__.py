@@ -136,6 +136,9 @@ def _segment(
             rich_help_panel=_EVERYTHING,
         ),
     ] = None,
+    link: Annotated[
+        Literal["overlap", "memory"] | None, options.link(_EVERYTHING, "overlap")
+    ] = None,
     channel: Annotated[int | None, options.channel(_EVERYTHING)] = None,
     tracks: Annotated[
         Path | None,
@@ -183,6 +186,7 @@ def _segment(
                     smallest=smallest or 0,
                     tiles=tiles,
                     axis=axis,
+                    link=link or "overlap",
                     channel=channel,
                     tracks=tracks,
                     ctc=ctc,
@@ -193,11 +197,11 @@ def _segment(
         from napari_sam2.cli.segment import Request, run
 
         alone = (points_per_side, crop_layers, min_score, min_stability, max_overlap, smallest)
-        if any(value is not None for value in (*alone, axis, channel, tracks, ctc)):
+        if any(value is not None for value in (*alone, axis, link, channel, tracks, ctc)):
             raise InputError(
                 "--points-per-side, --crop-layers, --min-score, --min-stability, --max-overlap, "
-                "--smallest, --axis, --channel, --tracks and --ctc belong to --everything. Add it, "
-                "or leave them out."
+                "--smallest, --axis, --link, --channel, --tracks and --ctc belong to --everything. "
+                "Add it, or leave them out."
             )
         lines = run(
             Request(

@@ -55,6 +55,7 @@ def batch(
             show_default="what each file says",
         ),
     ] = None,
+    link: Annotated[Literal["overlap", "memory"], options.link()] = "overlap",
     channel: Annotated[int | None, options.channel()] = None,
     tiles: options.Tiles = "auto",
     ctc: Annotated[
@@ -109,6 +110,7 @@ def batch(
             max_overlap=max_overlap,
             smallest=smallest,
             axis=axis,
+            link=link,
             channel=channel,
             tiles=tiles,
             threads=threads,

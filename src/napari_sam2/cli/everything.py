@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_sam2.cli.errors import InputError, explained, with_others
 from napari_sam2.cli.progress import progress_bar
-from napari_sam2.inference.automatic.everything import EverythingSettings, linker
+from napari_sam2.inference.automatic.everything import EverythingSettings
 from napari_sam2.inference.image_files import open_image
 from napari_sam2.inference.label_files import check_folder, check_output, write_labels
 from napari_sam2.inference.large.fields import Grid
@@ -72,12 +72,12 @@ def run_everything(request: EverythingRequest) -> list[str]:
     whole = open_image(request.image).channel(request.channel)
     image = whole.squeezed()
     flat = len(image.shape) == 2
-    if flat and request.axis:
-        raise InputError(f"{request.image} is one plane. Leave --axis out.")
+    if flat and (request.axis or request.link == "memory"):
+        raise InputError(f"{request.image} is one plane. Leave --axis and --link out.")
     axis, kind = (0, "") if flat else image.stack_axis(request.axis)
     _check_tracks(request, kind)
     with explained():
-        link = linker(kind)
+        link = request.linker(kind)
         generator = request.generator()
     plane = tuple(length for each, length in enumerate(image.shape) if flat or each != axis)
     in_parts = request.in_parts(plane, generator.model)
@@ -155,7 +155,7 @@ def _stack(
     image: OpenImage,
     generator: MaskGenerator,
     axis: int,
-    link: ThroughDepth | OverTime,
+    link: ThroughDepth | OverTime | None,
 ) -> tuple[NDArray[np.uint32], StackObjects, InputError | None]:
     """Labels and objects, and what was wrong with planes that could not be read."""
     labels = np.zeros(image.shape, np.uint32)

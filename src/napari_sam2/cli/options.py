@@ -26,6 +26,16 @@ Tiles = Annotated[
 ]
 
 
+def link(panel: str | None = None, usual: str | None = None) -> Any:
+    """How objects go on through depth; ``panel`` is where the help shows it."""
+    return typer.Option(
+        help="How objects go on through depth: masks of each plane are linked where they overlap, "
+        "or those of every third plane are carried with memory.",
+        show_default=usual or True,
+        rich_help_panel=panel,
+    )
+
+
 def min_score(panel: str | None = None) -> Any:
     """What a mask's score must reach; ``panel`` is where the help shows it."""
     return _least("Least overlap with its object that the model expects of a mask.", panel)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class EverythingSettings:
         In pixels; smaller objects on a plane are left out.
     axis : {"z", "t"} or None
         What the planes of a stack lie along; None for what its file says.
+    link : {"overlap", "memory"}
+        How objects go on through depth: each plane is searched, and masks that overlap are linked,
+        as by `StackSegmenter`; or masks of some planes are carried by the model, as by
+        `MemorySegmenter`, which sees planes whole.
     channel : int or None
         Which channel of an image is segmented, from 0; None for the only one.
     tiles : {"auto", "off"}
@@ -65,6 +70,7 @@ class EverythingSettings:
     max_overlap: float = 0.7
     smallest: int = 0
     axis: Literal["z", "t"] | None = None
+    link: Literal["overlap", "memory"] = "overlap"
     channel: int | None = None
     tiles: Literal["auto", "off"] = "auto"
 
@@ -153,15 +159,38 @@ class EverythingSettings:
             candidates = generator.generate(read, contrast_limits)
             labels[...] = self.labels_of(candidates)
 
+    def linker(self, kind: str) -> ThroughDepth | OverTime | None:
+        """What links the planes of a stack along z, or along t; None where memory carries objects.
+
+        Raises
+        ------
+        InputError
+            When memory is to carry objects over time: they divide.
+        ImportError
+            When a package is missing for it.
+        """
+        # imported late: scipy's solvers take a quarter of a second; opening a window must not wait
+        from napari_sam2.inference.automatic.depth import ThroughDepth
+        from napari_sam2.inference.automatic.over_time import OverTime
+
+        if kind != "t":
+            return ThroughDepth() if self.link == "overlap" else None
+        if self.link == "memory":
+            raise InputError(
+                "Objects of a time-lapse are linked, as they divide. Leave --link memory out, or "
+                "say --axis z."
+            )
+        return OverTime()
+
     def stack_steps(
         self,
         generator: MaskGenerator,
         image: OpenImage,
         axis: int,
-        link: ThroughDepth | OverTime,
+        link: ThroughDepth | OverTime | None,
         labels: NDArray[np.uint32],
     ) -> Iterator[StackObjects]:
-        """Label a stack, whose planes lie along an axis, as `StackSegmenter.steps` does."""
+        """Label a stack, whose planes lie along an axis, as `frame_steps` does."""
         along = np.moveaxis(labels, axis, 0)
         return self.frame_steps(generator, image.frames(axis), link, along)
 
@@ -169,15 +198,37 @@ class EverythingSettings:
         self,
         generator: MaskGenerator,
         frames: FrameSource,
-        link: ThroughDepth | OverTime,
+        link: ThroughDepth | OverTime | None,
         labels: NDArray[np.uint32],
         contrast_limits: tuple[float, float] | None = None,
     ) -> Iterator[StackObjects]:
-        """Label frames into labels (T, Y, X), as `StackSegmenter.steps` does."""
+        """Label frames into labels (T, Y, X), as `StackSegmenter.steps` does.
+
+        Parameters
+        ----------
+        generator, frames, labels, contrast_limits
+            What finds objects, where, and what `StackSegmenter.steps` takes.
+        link : ThroughDepth, OverTime or None
+            As `linker` gives it.
+
+        Raises
+        ------
+        InputError
+            When memory is to carry objects on planes that are looked at in parts.
+        """
+        from napari_sam2.inference.automatic.memory_segmenter import MemorySegmenter
         from napari_sam2.inference.automatic.stack_segmenter import StackSegmenter
 
-        find = partial(self.find, generator)
-        return StackSegmenter(find, link).steps(frames, labels, contrast_limits)
+        find, model = partial(self.find, generator), generator.model
+        if link is not None:
+            return StackSegmenter(find, link).steps(frames, labels, contrast_limits)
+        if self.in_parts(frames.plane_shape, model):
+            size, shape = model.config.image_size, "{} x {}".format(*frames.plane_shape)
+            raise InputError(
+                f"Planes of {shape} are looked at in parts, but memory sees them whole, at {size} "
+                f"x {size}, which shows small objects coarsely. Link by overlap, or crop the image."
+            )
+        return MemorySegmenter(find, model).steps(frames, labels, contrast_limits)
 
 
 def is_searched_in_parts(shape: tuple[int, ...], model: Model) -> bool:
@@ -186,12 +237,3 @@ def is_searched_in_parts(shape: tuple[int, ...], model: Model) -> bool:
     Objects of nearly half a part are seen more coarsely, so parts are to be small beside the plane.
     """
     return max(shape[:2]) > TILED * model.config.image_size
-
-
-def linker(kind: str) -> ThroughDepth | OverTime:
-    """What links the planes of a stack along z, or along t, for which a package may be missing."""
-    # imported late: scipy's solvers take a quarter of a second, and opening a window must not wait
-    from napari_sam2.inference.automatic.depth import ThroughDepth
-    from napari_sam2.inference.automatic.over_time import OverTime
-
-    return OverTime() if kind == "t" else ThroughDepth()

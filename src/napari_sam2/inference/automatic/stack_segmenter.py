@@ -61,6 +61,9 @@ class StackObjects:
         The mother's number for that of each daughter.
     is_linked : bool
         Whether all are done: numbers stay as they are.
+    explained : float or None
+        Of a `MemorySegmenter`, once it carries objects: how much of what was found belongs to some
+        by now, 0 to 1. The labels are those of objects then.
     """
 
     labels: WritableArray
@@ -69,6 +72,7 @@ class StackObjects:
     tracks: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     parents: dict[int, int] = field(default_factory=dict)
     is_linked: bool = False
+    explained: float | None = None
 
     @property
     def graph(self) -> dict[int, list[int]]:
@@ -96,13 +100,7 @@ class StackSegmenter:
     def __init__(
         self, find: MaskGenerator | FindLabels, link: Linker | None = None, *, smallest: int = 0
     ) -> None:
-        if isinstance(find, MaskGenerator):
-            generator = find
-
-            def find(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
-                return generator.generate(plane, limits).choose(smallest=smallest).labels()
-
-        self._find = find
+        self._find = finder(find, smallest)
         self._link: Linker = link or ThroughDepth()
 
     def segment(
@@ -155,18 +153,7 @@ class StackSegmenter:
         iterator of StackObjects
             After each frame, and at last with the objects linked.
         """
-        source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
-        shape = (len(source), *source.plane_shape)
-        into: WritableArray = np.zeros(shape, np.uint32) if labels is None else labels
-        if tuple(into.shape) != shape or np.dtype(into.dtype).kind not in "ui":
-            raise ValueError(
-                f"The labels have shape {tuple(into.shape)} and dtype {into.dtype}. "
-                f"Give an array of integers of the stack's shape, {shape}."
-            )
-        limits = (
-            stack_limits(source) if contrast_limits is None else checked_limits(contrast_limits)
-        )
-        return self._steps(source, into, limits)
+        return self._steps(*checked_stack(stack, labels, contrast_limits))
 
     def _steps(
         self, source: FrameSource, labels: WritableArray, limits: tuple[float, float]
@@ -179,24 +166,62 @@ class StackSegmenter:
                 plane = source.plane(frame)
             except InputError as error:  # told at the end: a frame is worth less than all others
                 unread = unread or error
-                found = np.zeros(source.plane_shape, np.uint8)
+                found: NDArray[np.integer[Any]] = np.zeros(source.plane_shape, np.uint8)
             else:
-                found = np.asarray(self._find(plane, limits))
-            if found.shape != source.plane_shape:
-                raise ValueError(
-                    f"What searches a plane gave labels of shape {found.shape} for one of "
-                    f"{source.plane_shape}. They must be alike."
-                )
+                found = checked_find(self._find, plane, limits)
             numbered = detections.add(found)
-            _check_room(len(detections.areas[frame]), most)
+            check_room(len(detections.areas[frame]), most)
             labels[frame] = numbered
             yield StackObjects(labels, frame + 1, frames)
         links = self._link(detections)
-        _check_room(max((int(own.max(initial=0)) for own in links.ids), default=0), most)
-        tracks = _relabelled(labels, detections, links, self._link.gap)
+        check_room(max((int(own.max(initial=0)) for own in links.ids), default=0), most)
+        tracks = relabelled(labels, detections, links, self._link.gap)
         yield StackObjects(labels, frames, frames, tracks, links.parents, is_linked=True)
         if unread is not None:
             raise unread
+
+
+def finder(find: MaskGenerator | FindLabels, smallest: int) -> FindLabels:
+    """What searches a plane, as `StackSegmenter` takes it, as a function."""
+    if not isinstance(find, MaskGenerator):
+        return find
+
+    def labels(plane: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint32]:
+        return find.generate(plane, limits).choose(smallest=smallest).labels()
+
+    return labels
+
+
+def checked_stack(
+    stack: ArrayLike | FrameSource,
+    labels: WritableArray | None,
+    contrast_limits: tuple[float, float] | None,
+) -> tuple[FrameSource, WritableArray, tuple[float, float]]:
+    """The planes, labels and contrast limits of what `StackSegmenter.segment` takes."""
+    source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
+    shape = (len(source), *source.plane_shape)
+    into: WritableArray = np.zeros(shape, np.uint32) if labels is None else labels
+    if tuple(into.shape) != shape or np.dtype(into.dtype).kind not in "ui":
+        raise ValueError(
+            f"The labels have shape {tuple(into.shape)} and dtype {into.dtype}. "
+            f"Give an array of integers of the stack's shape, {shape}."
+        )
+    if contrast_limits is None:
+        return source, into, stack_limits(source)
+    return source, into, checked_limits(contrast_limits)
+
+
+def checked_find(
+    find: FindLabels, plane: NDArray[Any], limits: tuple[float, float]
+) -> NDArray[np.integer[Any]]:
+    """Search a plane, and refuse labels of another shape."""
+    found = np.asarray(find(plane, limits))
+    if found.shape != plane.shape[:2]:
+        raise ValueError(
+            f"What searches a plane gave labels of shape {found.shape} for one of "
+            f"{plane.shape[:2]}. They must be alike."
+        )
+    return found
 
 
 def stack_limits(source: FrameSource) -> tuple[float, float]:
@@ -225,14 +250,15 @@ def _readable(source: FrameSource, frames: Sequence[int]) -> Iterator[NDArray[An
             yield plane
 
 
-def _check_room(count: int, most: int) -> None:
+def check_room(count: int, most: int) -> None:
+    """Refuse more objects than the labels' type has numbers."""
     if count > most:
         raise ValueError(
             f"There are {count} objects, but the labels' type ends at {most}. Give uint32."
         )
 
 
-def _relabelled(
+def relabelled(
     labels: WritableArray, detections: Detections, links: Links, gap: int
 ) -> NDArray[np.float64]:
     """Number the objects of each frame as they are linked, and fill the gaps in them.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from psygnal import Signal
 
-from napari_sam2.inference.automatic.everything import linker
 from napari_sam2.plugin.coordinates import (
     axis_name,
     frame_axes,
@@ -86,6 +85,7 @@ class _Run:
     began: float = 0.0
     in_parts: bool = False
     done: int = 0
+    explained: float | None = None  # once objects are carried
     objects: StackObjects | None = None  # once they are linked
     outcome: str = "Cancelled"
 
@@ -106,6 +106,8 @@ class AllPlanes:
         Emitted with an `Offer` after anything that changes which stack is meant.
     progressed : Signal(int, int)
         Emitted with the planes done and to do.
+    carried : Signal(float)
+        Emitted while objects are carried with memory, with the part that is explained by now.
     status_changed : Signal(str)
         Emitted with a sentence on what is being done.
     running_changed : Signal(bool)
@@ -118,6 +120,7 @@ class AllPlanes:
 
     offered = Signal(object)
     progressed = Signal(int, int)
+    carried = Signal(float)
     status_changed = Signal(str)
     running_changed = Signal(bool)
     begun = Signal(float, float)
@@ -193,7 +196,7 @@ class AllPlanes:
         labels = stack_view(layer.data, geometry.key)
 
         def job() -> Iterator[object]:
-            link = linker(kind)
+            link = settings.linker(kind)
             generator = settings.generator(self._model.get())
             in_parts = settings.in_parts(geometry.plane_shape, generator.model)
             yield _Ready(generator.usual, in_parts)
@@ -245,13 +248,14 @@ class AllPlanes:
             self._tell("Searching the first plane…")
         else:
             objects = cast("StackObjects", step)
-            show = self._show_joined if objects.is_linked else self._show_plane
-            show(run, objects)
+            if objects.is_linked:
+                self._show_joined(run, objects)
+            elif run.outcome not in (_IMAGE_GONE, _LABELS_GONE):
+                show = self._show_plane if objects.explained is None else self._show_carried
+                show(run, objects)
 
     def _show_plane(self, run: _Run, objects: StackObjects) -> None:
         layers, layer = self._viewer.layers, run.layer
-        if run.outcome in (_IMAGE_GONE, _LABELS_GONE):
-            return
         if not run.done:
             add_stack_layer(layers, layer, run.image, run.geometry.key)
             layer.editable = False  # what is painted now would be given another number
@@ -262,6 +266,14 @@ class AllPlanes:
         left = objects.frames - objects.done
         seconds = (monotonic() - run.began) / objects.done * left
         self._tell(f"{_duration(seconds)} left" if left else "Joining what was found…")
+
+    def _show_carried(self, run: _Run, objects: StackObjects) -> None:
+        assert objects.explained is not None
+        if objects.explained != run.explained:  # objects were added; there is nothing new else
+            run.explained = objects.explained
+            run.layer.refresh(thumbnail=False, highlight=False, extent=False)
+            self.carried.emit(objects.explained)
+            self._tell("Carrying what was found through the stack…")
 
     def _show_joined(self, run: _Run, objects: StackObjects) -> None:
         run.objects = objects
@@ -292,6 +304,11 @@ def _summary(run: _Run) -> str:
             return run.outcome
         if not run.done:
             return f"{run.outcome} before the first plane was done."
+        if run.explained is not None:
+            return (
+                f"{run.outcome} while objects were carried. What was found stays, but is not "
+                "complete."
+            )
         return f"{run.outcome} after {run.done} of {frames} planes. {_UNJOINED}"
     count = len(set(objects.tracks[:, 0]))
     text = f"{_counted(count, 'object')} on {frames} planes."

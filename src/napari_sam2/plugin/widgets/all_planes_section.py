@@ -12,8 +12,21 @@ from napari_sam2.plugin.widgets.section import Section
 if TYPE_CHECKING:
     from napari_sam2.plugin.everything.all_planes import Offer
 
-_KINDS = {"z": "continue through depth", "t": "move over time, may divide"}
-_BUTTONS = {"z": "Whole stack", "t": "Whole time-lapse"}
+_KINDS = {
+    "z": "continue through depth",
+    "memory": "continue through depth, by memory",
+    "t": "move over time, may divide",
+}
+_EACH = "Search every plane with the points and thresholds above, and give each object one number."
+_RUNS = {  # what the button says, and its tooltip
+    "z": ("Whole stack", _EACH),
+    "memory": (
+        "Whole stack",
+        "Search every third plane with the points and thresholds above, carry what is found "
+        "through the others, and give each object one number.",
+    ),
+    "t": ("Whole time-lapse", _EACH),
+}
 
 
 class AllPlanesSection(Section):
@@ -24,7 +37,7 @@ class AllPlanesSection(Section):
     axis_chosen : Signal(int)
         Emitted with the frame axis that the user chose.
     run_asked : Signal(str)
-        Emitted with "z" or "t", what objects do, when the button is pressed.
+        Emitted with "z", "memory" or "t", what objects do, when the button is pressed.
     cancel_asked : Signal()
         Emitted when the other one is.
     """
@@ -59,8 +72,9 @@ class AllPlanesSection(Section):
         self.add_row(
             "objects",
             self.kind,
-            tip="Through depth, what overlaps on neighbouring planes is one object. Over time, "
-            "objects are followed, and where one divides, two others begin.",
+            tip="Through depth, what overlaps on neighbouring planes is one object; by memory, "
+            "what is found on some planes is carried through the others. Over time, objects are "
+            "followed, and where one divides, two others begin.",
         )
         self.add_row("", self.run, self.cancel, even=True)
         self.add_row("", self.progress)
@@ -93,6 +107,12 @@ class AllPlanesSection(Section):
         self.progress.setValue(done)
         self.progress.setFormat("%v of %m planes")
 
+    def show_explained(self, part: float) -> None:
+        """Show how much of what was found belongs to objects by now, 0 to 1."""
+        self.progress.setRange(0, 100)
+        self.progress.setValue(round(100 * part))
+        self.progress.setFormat("%p % carried")
+
     def show_status(self, text: str) -> None:
         """Show a sentence on what is being done."""
         self.status.setText(text)
@@ -110,12 +130,9 @@ class AllPlanesSection(Section):
     def _update(self) -> None:
         refusal = self._offer.refusal if self._offer else "There is no image."
         free = not self._is_running
-        self.run.setText(_BUTTONS[self.kind.currentData()])
-        self.run.setToolTip(
-            refusal
-            or "Search every plane with the points and thresholds above, and give each "
-            "object one number."
-        )
+        text, tip = _RUNS[self.kind.currentData()]
+        self.run.setText(text)
+        self.run.setToolTip(refusal or tip)
         self.run.setEnabled(free and not self._is_waiting and not refusal)
         self.axis.setEnabled(free and self.axis.count() > 1)
         self.kind.setEnabled(free and not refusal)

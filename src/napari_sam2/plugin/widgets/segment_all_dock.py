@@ -102,6 +102,7 @@ class SegmentAllWidget(Docked):
         stack.cancel_asked.connect(all_planes.cancel)
         all_planes.offered.connect(stack.show_offer)
         all_planes.progressed.connect(stack.show_progress)
+        all_planes.carried.connect(stack.show_explained)
         all_planes.status_changed.connect(stack.show_status)
         all_planes.running_changed.connect(stack.show_running)
         all_planes.running_changed.connect(self.search.show_waiting)
@@ -123,8 +124,9 @@ class SegmentAllWidget(Docked):
     def _run(self, kind: str) -> None:
         choice = self.choice.choice
         self.all_planes.start(
-            kind,
+            "t" if kind == "t" else "z",
             EverythingSettings(
+                link="memory" if kind == "memory" else "overlap",
                 points_per_side=self.search.points.value(),
                 crop_layers=self.search.crops.currentIndex(),
                 min_score=choice.score,
