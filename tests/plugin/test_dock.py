@@ -488,3 +488,20 @@ def test_the_dock_opens_from_the_menu(make_napari_viewer, stack, qtbot):
     assert dock.prompts.tools["point"].isChecked()
     viewer.layers.remove(image)
     assert dock.controller.workspace.image is None
+
+
+def test_both_docks_share_a_place_until_they_are_moved(make_napari_viewer, stack, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(stack)
+    first, _ = viewer.window.add_plugin_dock_widget("napari-sam2", "Click and track")
+    second, dock = viewer.window.add_plugin_dock_widget("napari-sam2", "Segment all")
+    window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(second) == [first])
+    second.setFloating(True)
+    qtbot.wait(50)
+    assert second.isFloating()
+    second.setFloating(False)
+    viewer.window.remove_dock_widget(second)
+    again, dock = viewer.window.add_plugin_dock_widget("napari-sam2", "Segment all")
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(again) == [first])
+    assert dock.isVisibleTo(window)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +22,17 @@ def unwrapped(viewer: napari.Viewer) -> napari.Viewer:
 
 
 class Docked(QWidget):
-    """Ends what it has begun in the viewer when its dock is closed, however that happens."""
+    """Ends what it has begun in the viewer when its dock is closed, however that happens.
+
+    Beside another one it becomes a tab, as half of a window's height shows too little of either.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._is_docked = False
+        self._docked_soon = QTimer(self)
+        self._docked_soon.setSingleShot(True)
+        self._docked_soon.timeout.connect(self._become_tab)
         self.let_go = _LetGo()
         # With its window the widget is destroyed without being closed.
         self.destroyed.connect(self.let_go)
@@ -42,12 +48,33 @@ class Docked(QWidget):
             if self._is_docked and self.parent() is None:
                 self.let_go()
             self._is_docked = self.parent() is not None
+            if self._is_docked:  # its dock is not in the window yet
+                self._docked_soon.start(0)
         return super().event(event)
 
     def closeEvent(self, event: QEvent) -> None:
         """Let go of the viewer when the widget is closed by itself."""
         self.let_go()
         super().closeEvent(event)
+
+    def _become_tab(self) -> None:
+        window, own = self.window(), _dock_of(self)
+        if not isinstance(window, QMainWindow) or own is None or window.tabifiedDockWidgets(own):
+            return
+        area = window.dockWidgetArea(own)
+        for other in map(_dock_of, window.findChildren(Docked)):
+            if other not in (None, own) and window.dockWidgetArea(other) == area:
+                window.tabifyDockWidget(other, own)
+                own.raise_()
+                return
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    """The dock that a widget is in."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
 
 
 class _LetGo:
