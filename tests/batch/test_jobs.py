@@ -63,6 +63,15 @@ def test_labels_beside_the_images_are_no_images(plates):
     assert "a_labels.tif" in outputs(["plates/one"], plates.parent / "labels")
 
 
+def test_labels_of_another_run_are_no_images(plates):
+    labels = plates / "one" / "labels"
+    labels.mkdir()
+    (labels / "a_labels.tif").touch()
+    assert "labels/a_labels.tif" in outputs(["plates/one"], plates / "new")
+    (labels / "batch.json").write_text('{"sha256": "", "images": {}}')
+    assert set(outputs(["plates/one"], plates / "new")) == {"a.tif", "b.PNG"}
+
+
 def forbid(monkeypatch, folder):
     real = Path.iterdir
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import tifffile
@@ -23,6 +25,30 @@ def test_a_tiff_stack_is_read_plane_by_plane(tmp_path, numbers):
     assert (image.shape, image.axes, image.rgb) == ((4, 5, 6), "TYX", False)
     np.testing.assert_array_equal(image.data[2], numbers[2])
     assert not isinstance(image.data, np.ndarray)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_part_of_a_plane_in_one_strip_is_read_alone(tmp_path, numbers, order):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, numbers.astype(order + "u2"), byteorder=order, metadata={"axes": "TYX"})
+    image = open_image(path)
+    assert (image.shape, image.axes, image.data.dtype) == ((4, 5, 6), "TYX", np.uint16)
+    np.testing.assert_array_equal(image.data, numbers)
+    for index in [2, (-1, slice(1, 3), slice(0, 6, 2)), (..., 4)]:
+        part = image.data[index]
+        assert part.dtype.isnative
+        np.testing.assert_array_equal(part, numbers[index])
+    np.testing.assert_array_equal(image.at({0: 3}).data[1:3, 2:], numbers[3, 1:3, 2:])
+
+    slide = np.random.default_rng(0).integers(0, 255, (3000, 2000), np.uint8)
+    tifffile.imwrite(path, slide)
+    image = open_image(path)
+    tracemalloc.start()
+    part = image.data[500:600, 500:600]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(part, slide[500:600, 500:600])
+    assert peak < 100_000  # bytes, of 6 million
 
 
 def test_a_pyramid_is_read_at_full_resolution(tmp_path):

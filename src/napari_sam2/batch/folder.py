@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2.batch.jobs import is_labels
+from napari_sam2.batch.jobs import RECORD, is_labels, read_record
 from napari_sam2.batch.segment import FileReport, count_whole
 from napari_sam2.checkpoints.replacing import remove, replacing
 from napari_sam2.inference.errors import InputError
@@ -149,14 +149,10 @@ class OutputFolder:
 
     @property
     def _record(self) -> Path:
-        return self.path / "batch.json"
+        return self.path / RECORD
 
     def _read(self) -> dict[str, Any]:
-        try:
-            made = json.loads(self._record.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return made if isinstance(made, dict) and "images" in made else {}
+        return read_record(self.path) or {}
 
     def _check_free(self, jobs: Iterable[Job]) -> None:
         """Refuse to take what only has the name of tracks for tracks of an earlier run."""

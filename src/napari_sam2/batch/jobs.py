@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_sam2.inference.errors import InputError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 KINDS = {".tif", ".tiff", ".png"}  # besides zarr folders
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 _CTC = ".ctc"
+RECORD = "batch.json"  # in the folder for labels
 _LABELS = re.compile(r"[^.].*_labels(\.tif|\.ome\.zarr)")
 
 
@@ -57,7 +59,8 @@ def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[J
     inputs : str, Path or iterable of these
         Files, zarr folders, folders to be searched with all below them, and patterns such as
         ``"plates/*/nuclei_*.tif"``. In folders and patterns TIFF, PNG and zarr are taken, hidden
-        files are not, nor are labels in the output folder, and what is in folders called ``.ctc``.
+        files are not, nor are labels in the output folder or that of another run, and what is in
+        folders called ``.ctc``.
     output : Path
         The folder for labels.
 
@@ -98,6 +101,15 @@ def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[J
                 f"{job.output.relative_to(output)}. Rename one, or give them another --output each."
             )
     return list(jobs.values())
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What a run has written of itself to its folder for labels; None where there was none."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and "images" in record else None
 
 
 def is_labels(path: Path) -> bool:
@@ -165,7 +177,11 @@ def _is_zarr(path: Path) -> bool:
 
 def _is_ours(path: Path, output: Path) -> bool:
     # a folder for the Cell Tracking Challenge is replaced as a whole: it must hold no other labels
-    return path.parent.suffix == _CTC or (path.is_relative_to(output) and is_labels(path))
+    if path.parent.suffix == _CTC:
+        return True
+    return is_labels(path) and any(
+        folder == output or read_record(folder) is not None for folder in path.parents
+    )
 
 
 def _absolute(path: Path) -> Path:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_sam2.inference.errors import InputError
 from napari_sam2.inference.frames import UNNAMED, FrameSource, OneFrame, fixed_levels
 from napari_sam2.inference.zarr_images import read_zarr
@@ -15,6 +17,8 @@ from napari_sam2.inference.zarr_images import read_zarr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,12 +234,49 @@ def _read_tiff(path: Path) -> tuple[Any, str, tuple[Any, ...]]:
 
     with _refusing_damaged(path):
         series = tifffile.TiffFile(path).series[0]
+    files = {page.parent.filehandle.path for page in series.pages if page}
+    if series.dataoffset is not None and len(files) == len(series.levels) == 1:
+        dtype = series.dtype.newbyteorder(series.parent.byteorder)
+        data = _Contiguous(files.pop(), dtype, series.shape, series.dataoffset)
+        return data, series.axes, ()
     # the stores hold the file open for as long as planes may be read
     levels = (
         zarr.open_array(series.aszarr(level=level), mode="r") for level in range(len(series.levels))
     )
     data, *coarser = levels
     return data, series.axes, tuple(coarser)
+
+
+@dataclass(frozen=True)
+class _Contiguous:
+    """Pixels that follow each other in a file: a part costs no more than its rows.
+
+    Many programs write a plane as a single strip, which tifffile reads whole for any part of it.
+    """
+
+    path: str
+    stored: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what is read; the file may have another order of bytes."""
+        return self.stored.newbyteorder("=")
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        # mapped anew each time, as pages that were read would count as memory in use
+        pixels = np.memmap(self.path, self.stored, "r", self.offset, self.shape)[index]
+        return np.array(pixels, self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        pixels: NDArray[Any] = self[...]
+        return pixels if dtype is None else pixels.astype(dtype)
 
 
 _CUT_OFF = "invalid page offset"  # as tifffile says it
