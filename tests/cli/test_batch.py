@@ -85,7 +85,7 @@ def test_what_failed_is_told_where_no_report_can_be_written(here, tmp_path, monk
     assert result.exit_code == 1
     assert "a.tif is empty" in result.stderr
     assert "0 segmented, 0 skipped as done before, 1 failed" in result.stdout
-    assert "Error: [Errno 28] No space left on device" in result.stderr
+    assert "No space left on device. Make room, and try again." in result.stderr
     assert "Report:" not in result.output
 
 

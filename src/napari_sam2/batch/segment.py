@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_sam2.checkpoints.replacing import replacing
 from napari_sam2.inference.automatic.everything import EverythingSettings
+from napari_sam2.inference.errors import in_words
 from napari_sam2.inference.image_files import open_image
 from napari_sam2.inference.label_files import write_labels, write_ome_zarr
 from napari_sam2.inference.masks import count_objects, label_numbers, smallest_dtype
@@ -226,8 +227,9 @@ def one_line(error: Exception) -> str:
         return "No space is left for the labels. Make room, and run the same command again."
     if is_out_of_memory(error):
         return "The memory does not suffice for this image. Use fewer workers, or crop it."
-    known = isinstance(error, ValueError | TypeError | OSError) and str(error)
-    return " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+    if isinstance(error, ValueError | TypeError | OSError) and str(error):
+        return in_words(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from napari_sam2.inference.errors import InputError as InputError
+from napari_sam2.inference.errors import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +24,7 @@ def errors_on_one_line() -> Iterator[None]:
     try:
         yield
     except (InputError, OSError, MemoryError) as error:
-        told = str(error) or type(error).__name__  # a timeout says nothing
-        typer.echo(f"Error: {' '.join(told.split())}", err=True)
+        typer.echo(f"Error: {in_words(error)}", err=True)
         raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
 
 
