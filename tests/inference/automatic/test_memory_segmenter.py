@@ -138,6 +138,8 @@ def test_labels_go_where_they_are_wanted(nano, tmp_path):
     )
     found = MemorySegmenter(Finder(image, truth), nano).segment(image, array)
     assert found.labels is array
+    array[:] = 9  # what was there before
+    MemorySegmenter(Finder(image, truth), nano).segment(image, array)
     memory = MemorySegmenter(Finder(image, truth), nano).segment(image).labels
     np.testing.assert_array_equal(array[:], memory)
 

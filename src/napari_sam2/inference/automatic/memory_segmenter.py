@@ -24,7 +24,7 @@ from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.inference.video.video_predictor import VideoPredictor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -121,6 +121,7 @@ class MemorySegmenter:
         frames, most = len(source), np.iinfo(np.dtype(labels.dtype)).max
         video = VideoPredictor(self._model, source, limits, distinct=True)
         carrying = _Carrying(video, labels)
+        carrying.clear(range(frames))
         # the first and the last that are searched lie as near to the ends as to each other
         for frame in range(min(self._every, frames) // 2, frames, self._every):
             try:
@@ -159,6 +160,11 @@ class _Carrying:
         self._most = np.iinfo(np.dtype(labels.dtype)).max
         self._found_on = [0]  # on how many searched planes each object was found
 
+    def clear(self, frames: Iterable[int]) -> None:
+        """Let nothing be on some planes."""
+        for frame in frames:
+            self._labels[frame] = np.zeros(self._video.source.plane_shape, np.uint8)
+
     def steps(self) -> Iterator[float]:
         """Carry what no object explains; yields the part that is explained, plane by plane."""
         left = {frame: list(masks.values()) for frame, masks in self.found.items()}
@@ -170,8 +176,7 @@ class _Carrying:
                 carried[frame] = masks
                 yield 1 - area / total
             if len(self._found_on) == 1:  # what was shown so far gives way to what is carried
-                for frame in self.found:
-                    self._labels[frame] = np.zeros(self._video.source.plane_shape, np.uint8)
+                self.clear(self.found)
             self._add(carried)
             for frame in carried.keys() & left.keys():
                 plane = np.asarray(self._labels[frame])
