@@ -94,17 +94,6 @@ def test_the_same_seed_draws_the_same(stack):
     assert (first[2].images != other[2].images).any()
 
 
-def test_pieces_may_be_objects_of_their_own(stack):
-    pieces = np.zeros((1, 96, 96), np.uint8)
-    pieces[0, 10:30, 10:30] = pieces[0, 60:85, 10:40] = 1
-    pieces[0, 20:50, 60:90] = 2
-    whole = replace(stack, labels=Planes(pieces, "tyx"))
-    for share, most in ((0.0, 2), (1.0, 3)):
-        stage = replace(SMALL, piece_share=share, images=1, objects=5, diameters=(14, 20))
-        samples = Samples([whole], {"discs": 1.0}, stage, seed=0)
-        assert max(len(samples[index].objects) for index in range(8)) == most
-
-
 def test_clicks_and_boxes_lie_on_their_objects(masks):
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):

@@ -71,9 +71,6 @@ class Stage:
         Share of the steps on images in which corrections follow the first prompt.
     corrections : int
         How many; each is a click where the mask is wrong. SAM was trained with up to 7.
-    piece_share : float
-        Share of the steps on images that take each connected piece of an object for an object of
-        its own: a click shows one piece, even where a neuron has several on its plane.
     diameters : tuple of float
         Smallest and largest diameter, in rendered pixels, of the object a window is chosen for.
     """
@@ -94,7 +91,6 @@ class Stage:
     box_share: float = 0.25
     correction_share: float = 0.5
     corrections: int = 2
-    piece_share: float = 0.0
     diameters: tuple[float, float] = (14.0, 160.0)
 
     def __post_init__(self) -> None:
@@ -111,7 +107,7 @@ class Stage:
             )
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; it is above 0.")
-        for name in ("video_share", "box_share", "correction_share", "piece_share"):
+        for name in ("video_share", "box_share", "correction_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a share is 0 to 1.")
         for name in ("dense_weight", "object_weight"):

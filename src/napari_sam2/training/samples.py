@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from skimage.measure import label
 from torch.utils.data import Dataset
 
 from napari_sam2.training.augment import apply_look, random_look, render, window_on
@@ -144,21 +143,16 @@ class Samples(Dataset[Batch]):
         if source == GENERATED:
             return self._generated(random, frames)
         stack, indices, neighbours = self._indices(source, random, frames)
-        stage = self.stage
-        planes = {one: (stack.image_plane(one), stack.label_plane(one)) for one in set(indices)}
-        # no draw where it is 0: what a seed gives stays as it was before this share existed
-        if frames == 1 and stage.piece_share and random.random() < stage.piece_share:
-            planes = {
-                one: (image, label(ids).astype(np.int32)) for one, (image, ids) in planes.items()
-            }
-        labels = planes[indices[0]][1]
+        labels = stack.label_plane(indices[0])
         objects = objects_on_plane(labels, stack.smallest_on_plane)
         if not objects:
             return None
         chosen = labels == objects[random.integers(len(objects))]
+        stage = self.stage
         share = stage.size / stage.whole if stage.whole else 1.0
         window = window_on(chosen, stage.size, stage.diameters, random, share)
         look = random_look(random)
+        planes = {one: (stack.image_plane(one), stack.label_plane(one)) for one in set(indices)}
         drawn = []
         for position, index in enumerate(indices):
             if position:  # a still plane has to move by itself
