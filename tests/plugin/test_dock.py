@@ -151,6 +151,66 @@ def test_drawing_a_polygon_by_mouse(open_dock, stack, qtbot, messages, engine, f
     assert messages == []
 
 
+def begin_polygon(opened, qtbot, corners):
+    opened.viewer.layers.selection.active = opened.shapes
+    opened.shapes.mode = "add_polygon"
+    qtbot.wait(200)
+    for row, column in corners:
+        qtbot.mouseMove(canvas_of(opened), canvas_position(opened, row, column))
+        qtbot.wait(100)
+        click(opened, qtbot, row, column)
+        qtbot.wait(100)
+
+
+@pytest.mark.parametrize("corners", [[(8, 8)], [(8, 8), (8, 30), (32, 30), (32, 8)]])
+def test_undo_takes_a_shape_that_is_being_drawn_alone(open_dock, stack, qtbot, messages, corners):
+    opened = open_dock(stack, show=True)
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    before = opened.labels().copy()
+    begin_polygon(opened, qtbot, corners)
+    opened.controller.undo()
+    opened.wait_idle()
+    assert len(opened.shapes.data) == 0
+    assert len(opened.points.data) == 1
+    np.testing.assert_array_equal(opened.labels(), before)
+    begin_polygon(opened, qtbot, [(8, 8), (8, 30), (32, 30), (32, 8)])
+    qtbot.keyClick(canvas_of(opened), Qt.Key.Key_Escape)
+    opened.wait_idle()
+    assert opened.labels()[0, 20, 18] == 1
+    assert messages == []
+
+
+def test_a_shape_that_is_being_drawn_is_not_read(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack, show=True)
+    begin_polygon(opened, qtbot, [(8, 8), (8, 30)])
+    opened.controller.new_object()
+    assert messages == []
+    assert not opened.session.objects
+    opened.controller.objects.delete([1])  # draws what is left in the layer
+    qtbot.keyClick(canvas_of(opened), Qt.Key.Key_Escape)
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    assert opened.labels()[0, 44, 46] == 2
+
+
+def test_a_click_is_no_box(open_dock, stack, messages):
+    opened = open_dock(stack)
+    opened.shapes.add_rectangles([[0, 20, 18], [0, 20, 18.4], [0, 20.5, 18.4], [0, 20.5, 18]])
+    opened.wait_idle()
+    assert "smaller than a pixel and left out" in messages[-1][1]
+    assert not opened.session.objects
+
+
+def test_a_dock_that_is_opened_again_leaves_the_objects_of_the_first(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    _, dock = opened.viewer.window.add_plugin_dock_widget("napari-sam2", "Click and track")
+    qtbot.waitUntil(lambda: dock.controller.prompting.active == (2, True))
+
+
 def test_a_fast_second_change_replaces_the_first(open_dock, stack, engine):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])

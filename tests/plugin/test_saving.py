@@ -83,6 +83,24 @@ def test_work_is_saved_by_itself_and_with_the_dock(open_dock, stack, qtbot, sess
     assert len(read_session(path).log) == 4
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_prompts_that_go_with_their_image_are_kept(open_dock, stack, qtbot, sessions, order):
+    """As when napari closes: it takes all layers away first."""
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.shapes.add_polygons([[0, 38, 40], [0, 38, 52], [0, 52, 52]])
+    opened.wait_idle()
+    path, prompts = saved(sessions, qtbot, 2), held(opened)
+    (stack_key,) = opened.session.stacks
+    for layer in list(opened.viewer.layers)[::order]:
+        opened.viewer.layers.remove(layer)
+    qtbot.wait(50)
+    assert opened.session.prompts(stack_key) == prompts
+    commands = len(read_session(path).log)
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    assert len(read_session(path).log) == commands
+
+
 def test_the_size_of_a_pixel_is_saved(open_dock, stack, qtbot, sessions):
     opened = open_dock(
         stack, scale=(2, 0.5, 0.5), units=("um", "um", "um"), axis_labels=("z", "y", "x")

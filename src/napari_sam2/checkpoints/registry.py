@@ -108,7 +108,7 @@ CHECKPOINTS = {
             f"{_SAM2_1}/sam2.1_hiera_small.pt",
             "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
             184_416_285,
-            purpose="a little better than tiny, a little slower",
+            purpose="masks a little better than those of tiny, in a little more time",
             parameters=46_060_354,
         ),
         Checkpoint(

@@ -259,7 +259,7 @@ def _export(
         Literal["tiff", "ome-zarr", "coco", "tracks"],
         typer.Option(
             help="Labels as TIFF or OME-Zarr; COCO annotations as JSON; the centres of objects "
-            "over time as a CSV that napari opens as Tracks."
+            "over time as a CSV for napari's Tracks."
         ),
     ] = "tiff",
 ) -> None:

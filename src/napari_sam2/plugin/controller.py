@@ -6,6 +6,7 @@ notifications here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -14,6 +15,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.edits import Edits
+from napari_sam2.plugin.layers.drawings import end_drawing, is_being_drawn
 from napari_sam2.plugin.layers.result_display import ResultDisplay
 from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Points, Shapes
 
+    from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.session.values import ModelChoice
 
 _SHOWN_MS = 200  # within which a window that was opened is drawn
@@ -245,7 +248,13 @@ class Controller:
         self._display.set_protect(protect)
 
     def undo(self) -> None:
-        """Take back what was done last; a run that is under way is stopped and taken back."""
+        """Take back what was done last; a run that is under way is stopped and taken back.
+
+        While the mouse draws a shape, that is what was done last.
+        """
+        for _, _, layer in self.workspace.prompts.every():
+            if is_being_drawn(layer) and not end_drawing(layer):
+                return
         self._stop("Cancelled")
         self._work.when_idle(self._undo)
 
@@ -315,6 +324,8 @@ class Controller:
     def _prepare_opened(self) -> None:
         if self.workspace.image is not None and not self._closed:
             self.prepare_layers()
+            if self.workspace.prompts.largest_number():  # an earlier dock has left prompts
+                self.prompting.new_object()
 
     def _adopt_image(self) -> None:
         if self.workspace.image is None and not self._closed:
@@ -327,6 +338,12 @@ class Controller:
         if name in ("points", "shapes"):
             geometry = self.workspace.geometry()
             self._edits.keep_masks(geometry)
-            self._work.take_when_idle("removed", lambda: self._edits.take(geometry))
+            # napari takes all layers away before it closes: the image tells, which may go later
+            QTimer.singleShot(0, partial(self._take_removed, geometry))
         if name == "image":
             self._adopt_image_soon()
+
+    def _take_removed(self, geometry: StackGeometry | None) -> None:
+        layers = {str(layer.unique_id) for layer in self.workspace.viewer.layers}
+        if geometry is not None and geometry.key.image in layers and not self._closed:
+            self._work.take_when_idle("removed", lambda: self._edits.take(geometry))

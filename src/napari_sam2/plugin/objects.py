@@ -161,6 +161,12 @@ class Objects:
             )
             return
 
+        assert workspace.image is not None
+        try:
+            to_image((), layer, workspace.image)
+        except ValueError as error:
+            show_warning(str(error))
+            return
         first = self._prompting.free_number()
         # at once, as if each had been drawn so: what is drawn is saved while a run lasts
         if is_own(layer):

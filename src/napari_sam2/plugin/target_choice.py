@@ -134,8 +134,9 @@ class TargetChoice:
                 self._told.update((str(layer.unique_id), n) for n in new)
                 show_warning(
                     f"“{layer.name}” had labels up to {targets.largest(layer)} before, and "
-                    f"{_objects(new)} a number among these. A label of the same number counts as "
-                    "the object's. Unless it is the same, let results go to another Labels layer."
+                    f"{_objects(new)} a number up to that. If there is a label of the same number, "
+                    "it counts as the object's: unless it is the same, let results go to another "
+                    "Labels layer."
                 )
 
 

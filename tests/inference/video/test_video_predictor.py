@@ -361,7 +361,9 @@ def test_absent_objects_stop(tiny_model, discs):
 
 
 def test_absence_forgets_nothing_outside_the_range(tiny_model, discs, monkeypatch):
-    monkeypatch.setattr(Track, "origin", lambda self, seen: object())  # the model will change
+    monkeypatch.setattr(
+        Track, "origin", lambda self, seen, reverse: object()
+    )  # the model will change
     bias = tiny_model.network.mask_decoder.presence_head.layers[-1].bias
     forward, backward = (VideoPredictor(tiny_model, discs[0]) for _ in range(2))
     for video in (forward, backward):
@@ -379,7 +381,9 @@ def test_absence_forgets_nothing_outside_the_range(tiny_model, discs, monkeypatc
 
 
 def test_an_absent_object_is_taken_up_where_it_is_prompted_again(tiny_model, discs, monkeypatch):
-    monkeypatch.setattr(Track, "origin", lambda self, seen: object())  # the model will change
+    monkeypatch.setattr(
+        Track, "origin", lambda self, seen, reverse: object()
+    )  # the model will change
     bias = tiny_model.network.mask_decoder.presence_head.layers[-1].bias
     video = VideoPredictor(tiny_model, discs[0])
     for frame in (0, 5):
@@ -404,7 +408,9 @@ def test_only_what_a_correction_can_change_is_computed_again(video, monkeypatch)
     monkeypatch.setattr(
         video._tracker,
         "_follow_batch",
-        lambda frame, batch: followed.append((frame, len(batch))) or follow(frame, batch),
+        lambda frame, batch, reverse: (
+            followed.append((frame, len(batch))) or follow(frame, batch, reverse)
+        ),
     )
     video.add_prompts(1, 0, [PointPrompt((30, 30))])
     video.add_prompts(2, 0, [PointPrompt((65, 70))])
@@ -420,6 +426,27 @@ def test_only_what_a_correction_can_change_is_computed_again(video, monkeypatch)
     assert followed == [(frame, 1) for frame in (1, 2, 3, 5, 6, 7)]
     assert_same(masks_of(video, 2), before[1])
     assert video.features.encoded == 8
+
+
+def test_passes_both_ways_settle(video, monkeypatch):
+    """Each pass attends to what the other has found, which must not go on for ever."""
+    for object_id, place in ((1, (30, 30)), (2, (65, 70))):
+        video.add_prompts(object_id, 4, [PointPrompt(place)])
+    list(video.propagate("both"))
+    before = masks_of(video, 1), masks_of(video, 2)
+    follow = video._tracker._follow_batch
+    followed = []
+    monkeypatch.setattr(
+        video._tracker,
+        "_follow_batch",
+        lambda frame, batch, reverse: followed.append(frame) or follow(frame, batch, reverse),
+    )
+    list(video.propagate("both"))
+    assert followed == []
+    video.add_prompts(1, 6, [PointPrompt((70, 70))])
+    list(video.propagate("both"))
+    assert sorted(followed) == [0, 1, 2, 3, 5, 7]
+    assert_same(masks_of(video, 2), before[1])
 
 
 def test_what_is_known_is_what_would_be_computed(tiny_model, discs, monkeypatch):
@@ -439,7 +466,7 @@ def test_what_is_known_is_what_would_be_computed(tiny_model, discs, monkeypatch)
         return masks_of(video, 1), masks_of(video, 2)
 
     reused = steps()
-    monkeypatch.setattr(Track, "origin", lambda self, seen: object())
+    monkeypatch.setattr(Track, "origin", lambda self, seen, reverse: object())
     for first, second in zip(reused, steps(), strict=True):
         assert_same(first, second)
 

@@ -52,8 +52,8 @@ class FrameMemory:
     number : int
         No other has it.
     origin : bytes, optional
-        Of a tracked frame: a digest of the memories and the pointers that it attended to, each
-        with its place in time. The same origin would give the same mask again.
+        Of a tracked frame: a digest of the memories and the pointers of its own pass that it
+        attended to, each with its place in time. Of the same origin, it is not computed again.
     """
 
     # one for each object of thousands of frames
@@ -171,11 +171,20 @@ class Track:
         passed = [found.score for each in way if (found := self.get(each)) is not None]
         return sum(math.log(max(score, _LEAST)) for score in passed)
 
-    def origin(self, seen: Attended) -> bytes:
-        """What a frame's mask is made from; see `FrameMemory`."""
+    def origin(self, seen: Attended, reverse: bool) -> bytes:
+        """What a frame's mask is made from in a pass; see `FrameMemory`.
+
+        What a pass the other way has found on the other side of a prompt does not count: two
+        passes of which each sees the other's would change each other's masks without end.
+        """
 
         def numbered(pairs: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
-            found = ((self.remembered(frame), place) for frame, place in pairs)
+            own = [
+                (frame, place)
+                for frame, place in pairs
+                if frame in self.conditioning or self.passed.get(frame) == reverse
+            ]
+            found = ((self.remembered(frame), place) for frame, place in own)
             return [(memory.number, place) for memory, place in found if memory is not None]
 
         # a digest, as there may be hundreds of prompts, and each tracked frame keeps one

@@ -183,7 +183,7 @@ class MemoryTracker(Tracker):
             return True
         known = track.tracked.get(frame)
         seen = self._attended(track, frame, reverse)
-        return known is not None and known.origin == track.origin(seen)
+        return known is not None and known.origin == track.origin(seen, reverse)
 
     def _follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         # objects that attend to equally much are one batch
@@ -195,10 +195,10 @@ class MemoryTracker(Tracker):
                 groups.setdefault(seen.lengths, []).append((track, seen))
         for (maps, _), group in groups.items():
             self._in_batches(
-                group, lambda batch: self._follow_batch(frame, batch), self._most(maps)
+                group, lambda batch: self._follow_batch(frame, batch, reverse), self._most(maps)
             )
 
-    def _follow_batch(self, frame: int, batch: list[tuple[Track, Attended]]) -> None:
+    def _follow_batch(self, frame: int, batch: list[tuple[Track, Attended]], reverse: bool) -> None:
         network, features = self._network, self.features[frame]
         tracks = [track for track, _ in batch]
         memories = self._recall(tracks, [seen for _, seen in batch])
@@ -216,7 +216,7 @@ class MemoryTracker(Tracker):
             batch, self._split(Tracked(*found)), made, strict=True
         ):
             memory.map = own
-            memory.origin = track.origin(seen)
+            memory.origin = track.origin(seen, reverse)
             track.tracked[frame] = memory
 
     def _most(self, maps: int) -> int:

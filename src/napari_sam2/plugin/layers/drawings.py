@@ -119,6 +119,9 @@ class Drawing:
         now = Drawing.of(layer)
         if self.equals(now):
             return
+        if is_being_drawn(layer):  # napari would go on drawing what is not there any longer
+            end_drawing(layer)
+            now = Drawing.of(layer)
         style, drawn_next = self._style_after(now), layer.feature_defaults.copy()
         layer.selected_data = set()
         if isinstance(layer, Points):
@@ -181,6 +184,14 @@ NOTHING = Drawing(None, (), (), None)  # in a layer of ours, also where there is
 def is_being_drawn(layer: Points | Shapes) -> bool:
     """Whether the mouse is drawing a shape in a layer, of which nothing may be taken away then."""
     return bool(getattr(layer, "_is_creating", False))
+
+
+def end_drawing(layer: Points | Shapes) -> bool:
+    """End the shape that the mouse is drawing, as Escape does: whether anything of it is left."""
+    count, mode = len(layer.data), layer.mode
+    layer.mode = "pan_zoom"
+    layer.mode = mode
+    return len(layer.data) == count
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from napari_sam2.inference.prompts import (
     check_prompts,
 )
 from napari_sam2.plugin.coordinates import PlanePosition, StackGeometry, to_image
+from napari_sam2.plugin.layers.drawings import is_being_drawn
 from napari_sam2.plugin.layers.prompt_features import object_ids, signs
 
 if TYPE_CHECKING:
@@ -117,8 +118,15 @@ def _read_shapes(
     found: dict[tuple[int, int], list[Prompt]],
     problems: list[str],
 ) -> None:
+    # the last is not complete while the mouse draws it; of one that is taken away at that time
+    # napari tells before its features are
+    count = len(layer.data) - is_being_drawn(layer)
     for object_id, positive, vertices, kind in zip(
-        object_ids(layer), signs(layer), layer.data, layer.shape_type, strict=True
+        object_ids(layer)[:count],
+        signs(layer)[:count],
+        layer.data[:count],
+        layer.shape_type[:count],
+        strict=True,
     ):
         places = [geometry.locate(vertex) for vertex in to_image(vertices, layer, image)]
         inside = [place for place in places if place is not None]
@@ -138,6 +146,11 @@ def _read_shapes(
                 "and lines can be. It is left out: draw one of these instead, or make its feature "
                 "“sign” positive."
             )
+        elif kind == "rectangle" and _extent(inside) < 1:
+            problems.append(
+                f"A box in the layer “{layer.name}” is smaller than a pixel and left out. Delete "
+                "it, and draw one from corner to corner with the button held down."
+            )
         else:
             prompt = _prompt(kind, [(place.row, place.column) for place in inside], positive)
             try:
@@ -146,6 +159,11 @@ def _read_shapes(
                 problems.append(f"Object {object_id}, plane {frame}: {error}")
             else:
                 found[object_id, frame].extend(checked)
+
+
+def _extent(places: Sequence[PlanePosition]) -> float:
+    """The longer side of the box around places, in pixels."""
+    return float(np.ptp([(place.row, place.column) for place in places], axis=0).max())
 
 
 def _prompt(kind: str, corners: Sequence[tuple[float, float]], positive: bool) -> Prompt:
