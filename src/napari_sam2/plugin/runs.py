@@ -156,6 +156,8 @@ class Runs:
         if self._outcome == _DONE and _length(run) > 1:
             self.progressed.emit(count, count)  # objects may have ended before the range did
         counted = f"{self._outcome}: {count} plane{'' if count == 1 else 's'}"
+        if not count and self._outcome == _DONE:
+            counted = f"{_DONE}: nothing was to be computed"
         self.running_changed.emit("")
         self.status_changed.emit(summary or counted)
         self.ended.emit(run)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
 
 
+AXES = ("t", "z", "y", "x")
+
+
 def generated_zstack(
     shape: tuple[int, int, int] = (48, 256, 256), *, count: int = 16, seed: int = 0
 ) -> list[LayerData]:
@@ -45,8 +48,12 @@ def generated_zstack(
     """
     image, truth = still_nuclei(shape, count=count, seed=seed)
     return [
-        (image, {"name": "nuclei", "scale": VOXEL}, "image"),
-        (truth, {"name": "nuclei truth", "scale": VOXEL, "visible": False}, "labels"),
+        (image, {"name": "nuclei", "scale": VOXEL, "axis_labels": AXES[1:]}, "image"),
+        (
+            truth,
+            {"name": "nuclei truth", "scale": VOXEL, "axis_labels": AXES[1:], "visible": False},
+            "labels",
+        ),
     ]
 
 
@@ -85,9 +92,10 @@ def generated_nuclei(
     """
     image, truth, parents = dividing_nuclei(shape, count=count, divisions=divisions, seed=seed)
     scale = (1.0, *VOXEL)
-    hidden = {"name": "dividing nuclei truth", "scale": scale, "visible": False}
+    placed = {"scale": scale, "axis_labels": AXES}
+    hidden = {**placed, "name": "dividing nuclei truth", "visible": False}
     return [
-        (image, {"name": "dividing nuclei", "scale": scale}, "image"),
+        (image, {**placed, "name": "dividing nuclei"}, "image"),
         (truth, {**hidden, "metadata": {"parents": parents}}, "labels"),
     ]
 
@@ -126,11 +134,11 @@ def cells3d() -> list[LayerData]:
     from skimage import data
 
     stack = _downloaded("cells3d", data.cells3d)
-    scale = (0.29, 0.26, 0.26)
-    membranes = {"name": "membranes", "scale": scale, "visible": False}
+    placed = {"scale": (0.29, 0.26, 0.26), "axis_labels": AXES[1:]}
+    membranes = {**placed, "name": "membranes", "visible": False}
     return [
         (stack[:, 0], membranes, "image"),
-        (stack[:, 1], {"name": "nuclei", "scale": scale}, "image"),
+        (stack[:, 1], {**placed, "name": "nuclei"}, "image"),
     ]
 
 

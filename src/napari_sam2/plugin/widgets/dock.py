@@ -61,6 +61,7 @@ class Sam2Widget(Docked):
         self.timeline = TimelineSection()
         self.history = SessionSection()
         self.footer = Footer()
+        self._done_last = ""
         self._lay_out()
         self._keys = keys.KeyBindings(
             viewer,
@@ -253,6 +254,9 @@ class Sam2Widget(Docked):
     def _show_history(self) -> None:
         session = self.controller.session
         self.history.show_history(session.undo_name, session.redo_name)
+        if session.undo_name not in ("", self._done_last):
+            self.footer.show_step(session.undo_name)  # a run says more, and later
+        self._done_last = session.undo_name
 
     def _show_running(self, name: str) -> None:
         self._has_propagated |= name == PROPAGATING
