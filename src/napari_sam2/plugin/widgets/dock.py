@@ -254,9 +254,11 @@ class Sam2Widget(Docked):
     def _show_history(self) -> None:
         session = self.controller.session
         self.history.show_history(session.undo_name, session.redo_name)
-        if session.undo_name not in ("", self._done_last):
-            self.footer.show_step(session.undo_name)  # a run says more, and later
-        self._done_last = session.undo_name
+        done = session.undo_name
+        # of prompts the run says more that they lead to, or that their change has stopped
+        if done and done != self._done_last and not done.startswith("Prompt "):
+            self.footer.show_step(done)
+        self._done_last = done
 
     def _show_running(self, name: str) -> None:
         self._has_propagated |= name == PROPAGATING
