@@ -234,11 +234,13 @@ def _read_tiff(path: Path) -> tuple[Any, str, tuple[Any, ...]]:
 
     with _refusing_damaged(path):
         series = tifffile.TiffFile(path).series[0]
-    files = {page.parent.filehandle.path for page in series.pages if page}
-    if series.dataoffset is not None and len(files) == len(series.levels) == 1:
-        dtype = series.dtype.newbyteorder(series.parent.byteorder)
-        data = _Contiguous(files.pop(), dtype, series.shape, series.dataoffset)
-        return data, series.axes, ()
+    if series.dataoffset is not None and len(series.levels) == 1:
+        # asked for only then: it reads the description of every page
+        files = {page.parent.filehandle.path for page in series.pages if page}
+        if len(files) == 1:
+            dtype = series.dtype.newbyteorder(series.parent.byteorder)
+            data = _Contiguous(files.pop(), dtype, series.shape, series.dataoffset)
+            return data, series.axes, ()
     # the stores hold the file open for as long as planes may be read
     levels = (
         zarr.open_array(series.aszarr(level=level), mode="r") for level in range(len(series.levels))

@@ -47,13 +47,10 @@ def generated_zstack(
         When that many nuclei do not fit into the shape.
     """
     image, truth = still_nuclei(shape, count=count, seed=seed)
+    placed = {"scale": VOXEL, "axis_labels": AXES[1:]}
     return [
-        (image, {"name": "nuclei", "scale": VOXEL, "axis_labels": AXES[1:]}, "image"),
-        (
-            truth,
-            {"name": "nuclei truth", "scale": VOXEL, "axis_labels": AXES[1:], "visible": False},
-            "labels",
-        ),
+        (image, {**placed, "name": "nuclei"}, "image"),
+        (truth, {**placed, "name": "nuclei truth", "visible": False}, "labels"),
     ]
 
 
