@@ -12,10 +12,10 @@ from napari_sam2.inference.automatic.detections import Detections, Links
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.inference.automatic.runs import RunMask
 from napari_sam2.inference.automatic.stack_segmenter import (
+    Segmenter,
     StackObjects,
     check_room,
     checked_find,
-    checked_stack,
     finder,
     relabelled,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_sam2.inference.automatic.stack_segmenter import FindLabels
-    from napari_sam2.inference.frames import ArrayLike, FrameSource, WritableArray
+    from napari_sam2.inference.frames import FrameSource, WritableArray
     from napari_sam2.inference.load import Model
 
 EXPLAINED = 0.5  # of a mask or an object lies in objects that are there: it is one of them
@@ -37,7 +37,7 @@ ALIKE = 0.5  # IoU from which a carried mask is what was found on a plane
 LEAVE = 2  # planes in a row without an object, after which it is carried no further
 
 
-class MemorySegmenter:
+class MemorySegmenter(Segmenter):
     """Finds every object of a z-stack, without anyone clicking, and gives each one number.
 
     Some planes are searched. The one that shows most gives its masks, which the model carries
@@ -84,36 +84,6 @@ class MemorySegmenter:
         check_whole("least_found", least_found, 1)
         self._find, self._model = finder(find, smallest), model
         self._every, self._least_found = every, least_found
-
-    def segment(
-        self,
-        stack: ArrayLike | FrameSource,
-        labels: WritableArray | None = None,
-        contrast_limits: tuple[float, float] | None = None,
-    ) -> StackObjects:
-        """Segment a stack; takes, returns and raises what `StackSegmenter.segment` does."""
-        for objects in self.steps(stack, labels, contrast_limits):  # noqa: B007
-            pass
-        return objects
-
-    def steps(
-        self,
-        stack: ArrayLike | FrameSource,
-        labels: WritableArray | None = None,
-        contrast_limits: tuple[float, float] | None = None,
-    ) -> Iterator[StackObjects]:
-        """Segment step by step; takes and raises what `segment` does.
-
-        Stop iterating to cancel: what came stays.
-
-        Returns
-        -------
-        iterator of StackObjects
-            After each plane that was searched, after each that objects were carried to, and at
-            last with all objects.
-        """
-        source, into, limits = checked_stack(stack, labels, contrast_limits)
-        return self._steps(source, into, limits)
 
     def _steps(
         self, source: FrameSource, labels: WritableArray, limits: tuple[float, float]

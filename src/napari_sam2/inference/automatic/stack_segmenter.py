@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,28 +81,8 @@ class StackObjects:
         return {daughter: [mother] for daughter, mother in self.parents.items()}
 
 
-class StackSegmenter:
-    """Finds every object of a stack, without anyone clicking, and gives each one number.
-
-    Each frame is searched by itself, and what was found is linked from frame to frame.
-
-    Parameters
-    ----------
-    find : MaskGenerator or callable
-        What searches a frame. A callable takes a plane, (Y, X) or (Y, X, 3), and its contrast
-        limits, and returns labels (Y, X) with 0 for background: a `MaskGenerator` with other
-        thresholds, say, or another program.
-    link : ThroughDepth or OverTime, optional
-        How the frames belong together: planes of a z-stack, as by default, or times.
-    smallest : int
-        For a `MaskGenerator`: masks of fewer pixels are left out, and smaller holes filled.
-    """
-
-    def __init__(
-        self, find: MaskGenerator | FindLabels, link: Linker | None = None, *, smallest: int = 0
-    ) -> None:
-        self._find = finder(find, smallest)
-        self._link: Linker = link or ThroughDepth()
+class Segmenter(ABC):
+    """What `StackSegmenter` and `MemorySegmenter` have in common."""
 
     def segment(
         self,
@@ -144,16 +125,48 @@ class StackSegmenter:
         labels: WritableArray | None = None,
         contrast_limits: tuple[float, float] | None = None,
     ) -> Iterator[StackObjects]:
-        """Segment frame by frame; takes and raises what `segment` does.
+        """Segment step by step; takes and raises what `segment` does.
 
-        Stop iterating to cancel: what came stays, but is linked only at the end.
+        Stop iterating to cancel: what came stays, but numbers are those of each frame until the
+        end, or until objects are carried with memory.
 
         Returns
         -------
         iterator of StackObjects
-            After each frame, and at last with the objects linked.
+            After each frame that was searched, and each that objects were carried to; at last with
+            all objects.
         """
         return self._steps(*checked_stack(stack, labels, contrast_limits))
+
+    @abstractmethod
+    def _steps(
+        self, source: FrameSource, labels: WritableArray, limits: tuple[float, float]
+    ) -> Iterator[StackObjects]:
+        """Segment what was checked."""
+
+
+class StackSegmenter(Segmenter):
+    """Finds every object of a stack, without anyone clicking, and gives each one number.
+
+    Each frame is searched by itself, and what was found is linked from frame to frame.
+
+    Parameters
+    ----------
+    find : MaskGenerator or callable
+        What searches a frame. A callable takes a plane, (Y, X) or (Y, X, 3), and its contrast
+        limits, and returns labels (Y, X) with 0 for background: a `MaskGenerator` with other
+        thresholds, say, or another program.
+    link : ThroughDepth or OverTime, optional
+        How the frames belong together: planes of a z-stack, as by default, or times.
+    smallest : int
+        For a `MaskGenerator`: masks of fewer pixels are left out, and smaller holes filled.
+    """
+
+    def __init__(
+        self, find: MaskGenerator | FindLabels, link: Linker | None = None, *, smallest: int = 0
+    ) -> None:
+        self._find = finder(find, smallest)
+        self._link: Linker = link or ThroughDepth()
 
     def _steps(
         self, source: FrameSource, labels: WritableArray, limits: tuple[float, float]
