@@ -430,12 +430,13 @@ def test_a_dock_opened_again_takes_the_prompts_over(open_dock, stack, qtbot):
     again.let_go()
 
 
-def test_closing_the_viewer_while_propagating(propagating, qtbot, engine):
+def test_closing_the_viewer_while_propagating(propagating, qtbot, engine, messages):
     opened = propagating()
     opened.viewer.close()
     qtbot.waitUntil(lambda: not opened.controller.runs.is_busy, timeout=3000)
     engine.gate.release(20)
     qtbot.wait(200)
+    assert messages == []
 
 
 def test_a_new_object_right_after_a_click_does_not_lose_the_click(open_dock, stack):

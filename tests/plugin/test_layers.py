@@ -200,7 +200,7 @@ def test_going_back_to_an_image_finds_its_labels(open_dock, stack):
     assert opened.workspace.target is None
     opened.workspace.prompts.points.add([0, 20, 18])
     opened.wait_idle()
-    assert opened.workspace.target.name == "SAM 2 labels [1]"
+    assert opened.workspace.target.name == "SAM 2 labels of image"
     opened.dock.image.image.chosen.emit(second)
     assert opened.workspace.target.name == "SAM 2 labels"
     assert sizes(opened.labels(), 1)[0] == 197

@@ -195,7 +195,11 @@ def edit(folder, change, honest=True):
 
 def test_what_the_axes_mean_is_kept_and_exported(tmp_path):
     image = replace(
-        IMAGE, axes="tyx", scale=(30.0, 0.25, 0.25), units=("second", "micrometer", "micrometer")
+        IMAGE,
+        axes="tyx",
+        scale=(30.0, 0.25, 0.25),
+        units=("second", "micrometer", "micrometer"),
+        translation=(0.0, 12.5, -3.0),
     )
     SessionFolder(tmp_path / "session").write(replace(saved(Session()), image=image))
     found = read_session(tmp_path / "session")
@@ -206,13 +210,22 @@ def test_what_the_axes_mean_is_kept_and_exported(tmp_path):
     (levels,) = described["multiscales"]
     assert levels["axes"][0] == {"name": "t", "type": "time", "unit": "second"}
     assert levels["axes"][2] == {"name": "x", "type": "space", "unit": "micrometer"}
-    (transformation,) = levels["datasets"][0]["coordinateTransformations"]
-    assert transformation == {"type": "scale", "scale": [30.0, 0.25, 0.25]}
+    size, place = levels["datasets"][0]["coordinateTransformations"]
+    assert size == {"type": "scale", "scale": [30.0, 0.25, 0.25]}
+    assert place == {"type": "translation", "translation": [0.0, 12.5, -3.0]}
+
+
+def test_an_axis_that_was_taken_for_time_is_given_no_length(tmp_path):
+    image = replace(IMAGE, axes="tyx", units=("micrometer",) * 3)
+    write_ome_zarr(tmp_path / "labels.ome.zarr", replace(saved(Session()), image=image))
+    described = zarr.open_group(str(tmp_path / "labels.ome.zarr"), mode="r").attrs["ome"]
+    axes = described["multiscales"][0]["axes"]
+    assert [axis.get("unit") for axis in axes] == [None, "micrometer", "micrometer"]
 
 
 def test_a_session_saved_before_axes_were_named_is_read(folder):
     def forget(session):
-        for name in ("axes", "scale", "units"):
+        for name in ("axes", "scale", "units", "translation"):
             del session["image"][name]
 
     edit(folder, forget)
@@ -220,6 +233,11 @@ def test_a_session_saved_before_axes_were_named_is_read(folder):
     edit(folder, lambda session: session["image"].update(axes="zy", scale=[], units=[]))
     with pytest.raises(SessionError, match="does not fit the shape"):
         read_session(folder)
+
+
+def test_a_session_saved_before_translations_is_read(folder):
+    edit(folder, lambda session: session["image"].pop("translation"))
+    assert read_session(folder).image == IMAGE
 
 
 def first_array(folder):

@@ -145,7 +145,8 @@ def write_ome_zarr(
     kinds = {"t": "time", "c": "channel"}
     named = [{"name": axis, "type": kinds.get(axis, "space")} for axis in axes]
     for axis, unit in zip(named, units, strict=False):
-        if unit != "pixel":  # which is what no unit means
+        # "pixel" means none, and an axis taken for time later may still have its unit of length
+        if unit != "pixel" and _is_of_time(unit) is (axis["type"] == "time"):
             axis["unit"] = unit
     placed: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale) or [1.0] * len(shape)}]
     if any(translation):
@@ -168,6 +169,10 @@ def write_ome_zarr(
         )
         for to, band in zip(bands(shape), bands(tuple(labels.shape)), strict=True):
             array[to] = np.asarray(labels[band], kind)
+
+
+def _is_of_time(unit: str) -> bool:
+    return unit.endswith("second") or unit in ("minute", "hour", "day")
 
 
 def label_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -332,16 +332,21 @@ class Controller:
             self.choose_image(self.workspace.likely_image())
 
     def _on_layer_removed(self, name: str) -> None:
-        if self.runs.is_busy:
-            show_warning(f"{_REMOVED[name]}, so the run stops. What was found is kept.")
+        if self.runs.is_busy and not self.runs.is_stopping:
             self._stop("Stopped")
+            QTimer.singleShot(0, partial(self._tell_removed, name))
         if name in ("points", "shapes"):
             geometry = self.workspace.geometry()
             self._edits.keep_masks(geometry)
-            # napari takes all layers away before it closes: the image tells, which may go later
             QTimer.singleShot(0, partial(self._take_removed, geometry))
         if name == "image":
             self._adopt_image_soon()
+
+    # Both a moment later: before napari closes it takes all layers away.
+
+    def _tell_removed(self, name: str) -> None:
+        if not self._closed:
+            show_warning(f"{_REMOVED[name]}, so the run stops. What was found is kept.")
 
     def _take_removed(self, geometry: StackGeometry | None) -> None:
         layers = {str(layer.unique_id) for layer in self.workspace.viewer.layers}

@@ -84,6 +84,11 @@ class Runs:
         """Whether a run is under way."""
         return self._runner.is_busy
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run that is under way was told to stop."""
+        return self.is_busy and self._runner.is_cancelled
+
     def start(self, run: Run, source: StackSource, summary: Callable[[], str] = str) -> None:
         """Start a run; the one before must have ended.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import time
 from dataclasses import replace
 from functools import partial
@@ -16,10 +15,11 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.coordinates import full_resolution
 from napari_sam2.plugin.job_runner import Failure, JobRunner
+from napari_sam2.plugin.layers.image_identity import identify_layer, is_smaller
 from napari_sam2.plugin.session_folders import delete, earlier_sessions, new_folder
 from napari_sam2.session.export import export
 from napari_sam2.session.folder import JSON_NAME, SessionError, SessionFolder, read_session
-from napari_sam2.session.identity import ImageIdentity, identify_image
+from napari_sam2.session.identity import ImageIdentity
 from napari_sam2.session.log import Run
 from napari_sam2.session.saved import SavedSession, changed_numbers, masks_of_image
 from napari_sam2.session.saver import Saver, saved_session
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from filelock import FileLock
-    from napari.layers import Image
 
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
@@ -156,7 +155,7 @@ class Saving:
         if image is None:
             show_warning("There is no image layer. Open the image of the session first.")
             return
-        image_id, identify = str(image.unique_id), _identify(image)
+        image_id, identify = str(image.unique_id), identify_layer(image)
 
         def read() -> SavedSession:
             saved = read_session(path, image_id)
@@ -192,10 +191,10 @@ class Saving:
         image = self._workspace.image
         if image is None:
             return None
-        image_id, identify = str(image.unique_id), _identify(image)
+        image_id, identify = str(image.unique_id), identify_layer(image)
         log, masks = self._session.log, masks_of_image(image_id, self._session)
         channels, known = dict(self._channels), self._images.get(image_id)
-        kept = known if known is not None and _is_smaller(image, known) else None
+        kept = known if known is not None and is_smaller(image, known) else None
         return lambda: saved_session(
             self._named(image_id, kept or identify()), image_id, log, masks, channels
         )
@@ -280,7 +279,7 @@ class Saving:
             return
         self._seen.add(str(image.unique_id))
         image.events.data.connect(self._on_pixels)
-        image_id, identify = str(image.unique_id), _identify(image)
+        image_id, identify = str(image.unique_id), identify_layer(image)
         pixels = full_resolution(image)
 
         def look() -> tuple[ImageIdentity, list[Path]]:
@@ -304,9 +303,13 @@ class Saving:
         Of a smaller image masks may lie outside: what is done stays with the one before.
         """
         image = event.source
-        image_id, pixels, identify = str(image.unique_id), full_resolution(image), _identify(image)
+        image_id, pixels, identify = (
+            str(image.unique_id),
+            full_resolution(image),
+            identify_layer(image),
+        )
         known = self._images.get(image_id)
-        if known is not None and _is_smaller(image, known):
+        if known is not None and is_smaller(image, known):
             return
         self.save()
         self._images.pop(image_id, None)
@@ -338,7 +341,7 @@ class Saving:
                 shape = tuple(int(length) for length in data.shape)
                 known = ImageIdentity(layer.name, shape, str(np.dtype(data.dtype)), False, "")
                 self._channels[layer_id] = known
-                self._run(_identify(layer), partial(self._take_channel, layer_id))
+                self._run(identify_layer(layer), partial(self._take_channel, layer_id))
 
     def _take_channel(self, layer_id: str, identity: ImageIdentity) -> None:
         self._channels[layer_id] = identity
@@ -375,23 +378,6 @@ class Saving:
         job.yielded.connect(on_yielded)
         job.finished.connect(lambda: self._jobs.discard(job))
         job.start(steps)
-
-
-def _identify(image: Image) -> Callable[[], ImageIdentity]:
-    """What identifies an image, to be found in another thread."""
-    name, rgb, data = image.name, bool(image.rgb), full_resolution(image)
-    axes = "".join(label.lower() for label in image.axis_labels)
-    known = len(axes) == image.ndim == len(set(axes) & set("tczyx"))
-    scale, units = tuple(map(float, image.scale)), tuple(map(str, image.units))
-    return lambda: replace(
-        identify_image(name, data, rgb), axes=axes if known else "", scale=scale, units=units
-    )
-
-
-def _is_smaller(image: Image, known: ImageIdentity) -> bool:
-    """Whether an image lacks something of what it was."""
-    shape = full_resolution(image).shape
-    return len(shape) != len(known.shape) or any(map(operator.lt, shape, known.shape))
 
 
 def _time(path: Path) -> str:

@@ -99,7 +99,13 @@ def write_ome_zarr(path: Path, saved: SavedSession) -> None:
     """
     image = saved.image
     label_files.write_ome_zarr(
-        path, labels_of(saved), axes_of(image), image.name, image.scale, image.units
+        path,
+        labels_of(saved),
+        axes_of(image),
+        image.name,
+        image.scale,
+        image.units,
+        image.translation,
     )
 
 

@@ -45,6 +45,8 @@ class ImageIdentity:
         Size of a pixel along each axis but the colours; empty where it is not known.
     units : tuple of str
         What ``scale`` is in, for each axis, such as "micrometer" or "second".
+    translation : tuple of float
+        Where the first pixel lies along each axis, in the same units; empty where it is not known.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ImageIdentity:
     axes: str = ""
     scale: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
+    translation: tuple[float, ...] = ()
 
     @property
     def key(self) -> str:

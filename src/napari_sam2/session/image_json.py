@@ -23,13 +23,15 @@ def write_image(image: ImageIdentity) -> dict[str, Any]:
         "axes": image.axes,
         "scale": list(image.scale),
         "units": list(image.units),
+        "translation": list(image.translation),
     }
 
 
 def read_image(value: Any) -> ImageIdentity:
     """What identifies an image, of JSON; a FormatError says what is wrong."""
-    named = isinstance(value, dict) and "axes" in value  # earlier files do not name the axes
-    names = ("axes", "scale", "units") if named else ()
+    names: tuple[str, ...] = ()
+    if isinstance(value, dict) and "axes" in value:  # earlier files do not say where axes lie
+        names = ("axes", "scale", "units", *(["translation"] if "translation" in value else []))
     found = strict.record(value, "name", "shape", "dtype", "rgb", "sha256", *names)
     image = ImageIdentity(
         strict.text(found["name"]),
@@ -40,8 +42,9 @@ def read_image(value: Any) -> ImageIdentity:
         strict.text(found.get("axes", "")),
         strict.listing(found.get("scale", []), strict.number),
         strict.listing(found.get("units", []), strict.text),
+        strict.listing(found.get("translation", []), strict.number),
     )
-    for each in (image.axes, image.scale, image.units):
+    for each in (image.axes, image.scale, image.units, image.translation):
         if len(each) not in (0, len(image.shape) - image.rgb):
             raise strict.FormatError("what is said of the axes does not fit the shape")
     return image

@@ -149,7 +149,8 @@ class SetPrompts:
     @property
     def title(self) -> str:
         """What a user calls it."""
-        return f"Prompt object {self.object_id}"
+        done = "Prompt" if self.prompts else "Remove prompts of"
+        return f"{done} object {self.object_id}"
 
 
 @dataclass(frozen=True)

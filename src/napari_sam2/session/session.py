@@ -229,7 +229,7 @@ class Session(Contents):
             self._make([Change(Place("masks", run.stack, result.frame), before or None, after)])
 
     def end_run(self, outcome: Outcome, memory: Memory | None) -> None:
-        """Note that the run has ended.
+        """Note that the run has ended; one that found nothing to do leaves no trace.
 
         Parameters
         ----------
@@ -245,6 +245,9 @@ class Session(Contents):
         if outcome == "done" and run.request is not None:
             self._forget_beyond_end(run, run.request)
         self._make([Change(Place("memory", run.stack, None), before, memory)])
+        if not run.results and memory is before:
+            assert self._history.open is not None
+            self._history.open.commands.pop()
         self._run = None
         if self._history.end():
             self.history_changed.emit()

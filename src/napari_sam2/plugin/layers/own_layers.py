@@ -6,7 +6,7 @@ object; colour and marker show it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 from napari.layers import Points, Shapes
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import napari
     from napari.layers import Image, Layer
+
+_Kind = TypeVar("_Kind", bound="Layer")
 
 POINTS_NAME = "SAM 2 points"
 SHAPES_NAME = "SAM 2 shapes"
@@ -65,7 +67,7 @@ def make_shapes_layer(image: Image, geometry: StackGeometry) -> Shapes:
     return layer
 
 
-def is_own(layer: Points | Shapes | None) -> TypeGuard[Points | Shapes]:
+def is_own(layer: _Kind | None) -> TypeGuard[_Kind]:
     """Whether a layer was made here, and not by the user."""
     return layer is not None and MARK in layer.metadata
 

@@ -13,7 +13,7 @@ from napari_sam2.plugin.layers.labels_layer import (
     is_possible_target,
     make_labels_layer,
 )
-from napari_sam2.plugin.layers.own_layers import is_made_for
+from napari_sam2.plugin.layers.own_layers import is_made_for, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +103,9 @@ class Targets:
         layer = self.of(image_id)
         if layer is None or not is_possible_target(layer, shape):
             layer = self._layers[image_id] = make_labels_layer(image, shape)
+            labels = (each for each in self._viewer.layers if isinstance(each, Labels))
+            if not all(is_made_for(each, image) for each in labels if is_own(each)):
+                layer.name += f" of {image.name}"
             self._largest[str(layer.unique_id)] = 0
             insert_above(self._viewer.layers, (image, *channels), layer)
             self.changed.emit()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.engine import Engine
 
 _ABSENT_FRAMES = 3
+_OF_PROMPTS = ("Prompt ", "Remove prompts ")  # names of steps
 _REFRESH_MS = 60  # so that a fast pass does not keep the window busy with its table
 
 
@@ -165,6 +166,7 @@ class Sam2Widget(Docked):
         controller.stepped.connect(self.footer.show_step)
         controller.runs.running_changed.connect(self._show_running)
         self.hint.sample_asked.connect(controller.samples.open)
+        self._show_stack()
         self._show_objects()
 
     def _wire_objects(self) -> None:
@@ -256,7 +258,7 @@ class Sam2Widget(Docked):
         self.history.show_history(session.undo_name, session.redo_name)
         done = session.undo_name
         # of prompts the run says more that they lead to, or that their change has stopped
-        if done and done != self._done_last and not done.startswith("Prompt "):
+        if done and done != self._done_last and not done.startswith(_OF_PROMPTS):
             self.footer.show_step(done)
         self._done_last = done
 
