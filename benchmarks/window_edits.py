@@ -74,7 +74,7 @@ def propagate(dock: Sam2Widget, places: list[tuple[int, int]]) -> None:
 
 def save(dock: Sam2Widget, folder: Path | str) -> None:
     """Save the session, and wait until it is there."""
-    dock.controller.saving.save_as(str(folder))
+    dock.controller.files.save_as(str(folder))
     while not os.path.exists(os.path.join(folder, "session.json")):
         QTest.qWait(20)
 
@@ -129,7 +129,7 @@ def main() -> None:
     measure("delete one", lambda: controller.objects.delete([3]))
     while controller.session.undo_name:
         controller.session.undo()
-    measure("open a session", lambda: controller.saving.open(folder))
+    measure("open a session", lambda: controller.files.open(folder))
     viewer.close()
 
 

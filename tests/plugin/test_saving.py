@@ -43,6 +43,13 @@ def saved(sessions, qtbot, commands=1):
     return path
 
 
+def until_identified(opened, qtbot):
+    """Wait until all images are known by their pixels, and earlier sessions are looked for."""
+    known = opened.controller._identities.known
+    qtbot.waitUntil(lambda: all(each.sha256 for each in known.values()), timeout=5000)
+    qtbot.waitUntil(lambda: not opened.controller._jobs._running, timeout=5000)
+
+
 @pytest.fixture
 def killed(open_dock, stack, qtbot, sessions):
     """Work, and a copy of what a kill would leave; gives the labels and prompts that were."""
@@ -120,7 +127,7 @@ def test_an_axis_that_was_said_to_be_time_still_is(open_dock, stack, qtbot, sess
     qtbot.waitUntil(lambda: read_session(path).image.axes == "tyx", timeout=5000)
     shutil.copytree(path, tmp_path / "copy")
     again = open_dock(stack)
-    again.controller.saving.open(str(tmp_path / "copy"))
+    again.controller.files.open(str(tmp_path / "copy"))
     qtbot.waitUntil(lambda: bool(again.session.stacks), timeout=5000)
     assert again.dock.image.kind.currentText() == "is time"
     assert not again.dock.propagate.stop_when_absent.isChecked()
@@ -156,7 +163,7 @@ def test_what_was_found_outside_an_image_that_became_smaller_is_kept_and_exporte
     opened.viewer.layers["image"].data = stack[:3]
     opened.points.add([1, 20, 19])
     opened.wait_idle()
-    opened.controller.saving.export("tiff", str(tmp_path / "labels.tif"))
+    opened.controller.files.export("tiff", str(tmp_path / "labels.tif"))
     qtbot.waitUntil((tmp_path / "labels.tif").exists, timeout=5000)
     found = tifffile.imread(tmp_path / "labels.tif")
     assert found.shape == stack.shape
@@ -225,7 +232,7 @@ def test_a_dock_that_is_opened_again_restores_into_its_layers(open_dock, stack, 
     opened.workspace = opened.controller.workspace
     asked = opened.dock.offer.question
     qtbot.waitUntil(lambda: bool(asked.text()), timeout=5000)
-    opened.controller.saving.answer(True)
+    opened.controller.files.answer(True)
     qtbot.waitUntil(lambda: bool(opened.session.stacks), timeout=5000)
     opened.controller.plane.propagate()
     opened.wait_idle()
@@ -309,7 +316,7 @@ def test_an_earlier_session_is_discarded(open_dock, stack, qtbot, killed):
 
 def test_another_image_has_no_offer(open_dock, stack, qtbot, killed):
     opened = open_dock(stack[:, ::-1], show=True)
-    qtbot.waitUntil(lambda: bool(opened.controller.saving._images), timeout=5000)
+    until_identified(opened, qtbot)
     assert not opened.dock.offer.isVisible()
 
 
@@ -319,7 +326,7 @@ def test_the_session_of_a_dock_that_is_open_is_not_offered(open_dock, stack, qtb
     first.wait_idle()
     saved(sessions, qtbot)
     second = open_dock(stack, show=True)
-    qtbot.waitUntil(lambda: bool(second.controller.saving._images), timeout=5000)
+    until_identified(second, qtbot)
     assert not second.dock.offer.isVisible()
 
 

@@ -15,7 +15,9 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
 from napari_sam2.plugin.edits import Edits
+from napari_sam2.plugin.job_runner import Jobs
 from napari_sam2.plugin.layers.drawings import end_drawing, is_being_drawn
+from napari_sam2.plugin.layers.image_identity import Identities
 from napari_sam2.plugin.layers.result_display import ResultDisplay
 from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
@@ -25,6 +27,7 @@ from napari_sam2.plugin.prompting import Prompting
 from napari_sam2.plugin.runs import Runs
 from napari_sam2.plugin.samples import Samples
 from napari_sam2.plugin.saving import Saving
+from napari_sam2.plugin.session_files import SessionFiles
 from napari_sam2.plugin.strokes import Strokes
 from napari_sam2.plugin.target_choice import TargetChoice
 from napari_sam2.plugin.work import Work
@@ -72,7 +75,9 @@ class Controller:
     plane : PlaneCommands
         What is done to the plane in view, and from it.
     saving : Saving
-        The session's files.
+        Saves the session all the time.
+    files : SessionFiles
+        What the user saves, exports, opens and restores.
     downloads : Downloads
         The download of a model.
     samples : Samples
@@ -106,12 +111,19 @@ class Controller:
             self.undo,
             self.redo,
         )
+        self._jobs = Jobs()
+        self._identities = Identities(self.workspace, self._jobs)
         self.saving = Saving(
+            self.session, self.workspace, self._identities, self._jobs, self._work.waiting
+        )
+        self.files = SessionFiles(
             self.session,
             self.workspace,
             self.prompting,
             self._work,
-            self._work.waiting,
+            self.saving,
+            self._identities,
+            self._jobs,
         )
         self._work.noted.connect(self.saving.save_soon)
         self.downloads = Downloads()
@@ -126,6 +138,7 @@ class Controller:
         self.runs.failed.connect(tell_error)
         self.downloads.failed.connect(tell_error)
         self.saving.failed.connect(tell_error)
+        self._jobs.failed.connect(tell_error)
         self.runs.ended.connect(lambda run: self._display.refresh(run.stack.image))
         self.session.masks_changed.connect(self._display.write)
         self._display.failed.connect(self._on_display_failed)
@@ -166,6 +179,8 @@ class Controller:
             self._edits.take_unsettled()
         finally:  # whatever fails in a window that is half gone
             self.saving.close()
+        self._identities.close()
+        self._jobs.close()
         self._target_choice.close()
         self.downloads.close()
         self.samples.close()

@@ -1,4 +1,4 @@
-"""One job at a time, in a thread of its own."""
+"""Jobs in threads of their own."""
 
 from __future__ import annotations
 
@@ -90,6 +90,49 @@ class JobRunner:
     def _on_finished(self) -> None:
         self._worker = None
         self.finished.emit()
+
+
+class Jobs:
+    """Short work in threads, any number at a time.
+
+    Attributes
+    ----------
+    failed : Signal(object)
+        Emitted with the exception that ended one, unless that is taken otherwise.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        self._running: set[JobRunner] = set()
+
+    def run(
+        self,
+        work: Callable[[], Any],
+        take: Callable[[Any], object] = lambda _: None,
+        failed: Callable[[Exception], object] | None = None,
+    ) -> None:
+        """Work in a thread, and take what it gives, or the error that ended it, in this one."""
+
+        def steps() -> Iterator[object]:
+            yield work()
+
+        def on_yielded(found: object) -> None:
+            if not isinstance(found, Failure):
+                take(found)
+            else:
+                (failed or self.failed.emit)(found.error)
+
+        job = JobRunner()
+        self._running.add(job)
+        job.yielded.connect(on_yielded)
+        job.finished.connect(lambda: self._running.discard(job))
+        job.start(steps)
+
+    def close(self) -> None:
+        """Take nothing any longer."""
+        for job in self._running:
+            job.close()
 
 
 def _steps(job: Callable[[], Iterator[object]], cancel: threading.Event) -> Iterator[object]:

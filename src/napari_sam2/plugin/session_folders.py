@@ -9,12 +9,13 @@ import itertools
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from napari_sam2.session.folder import JSON_NAME
+from napari_sam2.session.folder import JSON_NAME, image_of
 
 if TYPE_CHECKING:
     from napari_sam2.session.identity import ImageIdentity
@@ -45,9 +46,17 @@ def new_folder(image: ImageIdentity) -> tuple[Path, FileLock]:
 
 
 def earlier_sessions(image: ImageIdentity) -> list[Path]:
-    """Sessions of an image in which nobody is working, the newest first; the oldest are deleted."""
-    parent = sessions_folder() / image.key
-    found = [path.parent for path in parent.glob(f"*/{JSON_NAME}") if not _is_locked(path.parent)]
+    """Sessions of an image in which nobody is working, the newest first; the oldest are deleted.
+
+    Where the pixels are not known, now or when the session began, the name has to be the same.
+    """
+    found = [
+        path.parent
+        for key in {image.key, replace(image, sha256="").key}
+        for path in (sessions_folder() / key).glob(f"*/{JSON_NAME}")
+        if not _is_locked(path.parent)
+        and ((image.sha256 and key == image.key) or _is_alike(image_of(path.parent), image))
+    ]
     found.sort(key=lambda path: (path / JSON_NAME).stat().st_mtime, reverse=True)
     for path in found[_KEPT:]:
         delete(path)
@@ -58,6 +67,12 @@ def delete(path: Path) -> None:
     """Delete a session's folder and its lock."""
     shutil.rmtree(path, ignore_errors=True)
     Path(_lock(path).lock_file).unlink(missing_ok=True)
+
+
+def _is_alike(saved: ImageIdentity | None, image: ImageIdentity) -> bool:
+    if saved is None or saved.differences(image):
+        return False
+    return bool(saved.sha256 and image.sha256) or saved.name == image.name
 
 
 def _lock(path: Path) -> FileLock:

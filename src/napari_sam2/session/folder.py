@@ -111,6 +111,15 @@ class SessionFolder:
                 shutil.rmtree(each, ignore_errors=True)
 
 
+def image_of(path: Path) -> ImageIdentity | None:
+    """The image of the session in a folder; None where that cannot be told."""
+    try:
+        whole = json.loads((path / JSON_NAME).read_text(encoding="utf-8"))
+        return read_image(whole["session"]["image"])
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return None
+
+
 def read_session(path: Path, image: str = _IMAGE) -> SavedSession:
     """Read a session; nothing in it is ever executed.
 

@@ -69,7 +69,7 @@ class ImageIdentity:
         """Say in what another image differs from this one, were it told apart by its pixels.
 
         Its name and what its axes mean do not count; nor do the pixels, where they are not known
-        of this one.
+        of one of them.
         """
         told = {
             f"its shape is {other.shape}, not {self.shape}": other.shape != self.shape,
@@ -77,7 +77,8 @@ class ImageIdentity:
             f"it {_has(other.rgb)} colours": other.rgb != self.rgb,
         }
         found = [text for text, differs in told.items() if differs]
-        return found or ["its pixels are others"] * (self.sha256 not in ("", other.sha256))
+        others = self.sha256 != other.sha256 and "" not in (self.sha256, other.sha256)
+        return found or ["its pixels are others"] * others
 
 
 def identify_image(name: str, data: ArrayLike, rgb: bool) -> ImageIdentity:

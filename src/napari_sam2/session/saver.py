@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.log import Command
     from napari_sam2.session.values import ObjectMask, StackKey
 
+_RETRY_S = 5
 NO_CHANNELS: Mapping[str, ImageIdentity] = MappingProxyType({})
 
 
@@ -44,8 +45,8 @@ class Saver:
     image : ImageIdentity
         As given; what is known of its axes may change.
     failed : Signal(object)
-        Emitted, in the saving thread, with the error that a write ended with; once until one
-        succeeds.
+        Emitted, in the saving thread, with the error that a write ended with, which is tried
+        again; once until one succeeds.
     """
 
     failed = Signal(object)
@@ -96,19 +97,29 @@ class Saver:
         self._thread.join()
 
     def _work(self) -> None:
+        unwritten: Callable[[], SavedSession] | None = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._newest is not None)
-                newest, self._newest = self._newest, None
+                self._changed.wait_for(
+                    lambda: self._closed or self._newest is not None,
+                    None if unwritten is None else _RETRY_S,
+                )
+                newest, closed = self._newest or unwritten, self._closed
+                self._newest = unwritten = None
             if newest is None:
                 return
             try:
-                self._folder.write(newest())
+                saved = newest()
+                if saved.log or self.path.exists():  # where nothing was done yet, no folder
+                    self._folder.write(saved)
                 self._told = False
             except Exception as error:  # the thread must outlive whatever happens once
+                unwritten = newest
                 if not self._told:
                     self._told = True
                     self.failed.emit(error)
+                if closed:
+                    return
 
 
 def saved_session(

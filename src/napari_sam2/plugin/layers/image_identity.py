@@ -1,25 +1,120 @@
-"""What identifies the image of a layer."""
+"""What identifies the images of layers: at once their shape, soon some of their pixels."""
 
 from __future__ import annotations
 
 import operator
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
+from weakref import WeakSet
 
+import numpy as np
+from psygnal import Signal
+
+from napari_sam2.inference.errors import InputError, in_words
 from napari_sam2.plugin.coordinates import full_resolution
-from napari_sam2.session.identity import identify_image
+from napari_sam2.session.identity import ImageIdentity, identify_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.layers import Image
 
-    from napari_sam2.session.identity import ImageIdentity
+    from napari_sam2.plugin.job_runner import Jobs
+    from napari_sam2.plugin.layers.workspace import Workspace
 
 
-def identify_layer(image: Image) -> Callable[[], ImageIdentity]:
-    """What identifies an image, to be found in another thread."""
-    name, rgb, data = image.name, bool(image.rgb), full_resolution(image)
+class Identities:
+    """Knows what identifies each image that was in use, or seen together with one.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Has the images.
+    jobs : Jobs
+        Reads the pixels.
+
+    Attributes
+    ----------
+    known : dict of str to ImageIdentity
+        By what identifies an image in `StackKey`, or in `Channel`.
+    found : Signal(str)
+        Emitted with an image of which the pixels were read, or cannot be.
+    replaced : Signal(str)
+        Emitted with an image that got other pixels, before they are identified.
+    """
+
+    found = Signal(str)
+    replaced = Signal(str)
+
+    def __init__(self, workspace: Workspace, jobs: Jobs) -> None:
+        self.known: dict[str, ImageIdentity] = {}
+        self._workspace = workspace
+        self._jobs = jobs
+        self._seen: WeakSet[Image] = WeakSet()
+        workspace.layers_changed.connect(self._look)
+        workspace.channels.changed.connect(self._look)
+
+    def close(self) -> None:
+        """Listen to the images no longer."""
+        for image in self._seen:
+            image.events.data.disconnect(self._on_pixels)
+
+    def of(self, image: Image) -> Callable[[], ImageIdentity]:
+        """What identifies an image, to be asked for in another thread, where it may be read."""
+        known, identify = self.known.get(str(image.unique_id), _outline(image)), _identify(image)
+
+        def found() -> ImageIdentity:
+            if known.sha256:
+                return known
+            try:
+                return identify()
+            except Exception:  # whatever reads the pixels
+                return known
+
+        return found
+
+    def _look(self) -> None:
+        image = self._workspace.image
+        for each in () if image is None else (image, *self._workspace.channels.of(image)):
+            if each not in self._seen:
+                self._seen.add(each)
+                each.events.data.connect(self._on_pixels)
+                self._find(each)
+
+    def _on_pixels(self, event: Any) -> None:
+        """See it as the image of the pixels that are there now.
+
+        Of a smaller one masks may lie outside: it stays the one that it was.
+        """
+        image = event.source
+        if not _is_smaller(image, self.known[str(image.unique_id)]):
+            self.replaced.emit(str(image.unique_id))
+            self._find(image)
+
+    def _find(self, image: Image) -> None:
+        image_id, pixels = str(image.unique_id), full_resolution(image)
+        self.known[image_id] = outline = _outline(image)
+
+        def take(identity: ImageIdentity) -> None:
+            if full_resolution(image) is pixels:
+                self.known[image_id] = identity
+                self.found.emit(image_id)
+
+        def fail(error: Exception) -> None:
+            self._jobs.failed.emit(
+                InputError(
+                    f"“{image.name}” cannot be read as a whole ({in_words(error)}). Its session is "
+                    "saved all the same, and is found again by the image's name and shape."
+                )
+            )
+            take(outline)
+
+        self._jobs.run(_identify(image), take, fail)
+
+
+def _outline(image: Image) -> ImageIdentity:
+    """What identifies an image as far as it is known without its pixels."""
+    data = full_resolution(image)
     axes = "".join(label.lower() for label in image.axis_labels)
     known = len(axes) == image.ndim == len(set(axes) & set("tczyx"))
     placed: _Placed = {
@@ -28,10 +123,19 @@ def identify_layer(image: Image) -> Callable[[], ImageIdentity]:
         "units": tuple(map(str, image.units)),
         "translation": tuple(map(float, image.translate)),
     }
-    return lambda: replace(identify_image(name, data, rgb), **placed)
+    shape = tuple(int(length) for length in data.shape)
+    return ImageIdentity(
+        image.name, shape, str(np.dtype(data.dtype)), bool(image.rgb), "", **placed
+    )
 
 
-def is_smaller(image: Image, known: ImageIdentity) -> bool:
+def _identify(image: Image) -> Callable[[], ImageIdentity]:
+    """What identifies an image, to be found in another thread."""
+    outline, data = _outline(image), full_resolution(image)
+    return lambda: replace(outline, sha256=identify_image(outline.name, data, outline.rgb).sha256)
+
+
+def _is_smaller(image: Image, known: ImageIdentity) -> bool:
     """Whether an image lacks something of what it was."""
     shape = full_resolution(image).shape
     return len(shape) != len(known.shape) or any(map(operator.lt, shape, known.shape))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.session.engine import Engine
+    from napari_sam2.session.values import ModelChoice
 
 _ABSENT_FRAMES = 3
 _OF_PROMPTS = ("Prompt ", "Remove prompts ")  # names of steps
@@ -150,11 +153,12 @@ class Sam2Widget(Docked):
         self.propagate.memory_chosen.connect(controller.runs.set_memory)
         self.history.undo_asked.connect(controller.undo)
         self.history.redo_asked.connect(controller.redo)
-        self.history.save_asked.connect(controller.saving.save_as)
-        self.history.open_asked.connect(controller.saving.open)
-        self.history.export_asked.connect(controller.saving.export)
-        self.offer.answered.connect(controller.saving.answer)
-        controller.saving.offered.connect(self.offer.ask)
+        self.history.save_asked.connect(controller.files.save_as)
+        self.history.open_asked.connect(controller.files.open)
+        self.history.export_asked.connect(controller.files.export)
+        self.offer.answered.connect(controller.files.answer)
+        controller.files.offered.connect(self.offer.ask)
+        controller.files.model_found.connect(self._take_up_model)
         controller.session.history_changed.connect(self._show_history)
         self._wire_objects()
         workspace.layers_changed.connect(self._show_layers)
@@ -223,6 +227,14 @@ class Sam2Widget(Docked):
             self.hint.show_hint(hint.PROPAGATE)
         else:
             self.hint.show_hint(hint.NOTHING)
+
+    def _take_up_model(self, choice: ModelChoice) -> None:
+        if not self.model.take_up(choice):
+            show_warning(
+                f"This session was made with {Path(choice.name).name}, which is not on this "
+                "computer, so what you do next is done with another model. To go on as before, "
+                "choose it under model."
+            )
 
     def _propagate(self) -> None:
         section = self.propagate

@@ -93,11 +93,26 @@ class ModelSection(Section):
         self.cancel.clicked.connect(lambda: self.cancel_asked.emit())
 
     def add_file(self, path: str) -> None:
-        """List a checkpoint file and choose it."""
+        """Choose a model, or a checkpoint file, which is listed from then on."""
         if self.model.findData(path) < 0:
             self.model.insertItem(self.model.count() - 1, Path(path).name, path)
         self.model.setCurrentIndex(self.model.findData(path))
         self._choose(self.model.currentIndex())
+
+    def take_up(self, choice: ModelChoice) -> bool:
+        """Choose what an earlier session ran; where it runs stays. Gives whether it is here."""
+        checkpoint, name = CHECKPOINTS.get(choice.name), choice.name
+        if not (
+            is_downloaded(checkpoint) if checkpoint else name == "nano" or Path(name).is_file()
+        ):
+            return False
+        self.precision.setCurrentText(choice.precision)
+        if choice.image_size is not None and self.size.findData(choice.image_size) < 0:
+            side = choice.image_size
+            self.size.addItem(f"{side} x {side} pixels", side)
+        self.size.setCurrentIndex(self.size.findData(choice.image_size))
+        self.add_file(name)
+        return True
 
     def show_note(self, text: str) -> None:
         """Say something of the model that runs: that it is slow here."""

@@ -189,7 +189,7 @@ class ObjectsSection(Section):
     def _select(self, numbers: Sequence[int]) -> None:
         selection = self.table.selectionModel()
         selection.blockSignals(True)  # nobody chose anything
-        selection.clearSelection()
+        selection.clear()  # the current row, too: choosing it again must be told
         flags = QItemSelectionModel.SelectionFlag
         for row, summary in enumerate(self.model.rows):
             if summary.entry.object_id in numbers:
