@@ -245,11 +245,13 @@ class Controller:
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""
+        self._edits.take_unsettled()
         self.workspace.prompts.choose("points", layer)
         self._take_other_layers()
 
     def choose_shapes(self, layer: Shapes | None) -> None:
         """Read shapes from another layer; None makes one."""
+        self._edits.take_unsettled()
         self.workspace.prompts.choose("shapes", layer)
         self._take_other_layers()
 
@@ -271,7 +273,7 @@ class Controller:
             if is_being_drawn(layer) and not end_drawing(layer):
                 return
         self._stop("Cancelled")
-        self._work.when_idle(self._undo)
+        self._work.when_idle(partial(self._undo, self._edits.has_unread()))
 
     def redo(self) -> None:
         """Do again what was taken back last."""
@@ -288,8 +290,9 @@ class Controller:
         if self._work.is_busy:
             self._work.stop(outcome)
 
-    def _undo(self) -> None:
-        self._edits.take_without_run()
+    def _undo(self, unread: bool) -> None:
+        if unread:  # else a point would be taken for a prompt in a stack that is merely in view
+            self._edits.take_without_run()
         if name := self.session.undo_name:
             self.session.undo()
             self.stepped.emit(f"Undone: {name}")

@@ -71,6 +71,10 @@ class Edits:
         """Whether something was drawn that is not taken yet."""
         return bool(self._settle.isActive())
 
+    def has_unread(self) -> bool:
+        """Whether something was drawn, or a layer went, that is not taken yet."""
+        return self.is_waiting or self._workspace.image_id in self._other_layers
+
     def take_unsettled(self) -> None:
         """Take what was drawn just now, and would be taken in a moment."""
         if self.is_waiting:

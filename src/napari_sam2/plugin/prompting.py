@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari.layers import Points, Shapes
@@ -202,9 +202,11 @@ class Prompting:
         """
         planes = painted_planes(geometry, strokes, self._session)
         with self._session.step("Paint"):
-            self._keep_painted(geometry, strokes, {frame for _, frame in planes})
-            for (object_id, frame), mask in planes.items():
-                self._set_painted(geometry.key, object_id, frame, mask)
+            for stack in {stack for stack, _, _ in planes}:
+                frames = {frame for at, _, frame in planes if at == stack}
+                self._keep_painted(replace(geometry, key=stack), strokes, frames)
+            for place, mask in planes.items():
+                self._set_painted(*place, mask)
             # nobody paints what stays hidden; and undo brings back only what is shown
             drawn = {stroke.label for stroke in strokes}
             for entry in self._session.objects:
@@ -346,11 +348,7 @@ def painted_edits(
 ) -> list[TakenEdit]:
     """What `Prompting.paint` would do to a session."""
     planes = painted_planes(geometry, strokes, session)
-    return [
-        edit
-        for (object_id, frame), mask in planes.items()
-        for edit in _painted_edits(geometry.key, object_id, frame, mask)
-    ]
+    return [edit for place, mask in planes.items() for edit in _painted_edits(*place, mask)]
 
 
 def _painted_edits(

@@ -7,6 +7,7 @@ layer's undo.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -136,10 +137,18 @@ def touches_objects(geometry: StackGeometry, strokes: Sequence[Stroke], session:
     )
 
 
+def stacks_of_image(geometry: StackGeometry, session: Session) -> list[StackGeometry]:
+    """A stack, and the others of its image: along other axes, or at other indices."""
+    others = (stack for stack in session.stacks if stack.image == geometry.key.image)
+    return [replace(geometry, key=stack) for stack in dict.fromkeys((geometry.key, *others))]
+
+
 def painted_planes(
     geometry: StackGeometry, strokes: Sequence[Stroke], session: Session
-) -> dict[tuple[int, int], NDArray[np.bool_]]:
+) -> dict[tuple[StackKey, int, int], NDArray[np.bool_]]:
     """Say which masks strokes change, and to what.
+
+    Objects may have masks of the same pixels in stacks along other axes: they lose them there.
 
     Parameters
     ----------
@@ -152,25 +161,30 @@ def painted_planes(
 
     Returns
     -------
-    dict of (int, int) to array of bool, shape (Y, X)
-        By object and frame. What was painted belongs to its object alone; what was erased, to
-        none.
+    dict of (StackKey, int, int) to array of bool, shape (Y, X)
+        By stack, object and frame. What was painted belongs to its object alone, in the stack that
+        was painted on; what was erased, to none.
     """
-    planes: dict[tuple[int, int], NDArray[np.bool_]] = {}
-    stack, shape = geometry.key, geometry.plane_shape
+    planes: dict[tuple[StackKey, int, int], NDArray[np.bool_]] = {}
+    stacks = stacks_of_image(geometry, session)
     for stroke in strokes:
-        for frame, here in _by_frame(geometry, stroke):
-            rows, columns = stroke.where[here][:, list(stack.plane_axes)].T
-            masks = session.masks(stack, frame)
-            for object_id in {*masks, stroke.label} - {0}:
-                key = object_id, frame
-                before = planes.get(key)
-                if before is None:
-                    before = plane_mask(masks.get(object_id), shape)
-                after = before.copy()
-                after[rows, columns] = object_id == stroke.label
-                if not np.array_equal(after, before):
-                    planes[key] = after
+        for at in reversed(stacks):  # undone in reverse: masks come back where none is in the way
+            in_view = at is stacks[0]
+            for frame, here in _by_frame(at, stroke):
+                rows, columns = stroke.where[here][:, list(at.key.plane_axes)].T
+                masks = session.masks(at.key, frame)
+                painted = {stroke.label} - {0}
+                for object_id in masks.keys() | painted if in_view else masks.keys() - painted:
+                    key = at.key, object_id, frame
+                    before = planes.get(key)
+                    if before is None and object_id in masks:
+                        before = plane_mask(masks[object_id], at.plane_shape)
+                    elif before is None:
+                        before = _in_other_stacks(object_id, frame, stacks, session)
+                    after = before.copy()
+                    after[rows, columns] = object_id == stroke.label
+                    if not np.array_equal(after, before):
+                        planes[key] = after
     return planes
 
 
@@ -204,6 +218,22 @@ def join_pixels(earlier: Pixels | None, later: Pixels) -> Pixels:
 def painted_key(layer: Labels, stack: StackKey, frame: int) -> tuple[Hashable, ...]:
     """Under what a session keeps the pixels that were painted on a frame of a layer."""
     return "painted", str(layer.unique_id), plane_key(stack, frame)
+
+
+def _in_other_stacks(
+    object_id: int, frame: int, stacks: Sequence[StackGeometry], session: Session
+) -> NDArray[np.bool_]:
+    """What an object has on a plane of the first stack by the masks of the others."""
+    first, *others = stacks
+    plane = plane_key(first.key, frame)
+    found = np.zeros(first.plane_shape, dtype=bool)
+    for other in others:
+        axis = other.key.frame_axis
+        at = 0 if axis is None else plane[axis]
+        if at is not None and plane_key(other.key, at) == plane:
+            mask = plane_mask(session.masks(other.key, at).get(object_id), other.plane_shape)
+            found |= mask if other.key.plane_axes == first.key.plane_axes else mask.T
+    return found
 
 
 def _by_frame(geometry: StackGeometry, stroke: Stroke) -> Iterator[tuple[int, NDArray[np.bool_]]]:

@@ -11,8 +11,14 @@ from psygnal import Signal
 
 from napari_sam2.plugin.coordinates import StackGeometry
 from napari_sam2.plugin.layers.labels_layer import LabelsWriter
-from napari_sam2.plugin.layers.painting import join_pixels, painted_key, painted_pixels
+from napari_sam2.plugin.layers.painting import (
+    join_pixels,
+    painted_key,
+    painted_pixels,
+    stacks_of_image,
+)
 from napari_sam2.plugin.layers.write_queue import WriteQueue
+from napari_sam2.session.labels import plane_key, planes_meet
 from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
@@ -103,10 +109,11 @@ class ResultDisplay:
     def show_painted(self, painted: Iterable[tuple[StackGeometry, Sequence[Stroke]]]) -> None:
         """Let no mask cover these strokes, which the session will take; they replace earlier."""
         self._painted = [
-            (painted_key(layer, geometry.key, frame), pixels)
+            (painted_key(layer, at.key, frame), pixels)
             for geometry, strokes in painted
             if (layer := self._targets.of(geometry.key.image)) is not None
-            for frame, pixels in painted_pixels(geometry, strokes, self._session).items()
+            for at in stacks_of_image(geometry, self._session)
+            for frame, pixels in painted_pixels(at, strokes, self._session).items()
         ]
 
     def leave(self, image_id: str) -> None:
@@ -141,6 +148,32 @@ class ResultDisplay:
             writer.write(change, painted)
         except Exception as error:
             self.failed.emit(writer.layer, error)
+            return
+        self._fill_across(writer, change)
+
+    def _fill_across(self, writer: LabelsWriter, change: FrameChange) -> None:
+        """Let masks of stacks along other axes have what this one leaves."""
+        gone = [mask.crop for n, mask in change.before.items() if change.after.get(n) is not mask]
+        gone = [crop for crop in gone if crop.logits.size]
+        if not gone:
+            return
+        plane = plane_key(change.stack, change.frame)
+        sides = zip(*(crop.slices for crop in gone), strict=True)
+        spans = {
+            axis: range(min(part.start for part in side), max(part.stop for part in side))
+            for axis, side in zip(change.stack.plane_axes, sides, strict=True)
+        }
+        for stack in self._session.stacks:
+            if stack.image != change.stack.image or stack == change.stack:
+                continue
+            for frame in self._session.frames(stack):
+                across = plane_key(stack, frame)
+                if planes_meet(across, plane) and all(
+                    index is None or index in spans.get(axis, (index,))
+                    for axis, index in enumerate(across)
+                ):
+                    masks = _without(self._hidden, self._session.masks(stack, frame))
+                    self._write(writer, FrameChange(stack, frame, masks, masks))
 
     def _tell_outside(self, writer: LabelsWriter) -> None:
         if writer not in self._told:
