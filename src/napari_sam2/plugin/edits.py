@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
+from napari_sam2.plugin.layers.painting import stacks_of_image
 from napari_sam2.plugin.prompt_commands import apply_drawn, drawn_changes
 
 if TYPE_CHECKING:
@@ -88,21 +88,27 @@ class Edits:
         if geometry is not None:
             self._other_layers.add(geometry.key.image)
 
-    def take(self, geometry: StackGeometry | None) -> frozenset[int]:
-        """Take the prompts of a stack as `Prompting.take` does: the frames that have changed."""
+    def take(self, geometry: StackGeometry | None) -> dict[StackGeometry, frozenset[int]]:
+        """Take the prompts of a stack, and what others of its image have lost.
+
+        Gives the frames that have changed.
+        """
         self._settle.stop()
         if geometry is None:
-            return frozenset()
-        other = geometry.key.image in self._other_layers
-        if other:
-            self._other_layers.remove(geometry.key.image)
-            for stack in self._session.stacks:
-                if stack.image == geometry.key.image and stack != geometry.key:
-                    self._prompting.take(replace(geometry, key=stack), keep_masks=True)
-        taken = self._prompting.take(geometry, keep_masks=other)
-        for problem in taken.problems:
-            show_warning(problem)
-        return taken.frames
+            return {}
+        image = geometry.key.image
+        other_layers, lost = image in self._other_layers, self._prompting.has_lost(image)
+        self._other_layers.discard(image)
+        changed = {}
+        for at in stacks_of_image(geometry, self._session):
+            in_view = at.key == geometry.key
+            if in_view or other_layers or lost:
+                lost_alone = not (in_view or other_layers)
+                taken = self._prompting.take(at, other_layers, lost_alone)
+                changed[at] = taken.frames
+                for problem in taken.problems if in_view else ():
+                    show_warning(problem)
+        return changed
 
     def take_now(self) -> None:
         """Take what was drawn, as soon as no run is under way, and run it."""
@@ -155,10 +161,14 @@ class Edits:
             self._edited = {}
         with self._session.step():
             # of every stack before the first run, during which nothing can be taken
-            changed = [(geometry, edited[geometry] & self.take(geometry)) for geometry in edited]
-            for geometry, frames in changed:
-                for frame in sorted(frames):
-                    self.run(geometry, frame)
+            changed: dict[StackGeometry, set[int]] = {}
+            for geometry, in_view in edited.items():
+                for at, frames in self.take(geometry).items():
+                    found = frames & in_view if at.key == geometry.key else frames
+                    changed.setdefault(at, set()).update(found)
+            for at, run in changed.items():
+                for frame in sorted(run):
+                    self.run(at, frame)
 
     def _on_prompts_edited(self) -> None:
         now, earlier = time.monotonic(), self._last

@@ -121,7 +121,16 @@ class Prompting:
         """Whether the active object has never had a prompt."""
         return all(entry.object_id != self._active[0] for entry in self._session.objects)
 
-    def take(self, geometry: StackGeometry | None, keep_masks: bool = False) -> Taken:
+    def has_lost(self, image: str) -> bool:
+        """Whether something that was drawn for an image, on whatever plane, is gone."""
+        return any(
+            layer is not None and len(layer.data) < len(self._kept(key).data)
+            for key, layer in self._layers(image)
+        )
+
+    def take(
+        self, geometry: StackGeometry | None, keep_masks: bool = False, lost_alone: bool = False
+    ) -> Taken:
         """Bring the session's prompts up to the layers'.
 
         Masks are in no layer: they stay until they are removed.
@@ -133,6 +142,8 @@ class Prompting:
         keep_masks : bool
             Whether the mask of a plane stays when an object's last prompt there is gone. It does
             when a whole layer went, which says nothing about the masks.
+        lost_alone : bool
+            Whether only prompts that are gone count: in a stack that is not in view.
         """
         reading = None if geometry is None else self._workspace.read(geometry)
         if geometry is None or reading is None:
@@ -140,6 +151,13 @@ class Prompting:
         problems = tuple(problem for problem in reading.problems if problem not in self._told)
         self._told = frozenset(reading.problems)
         changed = self._changed(geometry, reading.prompts)
+        if lost_alone:
+            held = self._session.prompts(geometry.key)
+            changed = {
+                key: prompts
+                for key, prompts in changed.items()
+                if all(prompt in held.get(key, ()) for prompt in prompts)
+            }
         with self._session.step():
             for key, prompts in changed.items():
                 self._set_prompts(geometry.key, *key, prompts, keep_mask=keep_masks)
