@@ -381,3 +381,42 @@ def test_masks_stay_when_prompts_are_deleted_while_another_image_is_in_use(open_
 def prompt_layers(opened):
     """Our Points layers, in the order in which they were made."""
     return [layer for layer in opened.viewer.layers if layer.name.startswith("SAM 2 points")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": (2, 0.5, 0.5)},
+        {"translate": (3, 10, 20)},
+        {"rotate": 30},
+        {"affine": np.diag([1, 2, 3, 1.0])},
+        {"units": ("um", "um", "um"), "scale": (2, 0.5, 0.5)},
+    ],
+)
+def test_prompts_and_masks_stay_on_the_pixels_of_an_image_that_is_moved(open_dock, stack, change):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    held, image = opened.session.prompts(opened.session.stacks[0]), opened.workspace.image
+    for name, value in change.items():
+        setattr(image, name, value)
+    for layer in (opened.points, opened.shapes, opened.workspace.target):
+        np.testing.assert_array_equal(layer.extent.step, image.extent.step)
+        np.testing.assert_allclose(layer.data_to_world((1, 2, 3)), image.data_to_world((1, 2, 3)))
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    prompts = opened.session.prompts(opened.session.stacks[0])
+    assert prompts[1, 0] == held[1, 0]
+    assert prompts[2, 0] == (PointPrompt((44, 46)),)
+
+
+def test_numbers_beyond_those_of_small_labels(open_dock, stack):
+    opened = open_dock(stack)
+    labels = np.zeros(stack.shape, np.uint32)
+    labels[5, :2] = 100_000
+    mine = opened.viewer.add_labels(labels)
+    opened.dock.image.target.chosen.emit(mine)
+    assert opened.controller.prompting.active == (100_001, True)
+    opened.dock.prompts.negative.click()
+    assert opened.controller.prompting.active == (100_001, False)

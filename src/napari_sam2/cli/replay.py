@@ -53,7 +53,10 @@ def run_replay(session: Path, images: Sequence[Path], output: Path) -> list[str]
         check_output(output, path)
     opened, channels = find_images(saved, images)
     _check_models(saved)
-    labels = np.zeros(opened.shape, dtype=np.uint16)
+    numbers = {getattr(each, name, 0) for each in saved.log for name in ("object_id", "part")}
+    labels = np.zeros(
+        opened.shape, dtype=np.uint16 if max(numbers, default=0) < 2**16 else np.uint32
+    )
     again = Session()
     again.masks_changed.connect(lambda change: write_change(labels, change))
     with progress_bar(len(saved.log)) as show:

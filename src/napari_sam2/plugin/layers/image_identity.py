@@ -61,7 +61,10 @@ class Identities:
 
     def of(self, image: Image) -> Callable[[], ImageIdentity]:
         """What identifies an image, to be asked for in another thread, where it may be read."""
-        known, identify = self.known.get(str(image.unique_id), _outline(image)), _identify(image)
+        outline, identify = _outline(image), _identify(image)
+        known = self.known.get(str(image.unique_id), outline)
+        # what it is called, and where it lies, may have changed since
+        known = replace(outline, shape=known.shape, sha256=known.sha256)
 
         def found() -> ImageIdentity:
             if known.sha256:

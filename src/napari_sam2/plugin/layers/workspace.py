@@ -13,12 +13,14 @@ from napari_sam2.plugin.coordinates import (
     axis_name,
     current_frame,
     frame_axes,
+    placement,
     slider_index,
     stack_geometry,
     unit_factors,
 )
 from napari_sam2.plugin.layers.axis_kinds import AxisKinds
 from napari_sam2.plugin.layers.channels import Channels
+from napari_sam2.plugin.layers.own_layers import is_made_for
 from napari_sam2.plugin.layers.prompt_layers import PromptLayers
 from napari_sam2.plugin.layers.prompt_reading import PromptReading, read_prompts
 from napari_sam2.plugin.layers.targets import Targets
@@ -26,6 +28,8 @@ from napari_sam2.plugin.layers.targets import Targets
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
+
+_PLACED = ("scale", "translate", "rotate", "shear", "affine", "units")  # what places a layer
 
 
 class Workspace:
@@ -204,9 +208,20 @@ class Workspace:
     def _listen_image(self, image: Image | None) -> None:
         if self.image is not None:
             self.image.events.data.disconnect(self._on_stack_changed)
+            for name in _PLACED:
+                self.image.events[name].disconnect(self._on_placed)
         self.prompts.image = image
         if image is not None:
             image.events.data.connect(self._on_stack_changed)
+            for name in _PLACED:
+                image.events[name].connect(self._on_placed)
+
+    def _on_placed(self, event: Any) -> None:
+        """Lay our own layers where the image lies now: prompts and masks stay on its pixels."""
+        assert self.image is not None
+        for layer in self.viewer.layers:
+            if is_made_for(layer, self.image):
+                setattr(layer, event.type, placement(self.image)[event.type])
 
     def _on_stack_changed(self) -> None:
         self.stack_changed.emit()

@@ -65,7 +65,7 @@ class PromptSection(Section):
         self.points = LayerCombo(viewer, lambda layer: isinstance(layer, Points), "new layer")
         self.shapes = LayerCombo(viewer, lambda layer: isinstance(layer, Shapes), "new layer")
         self.object = QSpinBox()
-        self.object.setRange(1, 65535)
+        self.object.setRange(1, 2**31 - 1)
         self.swatch = QLabel()
         self.swatch.setFixedSize(14, 14)
         self.new_object = QPushButton("New object")
