@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from napari_sam2.cli import app
 from napari_sam2.inference.channels import Channel, ChannelBlend
 from napari_sam2.inference.crops import MaskCrop
+from napari_sam2.inference.prompts import PointPrompt
 from napari_sam2.session.engine import Engine
 from napari_sam2.session.export import tracks
 from napari_sam2.session.folder import SessionFolder
@@ -235,6 +237,28 @@ def test_tracks_of_volumes_over_time():
         (7, 2, 1.5, 1.5, 4.5),
         (7, 4, 3, 8.5, 4.5),
     ]
+
+
+def test_tracks_where_time_is_another_axis():
+    mask = ObjectMask(MaskCrop(np.ones((2, 2), np.float16), (3, 4)), 1.0, True)
+    image = identify_image("i", np.zeros((16, 16, 5), np.uint8), False)
+    along_time = StackKey("image", (0, 1), 2)
+    saved = SavedSession(replace(image, axes="yxt"), {}, (), {along_time: {2: {7: mask}}})
+    assert tracks(saved) == [(7, 2, 3.5, 4.5)]
+
+
+def test_numbers_beyond_those_of_small_labels_are_replayed(
+    tiny_model, discs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("napari_sam2.inference.load.load_model", lambda *_: tiny_model)
+    live = Live(Engine(lambda choice: tiny_model), discs[0])
+    live.prompt(70_000, 2, PointPrompt((32.0, 30.0)))
+    image, masks = identify_image("i", discs[0], False), masks_of_image("image", live.session)
+    SessionFolder(tmp_path / "s").write(saved_session(image, "image", live.session.log, masks))
+    tifffile.imwrite(tmp_path / "discs.tif", discs[0], photometric="minisblack")
+    done = run("replay", tmp_path / "s", tmp_path / "discs.tif", "-o", tmp_path / "labels.tif")
+    assert done.exit_code == 0, done.output
+    assert tifffile.imread(tmp_path / "labels.tif").max() == 70_000
 
 
 def test_one_plane_has_no_tracks():

@@ -133,6 +133,14 @@ def test_an_axis_that_was_said_to_be_time_still_is(open_dock, stack, qtbot, sess
     assert not again.dock.propagate.stop_when_absent.isChecked()
 
 
+def test_time_that_was_named_at_its_slider_is_saved(open_dock, stack, qtbot, sessions):
+    opened = open_dock(np.stack([stack] * 2, axis=1))
+    opened.viewer.dims.axis_labels = ("z", "t", "y", "x")
+    opened.points.add([0, 0, 20, 18])
+    opened.wait_idle()
+    assert read_session(saved(sessions, qtbot)).image.axes == "ztyx"
+
+
 def test_other_pixels_have_a_session_of_their_own(open_dock, stack, qtbot, sessions):
     opened = open_dock(stack)
     opened.points.add([0, 20, 18])

@@ -259,6 +259,15 @@ def first_array(folder):
         (lambda f: edit(f, lambda s: s["log"].pop(), honest=False), "checksum"),
         (lambda f: edit(f, lambda s: s["log"].append({"do": "run code"})), "a command"),
         (lambda f: edit(f, lambda s: s["log"][0].update(object=0)), "whole number from 1"),
+        (lambda f: edit(f, lambda s: s["log"][0].update(object=10**30)), "as large as"),
+        (
+            lambda f: edit(f, lambda s: s["masks"][0]["stack"].update(plane_axes=[5, 6])),
+            "other axes than its image",
+        ),
+        (
+            lambda f: edit(f, lambda s: s["log"][0]["stack"].update(frame_axis=9)),
+            "other axes than its image",
+        ),
         (lambda f: edit(f, lambda s: s["log"][0].update(more=1)), "record of"),
         (lambda f: edit(f, lambda s: s["log"].insert(0, s["log"][-1])), "no object 7"),
         (lambda f: edit(f, lambda s: s.pop("image")), "record of image"),

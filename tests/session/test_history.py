@@ -24,7 +24,7 @@ from napari_sam2.session.session import Session
 from napari_sam2.session.values import ModelChoice, StackKey
 
 STACK = StackKey("image", (1, 2), 0)
-OTHER = StackKey("image", (1, 2), 0, ((3, 4),))
+OTHER = StackKey("image", (0, 2), 1)
 CLICK = (PointPrompt((3.0, 4.0)),)
 SQUARE = np.zeros((9, 9), bool)
 SQUARE[2:5, 3:6] = True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_sam2.inference.errors import InputError, in_words
+from napari_sam2.plugin.layers.image_identity import named
 from napari_sam2.plugin.session_folders import delete, new_folder
 from napari_sam2.session.log import Reopen
 from napari_sam2.session.saved import log_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.job_runner import Jobs
     from napari_sam2.plugin.layers.image_identity import Identities
     from napari_sam2.plugin.layers.workspace import Workspace
-    from napari_sam2.session.identity import ImageIdentity
     from napari_sam2.session.log import Command
     from napari_sam2.session.session import Session
 
@@ -98,7 +97,8 @@ class Saving:
             if image_id in self._identities.known:
                 self._begin(image_id)
         for image_id, (saver, _) in self._savers.items():
-            saver.image = self.identity(image_id, self._identities.known[image_id])
+            known = self._identities.known[image_id]
+            saver.image = named(known, self._workspace.axis_letters(image_id))
             saver.save(self._session, self._identities.known, waiting)
 
     def close(self) -> None:
@@ -108,11 +108,6 @@ class Saving:
         for image_id in self._savers:
             self._ending(image_id)()
         self._savers.clear()
-
-    def identity(self, image_id: str, image: ImageIdentity) -> ImageIdentity:
-        """The image, with what the user has said of its axes where they have no names."""
-        letters = self._workspace.kinds.letters(image_id, len(image.shape) - image.rgb)
-        return image if image.axes else replace(image, axes=letters)
 
     def note_opened(self, image_id: str) -> None:
         """Take note that an image's session is now as an earlier one, which is kept elsewhere."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_info, show_warning
 from psygnal import Signal
 
+from napari_sam2.plugin.layers.image_identity import named
 from napari_sam2.plugin.session_folders import delete, earlier_sessions
 from napari_sam2.session.export import export
 from napari_sam2.session.folder import (
@@ -169,10 +170,8 @@ class SessionFiles:
             return None
         image_id, identity = str(image.unique_id), self._identities.of(image)
         log, masks = self._session.log, masks_of_image(image_id, self._session)
-        known = dict(self._identities.known)
-        return lambda: saved_session(
-            self._saving.identity(image_id, identity()), image_id, log, masks, known
-        )
+        known, letters = dict(self._identities.known), self._workspace.axis_letters(image_id)
+        return lambda: saved_session(named(identity(), letters), image_id, log, masks, known)
 
     def _has_work(self, image_id: str) -> bool:
         return any(stack.image == image_id for stack in self._session.stacks)

@@ -52,6 +52,11 @@ def export(saved: SavedSession, format: Format, output: Path, source: Path | Non
     """
     if format == "ome-zarr":
         label_files.check_folder(output.parent)
+        if len(image_shape(saved.image)) > 5:
+            raise InputError(
+                f"OME-Zarr has five axes at most, and the image {len(image_shape(saved.image))}. "
+                "Export another format."
+            )
     else:
         label_files.check_output(output, source, _KINDS[format])
     if format == "tiff":
@@ -67,7 +72,8 @@ def export(saved: SavedSession, format: Format, output: Path, source: Path | Non
         rows = tracks(saved)
         with replacing(output) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(("id", "t", *axes_of(saved.image)[1:]))
+            axes, time_axis = axes_of(saved.image), _time_axis(saved.image)
+            writer.writerow(("id", "t", *axes[:time_axis], *axes[time_axis + 1 :]))
             writer.writerows(rows)
 
 
@@ -79,7 +85,12 @@ def image_shape(image: ImageIdentity) -> tuple[int, ...]:
 def axes_of(image: ImageIdentity) -> str:
     """The names of the axes of an image but its colours, one letter each."""
     count = len(image_shape(image))
-    return image.axes or ("tczyx"[-count:] if count != 4 else "tzyx")
+    others = "q" * (count - 5)
+    return image.axes or (others + "tczyx"[-count:] if count != 4 else "tzyx")
+
+
+def _time_axis(image: ImageIdentity) -> int:
+    return max(axes_of(image).find("t"), 0)
 
 
 def labels_of(saved: SavedSession) -> Any:
@@ -157,7 +168,7 @@ def coco(saved: SavedSession) -> dict[str, Any]:
 def tracks(saved: SavedSession) -> list[tuple[float, ...]]:
     """The centre of each object at each time: (id, t, y, x), or (id, t, z, y, x).
 
-    Time is the image's first axis.
+    Time is the image's first axis, unless it has one of that name.
 
     Raises
     ------
@@ -167,6 +178,7 @@ def tracks(saved: SavedSession) -> list[tuple[float, ...]]:
     shape = image_shape(saved.image)
     if len(shape) < 3:
         raise InputError("The image is one plane, so there are no tracks. Export another format.")
+    time_axis = _time_axis(saved.image)
     sums: dict[tuple[int, int], NDArray[np.float64]] = {}
     for stack, frame, found in _frames(saved):
         for object_id, mask in found.items():
@@ -175,8 +187,9 @@ def tracks(saved: SavedSession) -> list[tuple[float, ...]]:
             along = iter(pixels)
             places = [next(along) if isinstance(at, slice) else at for at in index]
             columns = np.stack(np.broadcast_arrays(*places, pixels[0])[:-1], axis=1).astype(float)
-            for time in np.unique(columns[:, 0]):
-                at_time = columns[columns[:, 0] == time, 1:]
+            times, columns = columns[:, time_axis], np.delete(columns, time_axis, axis=1)
+            for time in np.unique(times):
+                at_time = columns[times == time]
                 total = np.append(at_time.sum(axis=0), len(at_time))
                 key = object_id, int(time)
                 sums[key] = sums.get(key, np.zeros_like(total)) + total

@@ -212,13 +212,16 @@ def _read_content(value: Any, arrays: Path, image: str) -> SavedSession:
             if not index < len(found) or found[index][0] != sha256:
                 raise strict.FormatError(f"the checksum of frame {frame} is wrong")
             frames[frame] = found[index][1]
-    return SavedSession(
+    saved = SavedSession(
         read_image(content["image"]),
         {name: strict.text(sha256) for name, sha256 in models.items()},
         strict.listing(content["log"], lambda each: read_command(each, image, channels)),
         masks,
         further,
     )
+    if saved.fitting() is not saved:
+        raise strict.FormatError("it is of other axes than its image")
+    return saved
 
 
 def _read_frame(value: Any) -> tuple[int, str, int, str]:

@@ -80,20 +80,20 @@ def read_command(value: Any, image: str, channels: Sequence[Channel] = ()) -> Co
     kind = value.get("do") if isinstance(value, dict) else None
     if kind == "add object":
         found = strict.record(value, "do", "object", "name")
-        return AddObject(_number(found["object"]), strict.text(found["name"]))
+        return AddObject(strict.label(found["object"]), strict.text(found["name"]))
     if kind == "change object":
         found = strict.record(value, "do", "object", "name", "visible")
         return ChangeObject(
-            _number(found["object"]), strict.text(found["name"]), strict.flag(found["visible"])
+            strict.label(found["object"]), strict.text(found["name"]), strict.flag(found["visible"])
         )
     if kind == "remove object":
-        return RemoveObject(_number(strict.record(value, "do", "object")["object"]))
+        return RemoveObject(strict.label(strict.record(value, "do", "object")["object"]))
     if kind == "merge objects":
         found = strict.record(value, "do", "object", "other")
-        return MergeObjects(_number(found["object"]), _number(found["other"]))
+        return MergeObjects(strict.label(found["object"]), strict.label(found["other"]))
     if kind == "split object":
         found = strict.record(value, "do", "stack", "object", "frame", "part")
-        return SplitObject(*_place(found, image), _number(found["part"]))
+        return SplitObject(*_place(found, image), strict.label(found["part"]))
     if kind == "set prompts":
         found = strict.record(value, "do", "stack", "object", "frame", "prompts")
         return SetPrompts(*_place(found, image), strict.listing(found["prompts"], read_prompt))
@@ -141,7 +141,7 @@ def _read_run(value: Any, image: str, channels: Sequence[Channel]) -> Run:
     names += [name for name in ("channels", "view") if name in value]
     found = strict.record(value, *names, "model", "device", "precision", "image_size")
     name, device, precision = (strict.text(found[n]) for n in ("model", "device", "precision"))
-    image_size = strict.optional(found["image_size"], _number)
+    image_size = strict.optional(found["image_size"], strict.label)
     return Run(
         read_stack(found["stack"], image),
         ModelChoice(name, device, precision, image_size),
@@ -177,8 +177,8 @@ def _read_pass(value: Any) -> PassRequest:
     return PassRequest(
         strict.one_of(found["direction"], ("both", "forward", "backward")),
         strict.optional(found["limits"], lambda each: strict.pair(each, strict.integer)),
-        strict.optional(found["stop_when_absent"], _number),
-        strict.optional(found["objects"], lambda each: strict.listing(each, _number)),
+        strict.optional(found["stop_when_absent"], strict.label),
+        strict.optional(found["objects"], lambda each: strict.listing(each, strict.label)),
     )
 
 
@@ -188,11 +188,7 @@ def _write_place(stack: StackKey, object_id: int, frame: int) -> dict[str, Any]:
 
 def _place(found: dict[str, Any], image: str) -> tuple[StackKey, int, int]:
     stack = read_stack(found["stack"], image)
-    return stack, _number(found["object"]), strict.integer(found["frame"])
-
-
-def _number(value: Any) -> int:
-    return strict.integer(value, 1)
+    return stack, strict.label(found["object"]), strict.integer(found["frame"])
 
 
 def _write_pair(pair: tuple[float, float] | tuple[int, int] | None) -> list[float] | None:

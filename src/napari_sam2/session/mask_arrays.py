@@ -110,7 +110,7 @@ def _read_object(value: Any) -> _Object:
     object_id, row, column, height, width, score, present = strict.listing(value, lambda v: v, 7)
     origin = strict.integer(row), strict.integer(column)
     shape = strict.integer(height), strict.integer(width)
-    return strict.integer(object_id, 1), origin, shape, strict.number(score), strict.flag(present)
+    return strict.label(object_id), origin, shape, strict.number(score), strict.flag(present)
 
 
 def _digest(objects: Any, values: np.ndarray[Any, Any]) -> str:

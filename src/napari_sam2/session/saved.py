@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_sam2.session.log import (
@@ -49,6 +49,18 @@ class SavedSession:
     log: tuple[Command, ...]
     masks: Mapping[StackKey, Mapping[int, Mapping[int, ObjectMask]]]
     channels: Mapping[str, ImageIdentity] = field(default_factory=dict)
+
+    def fitting(self) -> SavedSession:
+        """Itself, without what was done when the image had more axes, or fewer."""
+        ndim = len(self.image.shape) - self.image.rgb
+        log = tuple(
+            command
+            for command in self.log
+            if not hasattr(command, "stack") or command.stack.fits(ndim)
+        )
+        masks = {stack: frames for stack, frames in self.masks.items() if stack.fits(ndim)}
+        whole = len(log) == len(self.log) and len(masks) == len(self.masks)
+        return self if whole else replace(self, log=log, masks=masks)
 
 
 def log_of(image: str, log: Iterable[Command]) -> tuple[Command, ...]:

@@ -143,7 +143,8 @@ def saved_session(
     runs = [command for command in own if isinstance(command, Run)]
     models = {name: _sha256(name) for name in dict.fromkeys(run.model.name for run in runs)}
     seen = {channel.image for run in runs for channel in run.channels} - {image_id}
-    return SavedSession(image, models, own, masks, {each: channels[each] for each in seen})
+    named = {each: channels[each] for each in seen}
+    return SavedSession(image, models, own, masks, named).fitting()
 
 
 def _sha256(name: str) -> str:

@@ -35,6 +35,13 @@ def integer(value: Any, least: int = 0) -> int:
     return value
 
 
+def label(value: Any) -> int:
+    """A whole number that a label can have."""
+    if integer(value, 1) >= 2**32:
+        raise FormatError(f"no label is as large as {value}")
+    return int(value)
+
+
 def number(value: Any) -> float:
     """A finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) == float("inf"):

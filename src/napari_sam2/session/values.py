@@ -57,6 +57,12 @@ class StackKey:
     frame_axis: int | None
     fixed: tuple[tuple[int, int], ...] = ()
 
+    def fits(self, ndim: int) -> bool:
+        """Whether its axes are those of an image of so many, without colours."""
+        others = [] if self.frame_axis is None else [self.frame_axis]
+        axes = (*self.plane_axes, *others, *(axis for axis, _ in self.fixed))
+        return sorted(axes) == list(range(ndim))
+
 
 @dataclass(frozen=True)
 class TrackedObject:

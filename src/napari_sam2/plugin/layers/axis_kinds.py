@@ -28,6 +28,7 @@ class AxisKinds:
 
     def __init__(self) -> None:
         self._times: set[tuple[str, int]] = set()  # image and axis
+        self._letters: dict[str, str] = {}  # by image
 
     def say(self, image: Image, axis: int, is_time: bool) -> None:
         """Take the user's word for an axis that has no name."""
@@ -51,10 +52,14 @@ class AxisKinds:
             return str(image.units[axis].dimensionality) == "[time]"
         return (str(image.unique_id), axis) in self._times
 
-    def letters(self, image_id: str, ndim: int) -> str:
-        """A letter for each axis of a time-lapse that the user has called so; else empty."""
-        times = [axis for known, axis in self._times if known == image_id]
-        if ndim != 3 or len(times) != 1:
-            return ""  # what the others are is not known
-        (axis,) = times
-        return "yx"[:axis] + "t" + "yx"[axis:]
+    def letters(self, dims: Dims, image_id: str, image: Image | None) -> str:
+        """A letter for each axis of an image of which one is time; else empty.
+
+        Of an image that is gone, None, they are what they were.
+        """
+        if image is not None:
+            times = [axis for axis in range(image.ndim) if self.is_time(dims, image, axis)]
+            others = "czyx"[max(5 - image.ndim, 0) :]  # the usual ones, in the usual order
+            one = len(times) == 1 and len(others) == image.ndim - 1
+            self._letters[image_id] = others[: times[0]] + "t" + others[times[0] :] if one else ""
+        return self._letters.get(image_id, "")

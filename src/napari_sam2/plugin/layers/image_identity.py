@@ -115,6 +115,11 @@ class Identities:
         self._jobs.run(_identify(image), take, fail)
 
 
+def named(image: ImageIdentity, axes: str) -> ImageIdentity:
+    """The image, with what is known of its axes otherwise where they have no names."""
+    return image if image.axes else replace(image, axes=axes)
+
+
 def _outline(image: Image) -> ImageIdentity:
     """What identifies an image as far as it is known without its pixels."""
     data = full_resolution(image)

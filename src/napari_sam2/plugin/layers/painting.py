@@ -231,8 +231,7 @@ def _in_other_stacks(
         axis = other.key.frame_axis
         at = 0 if axis is None else plane[axis]
         if at is not None and plane_key(other.key, at) == plane:
-            mask = plane_mask(session.masks(other.key, at).get(object_id), other.plane_shape)
-            found |= mask if other.key.plane_axes == first.key.plane_axes else mask.T
+            found |= plane_mask(session.masks(other.key, at).get(object_id), first.plane_shape)
     return found
 
 

@@ -153,6 +153,11 @@ class Workspace:
         if axis is not None:
             self.kinds.say(self.image, axis, is_time)
 
+    def axis_letters(self, image_id: str) -> str:
+        """Letters for the axes of an image, as `AxisKinds.letters`."""
+        images = {str(each.unique_id): each for each in self.viewer.layers}
+        return self.kinds.letters(self.viewer.dims, image_id, images.get(image_id))
+
     @property
     def _frame_axis(self) -> int | None:
         geometry = self.geometry()
