@@ -119,3 +119,32 @@ def test_a_folder_that_links_to_one_around_it_is_searched_once(plates):
     (plates / "one" / "again").symlink_to(plates)
     (plates / "one" / "two").symlink_to(plates / "two")
     assert len(find_jobs(["plates"], "labels")) == 6
+
+
+def test_what_is_not_there_is_reported_beside_what_is(plates):
+    (plates / "one" / "gone.tif").symlink_to("/nowhere/annexed.tif")
+    assert "gone.tif" in outputs("plates/one", plates / "new")
+    jobs = find_jobs(["plates/one/a.tif", "plates/one/missing.tif"], plates / "new")
+    report = do_job(jobs[1], BatchSettings())
+    assert (report.file, report.status) == ("missing.tif", "failed")
+    assert "There is no file" in report.message
+
+
+def test_names_with_dots_stay_apart(plates):
+    for name in ("exp.2023", "exp.2024"):
+        zarr.create_array(str(plates / name), shape=(4, 4), dtype="u1")
+    found = outputs("plates/exp*", plates / "new")
+    assert found["exp.2023"] == "exp.2023_labels.ome.zarr"
+
+
+def test_wells_of_a_plate_are_images(plates):
+    plate = zarr.open_group(plates / "plate.zarr")
+    plate.attrs["plate"] = {}
+    for well in ("A/1", "A/2"):
+        field = plate.create_group(f"{well}/0")
+        field.attrs["multiscales"] = []
+        field.create_array("0", shape=(4, 4), dtype="u1")
+    expected = {"A/1/0", "A/2/0"}
+    assert set(outputs("plates/plate.zarr", plates / "new")) == expected
+    assert set(outputs("plates/plate.zarr/*/*/*", plates / "new")) == expected
+    assert {f"plate.zarr/{each}" for each in expected} <= set(outputs("plates", plates / "new"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ from filelock import FileLock
 from napari_sam2 import run_batch
 from napari_sam2.batch import cluster, run
 from napari_sam2.batch.run import Batch
+from napari_sam2.checkpoints import replacing
 from napari_sam2.inference.errors import InputError
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # as abrupt, in Windows
@@ -204,3 +206,62 @@ def test_numbers_that_cannot_work_are_refused(images, tmp_path, quick, workers, 
     settings = replace(quick, threads=threads)
     with pytest.raises(InputError, match="must be 1 or more"):
         run_batch([images], tmp_path / "out", settings, workers=workers)
+
+
+def test_labels_of_another_image_of_the_same_name_are_kept(images, quick, tmp_path, client):
+    labels, other = tmp_path / "labels", tmp_path / "other"
+    one = leave(images, ["im0.tif"])
+    list(Batch([one], labels, quick).run(client))
+    before = written(labels)
+    shutil.copytree(one, other)  # the same, in size and time
+    with pytest.raises(InputError, match=r"has the labels of .*images.im0\.tif, not of .*other"):
+        Batch([other], labels, quick)
+    assert written(labels) == before
+    shutil.rmtree(one)  # it was moved, then
+    assert [report.status for report in Batch([other], labels, quick).reports] == ["skipped"]
+
+
+def test_a_table_of_the_user_beside_labels_is_kept(images, quick, tmp_path, client):
+    labels, one = tmp_path / "labels", leave(images, ["im0.tif"])
+    list(Batch([one], labels, quick).run(client))
+    (labels / "im0_labels.csv").write_text("label,area\n1,20\n")
+    with pytest.raises(InputError, match=r"im0_labels.csv is not of a batch"):
+        list(Batch([one], labels, quick, overwrite=True).run(client))
+    assert (labels / "im0_labels.csv").exists()
+    assert (labels / "im0_labels.tif").exists()
+
+
+def test_what_is_removed_is_gone_at_once(images, quick, tmp_path, client, monkeypatch):
+    labels, one = tmp_path / "labels", leave(images, ["im0.tif"])
+    list(Batch([one], labels, quick).run(client))
+    (labels / "im0_labels.ome.zarr").mkdir()
+
+    def stopped(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replacing.shutil, "rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        replacing.remove(labels / "im0_labels.ome.zarr")
+    assert not (labels / "im0_labels.ome.zarr").exists()
+    monkeypatch.undo()
+    list(Batch([one], labels, quick).run(client))
+    assert set(written(labels)) == {"im0_labels.tif", "batch.json"}
+
+
+def test_a_folder_that_cannot_be_made_is_no_failure_of_images(images, quick, tmp_path, client):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="Not a directory"):
+        list(Batch([images], tmp_path / "file" / "labels", quick).run(client))
+
+
+def test_a_scheduler_without_a_port_is_refused(images, quick, tmp_path):
+    with pytest.raises(InputError, match="it has no port"):
+        run_batch([images], tmp_path, quick, scheduler="node1")
+
+
+def leave(folder, kept):
+    """Leave some of the images of a folder, so that work on it is quick."""
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    return folder

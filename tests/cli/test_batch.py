@@ -61,9 +61,10 @@ def test_images_become_labels_and_the_exit_code_says_whether_all_did(here, tmp_p
     assert "0 segmented, 1 skipped" in result.output
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_stopped_run_says_how_to_go_on(here, tmp_path, monkeypatch, overwrite):
-    def stop(*_):
+@pytest.mark.parametrize(("overwrite", "begun"), [(False, True), (True, True), (True, False)])
+def test_a_stopped_run_says_how_to_go_on(here, tmp_path, monkeypatch, overwrite, begun):
+    def stop(work, *_):
+        work.has_begun = begun
         raise KeyboardInterrupt
 
     monkeypatch.setattr("napari_sam2.batch.run.Batch.client", stop)
@@ -71,7 +72,7 @@ def test_a_stopped_run_says_how_to_go_on(here, tmp_path, monkeypatch, overwrite)
     options = ["--overwrite"] if overwrite else []
     result = batch(tmp_path / "a.tif", "-o", tmp_path / "labels", *options)
     assert result.exit_code == 130, result.output
-    assert ("without --overwrite, goes on" in result.stderr) is overwrite
+    assert ("without --overwrite, goes on" in result.stderr) is (overwrite and begun)
     assert "goes on from here" in result.stderr
 
 

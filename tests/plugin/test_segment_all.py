@@ -13,7 +13,7 @@ from tests.plugin import conftest
 
 from napari_sam2.inference import load
 from napari_sam2.inference.automatic.everything_tiled import label_everything
-from napari_sam2.inference.automatic.found_masks import USUAL_OF_NANO, Thresholds
+from napari_sam2.inference.automatic.found_masks import USUAL_OF_NANO, Candidates, Thresholds
 from napari_sam2.inference.automatic.mask_generator import MaskGenerator
 from napari_sam2.inference.load import load_model
 from napari_sam2.plugin.coordinates import part_in_view, stack_geometry
@@ -330,3 +330,30 @@ def test_the_dock_lets_go_when_it_is_closed(open_all, qtbot):
     qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=20000)
     viewer.add_image(discs()[0])
     assert LABELS_NAME not in viewer.layers
+
+
+def test_a_choice_for_the_search_before_does_not_number_this_one(open_all, qtbot, monkeypatch):
+    viewer, dock = open_all(np.tile(discs()[0], (2, 2)), points=10)
+    search(dock, qtbot)
+    viewer.camera.center, viewer.camera.zoom = (0, 40, 40), 12
+    viewer.window._qt_viewer.canvas.on_draw(None)
+    dock.search.in_view.setChecked(True)
+    gate, real = threading.Event(), Candidates.choose
+
+    def slow(*arguments, **named):
+        gate.wait(10)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(Candidates, "choose", slow)
+    dock.choice.smallest.setValue(1)  # the chooser is at work while the part in view is searched
+    qtbot.mouseClick(dock.search.search, LEFT)
+    gate.set()
+    qtbot.waitUntil(lambda: not dock.segmentation.is_busy, timeout=30000)
+    part = part_in_view(
+        viewer.dims, viewer.layers[0], stack_geometry(viewer.dims, viewer.layers[0])
+    )
+    around = np.ones(shown(viewer).shape, bool)
+    around[part] = False
+    inside, outside = (set(np.unique(shown(viewer)[where])) for where in (part, around))
+    assert inside - {0}
+    assert inside & outside == {0}

@@ -34,6 +34,17 @@ def test_tracks_become_masks_and_a_table(tmp_path):
     np.testing.assert_array_equal(masks > 0, labels > 0)
 
 
+def test_masks_of_a_longer_film_are_replaced(tmp_path):
+    write_ctc(tmp_path, np.ones((6, 3, 4), np.uint8), {})
+    (tmp_path / "mask_of_mine.tif").touch()
+    write_ctc(tmp_path, np.ones((4, 3, 4), np.uint8), {})
+    masks = {f"mask{frame:03d}.tif" for frame in range(4)}
+    assert {path.name for path in tmp_path.iterdir()} == masks | {
+        "res_track.txt",
+        "mask_of_mine.tif",
+    }
+
+
 def test_a_truth_has_other_names(tmp_path):
     write_ctc(tmp_path, np.ones((2, 3, 4, 5), np.uint8), {}, truth=True)
     names = {"man_track.txt", "man_track000.tif", "man_track001.tif"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,11 @@ def open_client(
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     if scheduler is not None:
+        if not re.search(r":\d+/?$|^inproc:", scheduler):  # dask would try for minutes
+            raise InputError(
+                f"{scheduler} is no address of a Dask scheduler: it has no port. Write it as in "
+                "tcp://node1:8786."
+            )
         try:
             client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:

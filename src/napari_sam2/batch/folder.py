@@ -7,23 +7,26 @@ import hashlib
 import json
 import os
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.batch.jobs import RECORD, is_labels, read_record
 from napari_sam2.batch.segment import FileReport, count_whole
 from napari_sam2.checkpoints.replacing import remove, replacing
-from napari_sam2.inference.errors import InputError
+from napari_sam2.inference.errors import InputError, in_words
+from napari_sam2.session.ctc import are_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from napari_sam2.batch.jobs import Job
 
 # of `replacing`, and of images in blocks
-_PARTIAL = re.compile(r"\..+_labels(\.ome)?\.\d+-\d+\.part\.(tif|zarr|csv|ctc)")
+_PARTIAL = re.compile(
+    r"\.+.+_labels(\.ome)?(\.[0-9a-f]{12})?(\.\d+-\d+\.(part|gone))+\.(tif|zarr|csv|ctc|blocks)"
+)
 _BLOCKS = re.compile(r"\.(.+_labels(?:\.ome)?)\.[0-9a-f]{12}\.blocks")
 
 
@@ -85,10 +88,19 @@ class OutputFolder:
         image : str
             What `fingerprint` gives of it.
         """
-        if self._made.get("images", {}).get(self._key(job)) != image:
+        if self._known(job)[1] != image:
             return None
         count = count_whole(job.output)
         return None if count is None else FileReport(job.name, "skipped", count)
+
+    def check_source(self, job: Job) -> None:
+        """Refuse to replace the labels of another image, which is called alike; see `check`."""
+        source = Path(self._known(job)[0])
+        if source.is_absolute() and source.exists() and not source.samefile(job.source):
+            raise InputError(
+                f"{job.output} has the labels of {source}, not of {job.source}. Choose another "
+                "--output, or --overwrite."
+            )
 
     @contextmanager
     def begin(
@@ -108,34 +120,18 @@ class OutputFolder:
         Raises
         ------
         InputError
-            When another run is at it.
-        OSError
-            When it cannot be written.
+            When another run is at it, or the folder cannot be written.
         """
-        from filelock import FileLock, Timeout
+        from filelock import FileLock
 
-        for folder in self._folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.path / ".batch.lock", timeout=0):
-                self._check_free(todo)
-                self._remove_partial(kept)
-                for job in todo:
-                    for path in (job.output, job.tracks, job.ctc):
-                        remove(path)
-                # known before labels are there: an image that changes meanwhile is done again
-                images = self._read().get("images", {}) | {
-                    self._key(job): image for job, image in todo.items()
-                }
-                record = {**record, "images": dict(sorted(images.items()))}
-                with replacing(self._record) as partial:
-                    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-                yield
-                self._remove_partial(kept)
-        except Timeout as error:
-            raise InputError(
-                f"Another run writes to {self.path}. Wait for it, or choose another --output."
-            ) from error
+        with ExitStack() as stack:
+            with self._beginning():
+                for folder in self._folders:
+                    folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(self.path / ".batch.lock", timeout=0))
+                self._prepare(record, todo, kept)
+            yield
+            self._remove_partial(kept)
 
     def write_report(self, reports: Iterable[FileReport]) -> None:
         """Write ``report.csv``."""
@@ -154,13 +150,56 @@ class OutputFolder:
     def _read(self) -> dict[str, Any]:
         return read_record(self.path) or {}
 
+    def _known(self, job: Job) -> tuple[str, str]:
+        """The image that labels were made of, and its fingerprint; empty where it is not known."""
+        known = self._made.get("images", {}).get(self._key(job), "")
+        return ("", known) if isinstance(known, str) else (known["path"], known["fingerprint"])
+
+    @contextmanager
+    def _beginning(self) -> Iterator[None]:
+        """Nothing is done yet: what goes wrong is no failure of an image."""
+        from filelock import Timeout
+
+        try:
+            yield
+        except Timeout as error:
+            raise InputError(
+                f"Another run writes to {self.path}. Wait for it, or choose another --output."
+            ) from error
+        except OSError as error:
+            raise InputError(in_words(error)) from error
+
+    def _prepare(
+        self, record: dict[str, Any], todo: Mapping[Job, str], kept: Collection[Path]
+    ) -> None:
+        self._check_free(todo)
+        self._remove_partial(kept)
+        images = self._read().get("images", {})
+        # what is removed is not taken for done, nor labels of other settings, whenever this ends
+        others = {key: each for key, each in images.items() if key not in map(self._key, todo)}
+        self._write_record(record, others)
+        for job in todo:
+            for path in (job.output, job.tracks, job.ctc):
+                remove(path)
+        remove(self.path / "report.csv")
+        # known before labels are there: an image that changes meanwhile is done again
+        new = {
+            self._key(job): {"path": str(job.source), "fingerprint": image}
+            for job, image in todo.items()
+        }
+        self._write_record(record, others | new)
+
+    def _write_record(self, record: dict[str, Any], images: dict[str, Any]) -> None:
+        record = {**record, "images": dict(sorted(images.items()))}
+        with replacing(self._record) as partial:
+            partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
     def _check_free(self, jobs: Iterable[Job]) -> None:
         """Refuse to take what only has the name of tracks for tracks of an earlier run."""
         for job in jobs:
-            if job.output.exists() or self._key(job) in self._made.get("images", {}):
-                continue
+            known = job.output.exists() or self._key(job) in self._made.get("images", {})
             for path in (job.tracks, job.ctc):
-                if path.exists():
+                if path.exists() and not (known and are_tracks(path)):
                     raise InputError(
                         f"{path} is not of a batch, but called as the tracks of {job.name} are. "
                         "Choose another --output, or rename it."

@@ -72,10 +72,11 @@ def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[J
     Raises
     ------
     InputError
-        When one of the inputs finds nothing, or two images would have the same labels.
+        When one of the inputs finds nothing, or two images would have the same labels. A file that
+        is not there, beside others that are, is left to be reported.
     """
     output = _absolute(output)
-    inputs = [inputs] if isinstance(inputs, str | Path) else inputs
+    inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     found: set[Path] = set()
     roots = []
     if not inputs:
@@ -87,6 +88,8 @@ def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[J
             raise InputError(f"There is no TIFF, PNG or zarr image in {each}. Check the path.")
         found.update(images)
         roots.append(_absolute(root))
+    if not any(map(os.path.lexists, found)):
+        raise InputError(f"There is no file {inputs[0]}. Check the path.")
     try:
         root = Path(os.path.commonpath(roots))
     except ValueError as error:  # other drives of Windows, or none at all
@@ -120,13 +123,16 @@ def is_labels(path: Path) -> bool:
 def _job(source: Path, root: Path, output: Path) -> Job:
     name = source.relative_to(root)
     ending = ".ome.zarr" if source.is_dir() else ".tif"
-    stem = name.stem.removesuffix(".ome")
+    stem = name.name.removesuffix(".zarr") if source.is_dir() else name.stem
+    stem = stem.removesuffix(".ome")
     return Job(name.as_posix(), source, output / name.with_name(f"{stem}_labels{ending}"))
 
 
 def _search(given: str | Path) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the images."""
     path = Path(given)
+    if _is_zarr(path) and _groups_inside(path):
+        return path, list(_images_at(path))
     if _is_zarr(path) or path.is_file():
         return path.parent, [path]
     if path.is_dir():
@@ -135,22 +141,29 @@ def _search(given: str | Path) -> tuple[Path, list[Path]]:
         except OSError as error:
             raise InputError(f"{given} cannot be read ({error.strerror}).") from error
     if not glob.has_magic(str(given)):
-        raise InputError(f"There is no file {given}. Check the path.")
+        return path.parent, [path]
     plain = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     matches = sorted(map(Path, glob.glob(str(given), recursive=True)))
-    is_zarr = cache(_is_zarr)
-    # what is inside a zarr folder is no image of its own
+    is_image = cache(lambda folder: _is_zarr(folder) and not _groups_inside(folder))
+    # what is inside a zarr image is no image of its own
     outer = [
         match
         for match in matches
-        if not any(is_zarr(folder) for folder in match.parents if plain in folder.parents)
+        if not any(is_image(folder) for folder in match.parents if plain in folder.parents)
     ]
     return plain, [image for match in outer for image in _images_at(match)]
 
 
 def _images_at(path: Path, within: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """The images; a folder that cannot be read is taken for one, which is then reported."""
-    if _is_zarr(path) or (path.is_file() and path.suffix.lower() in KINDS):
+    """The images; what cannot be read is taken for one, which is then reported."""
+    if _is_zarr(path):
+        groups = _groups_inside(path)
+        for group in groups:
+            yield from _images_at(group, within)
+        if not groups:
+            yield path
+    # a link to what is not there is no file
+    elif path.suffix.lower() in KINDS and (path.is_file() or path.is_symlink()):
         yield path
     elif path.is_dir():
         try:
@@ -173,6 +186,24 @@ def _is_zarr(path: Path) -> bool:
         # `Path.is_file` would raise where the folder cannot be read
         path.suffix == ".zarr" or any(os.path.isfile(path / name) for name in _ZARR_FILES)
     )
+
+
+def _groups_inside(path: Path) -> list[Path]:
+    """The groups in a zarr group that holds nothing else, such as the wells of a plate."""
+    try:
+        inside = [each for each in sorted(path.iterdir()) if each.is_dir()]
+    except OSError:
+        return []
+    zarr_inside = [each for each in inside if _is_zarr(each)]
+    return [] if any(map(_is_array, zarr_inside)) or _is_array(path) else zarr_inside
+
+
+def _is_array(path: Path) -> bool:
+    try:
+        described = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return (path / ".zarray").is_file()
+    return bool(described.get("node_type") == "array")
 
 
 def _is_ours(path: Path, output: Path) -> bool:

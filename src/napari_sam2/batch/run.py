@@ -84,6 +84,8 @@ class Batch:
     ----------
     jobs, todo : list of Job
         All images, and those that are not done yet.
+    has_begun : bool
+        Whether anything in the folder was changed.
 
     Raises
     ------
@@ -109,6 +111,7 @@ class Batch:
                 f"The model {settings.model} is not here ({error.strerror or error}). Give nano, "
                 "the path of a checkpoint, or a name that napari-sam2 models download knows."
             ) from error
+        self.has_begun = False
         self.settings, self.output = settings, Path(os.path.abspath(output))
         self._overwrite = overwrite
         if self.output.exists() and not self.output.is_dir():
@@ -116,6 +119,8 @@ class Batch:
         self.jobs = find_jobs(inputs, self.output)
         self._folder = OutputFolder(self.output, self.jobs)
         self._folder.check(self._record(), {job.output for job in self.jobs if overwrite})
+        for job in () if overwrite else self.jobs:
+            self._folder.check_source(job)
         self._images = {job: fingerprint(job.source) for job in self.jobs}
         images = {} if overwrite else self._images
         found = (self._folder.done_before(job, image) for job, image in images.items())
@@ -187,6 +192,7 @@ class Batch:
         kept = [large.folder for large in self._large.values()]
         todo = {job: self._images[job] for job in self.todo}
         with self._folder.begin(self._record(), todo, kept):
+            self.has_begun = True
             for folder in kept if self._overwrite else ():
                 remove(folder)
             try:

@@ -19,20 +19,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever goes wrong, ``path`` stays as it was and nothing else is left behind.
     """
-    writer = f"{os.getpid()}-{threading.get_ident()}"  # several may write at the same time
-    partial = path.with_name(f".{path.stem}.{writer}.part{path.suffix}")
+    partial = _partial(path, "part")
     try:
         yield partial
         if path.is_dir() and partial.is_dir():
-            shutil.rmtree(path)
+            remove(path)
         partial.replace(path)
     finally:
         remove(partial)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, if it is there."""
+    """Remove a file, or a folder with all that is in it, if it is there.
+
+    A folder is gone at once, though its files take a while: none is ever there in part.
+    """
     if path.is_dir():
-        shutil.rmtree(path)
+        doomed = _partial(path, "gone")
+        path.replace(doomed)
+        shutil.rmtree(doomed)
     else:
         path.unlink(missing_ok=True)
+
+
+def _partial(path: Path, what: str) -> Path:
+    writer = f"{os.getpid()}-{threading.get_ident()}"  # several may write at the same time
+    return path.with_name(f".{path.stem}.{writer}.{what}{path.suffix}")

@@ -120,7 +120,8 @@ def batch(
         try:
             _run(work, workers, scheduler)
         except KeyboardInterrupt:
-            command = "The same command, without --overwrite," if overwrite else "The same command"
+            again = overwrite and work.has_begun
+            command = "The same command, without --overwrite," if again else "The same command"
             typer.echo(f"Stopped. {command} goes on from here.", err=True)
             raise typer.Exit(130) from None  # as shells report Ctrl+C
         except OSError:  # such as of a full disk, which has no room for the report

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+TABLE = ("id", "t", "y", "x", "parent")
 MOST = 65535  # tracks, as masks have 16 bits
 
 
@@ -33,9 +34,17 @@ def write_tracks(path: Path, tracks: NDArray[np.float64], parents: Mapping[int, 
     """
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("id", "t", "y", "x", "parent"))
+        writer.writerow(TABLE)
         for number, frame, *centre in tracks.tolist():
             writer.writerow((int(number), int(frame), *centre, parents.get(int(number), "")))
+
+
+def are_tracks(path: Path) -> bool:
+    """Whether a file, or a folder, is as `write_tracks`, or `write_ctc`, writes them."""
+    if path.is_dir():
+        return (path / "res_track.txt").exists()
+    with path.open("rb") as file:
+        return file.readline().strip() == ",".join(TABLE).encode()
 
 
 def write_ctc(
@@ -49,7 +58,7 @@ def write_ctc(
     Parameters
     ----------
     folder : Path
-        Made if it is not there. Files of the same names are replaced.
+        Made if it is not there. Masks and the table that are there are replaced.
     labels : array-like of int, shape (T, Y, X) or (T, Z, Y, X)
         The tracks, read a frame at a time; 0 is background.
     parents : mapping of int to int
@@ -88,12 +97,17 @@ def write_ctc(
             f"There are {len(rows)} tracks, but the format ends at {MOST}. Write fewer frames."
         )
     digits = max(3, len(str(frames - 1)))
-    for frame, numbers in enumerate(names):
+    stem = "man_track" if truth else "mask"
+    written = [f"{stem}{frame:0{digits}d}.tif" for frame in range(frames)]
+    for frame, (name, numbers) in enumerate(zip(written, names, strict=True)):
         mask = _renamed(np.asarray(labels[frame]), numbers)
-        name = f"{'man_track' if truth else 'mask'}{frame:0{digits}d}.tif"
         tifffile.imwrite(folder / name, mask, compression="zlib")
+    for other in folder.glob(f"{stem}*.tif"):  # of a longer film, which was there before
+        if other.name not in written and other.stem.removeprefix(stem).isdigit():
+            other.unlink()
     table = "".join(f"{' '.join(map(str, row))}\n" for row in rows)
-    (folder / f"{'man' if truth else 'res'}_track.txt").write_text(table, encoding="utf-8")
+    with replacing(folder / f"{'man' if truth else 'res'}_track.txt") as partial:
+        partial.write_text(table, encoding="utf-8")
 
 
 def _renamed(plane: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[np.uint16]:

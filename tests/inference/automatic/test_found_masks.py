@@ -117,6 +117,16 @@ def test_suppression_is_that_of_the_definition(masks, percent, overlap):
     assert list(candidates(*given_masks).choose(overlap_threshold=overlap)) == wanted
 
 
+def test_what_better_masks_leave_of_a_mask_may_be_too_small():
+    better, worse = rectangle(5, 0, 8, 25), rectangle(9, 5, 20, 20)
+    worse[2:9, 10] = True  # a tip on its far side
+    found_both = candidates(found(better, 0.95), found(worse, 0.9))
+    assert found_both.choose().labels()[3, 10] == 2
+    labels = found_both.choose(smallest=20).labels()
+    assert labels[3, 10] == 0
+    assert labels[15, 10] == 2
+
+
 def test_small_regions():
     mask = rectangle(5, 5, 20, 20)
     mask[7, 7] = mask[8, 8] = False  # one hole of two pixels, across the corner

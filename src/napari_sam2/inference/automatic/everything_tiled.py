@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import zoom
 
-from napari_sam2.inference.automatic.found_masks import HIDDEN
+from napari_sam2.inference.automatic.found_masks import HIDDEN, large_parts
 from napari_sam2.inference.automatic.mask_generator import crops_of
 from napari_sam2.inference.large.fields import Grid
 from napari_sam2.inference.large.large_plane import SHOWN, LargePlane
@@ -277,7 +277,8 @@ def _paint(labels: WritableArray, found: FoundMasks, grid: Grid, tile: Field, ob
         shown = _enlarged(runs.crop(), tile.step)[: part.shape[0], : part.shape[1]]
         free = shown & (part == 0)
         if np.count_nonzero(free) > (1 - HIDDEN) * np.count_nonzero(shown):
-            objects += 1
+            free = large_parts(free, found.smallest)
+            objects += bool(free.any())
             part[free] = objects
     labels[top:bottom, left:right] = painted
     return objects

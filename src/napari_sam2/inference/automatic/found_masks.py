@@ -86,10 +86,13 @@ class FoundMasks:
         (Y, X) of the plane.
     masks : tuple of FoundMask
         In descending order of their scores.
+    smallest : int
+        As they were chosen with; holds for what is painted of them, too.
     """
 
     shape: tuple[int, int]
     masks: tuple[FoundMask, ...]
+    smallest: int = 0
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -117,7 +120,7 @@ class FoundMasks:
             part = labels[found.runs.slices]
             free = found.runs.crop() & (part == 0)
             if np.count_nonzero(free) > (1 - HIDDEN) * found.runs.area:
-                part[free] = number
+                part[large_parts(free, self.smallest)] = number
         return labels
 
 
@@ -209,7 +212,7 @@ class Candidates:
             order = sorted(range(len(kept)), key=lambda n: cleaned[n] is not kept[n])
             remaining = [cleaned[n] for n in order if cleaned[n].runs.area >= smallest]
             kept = _without_duplicates(remaining, overlap_threshold, suppress)
-        return FoundMasks(self.shape, tuple(sorted(kept, key=_worst)))
+        return FoundMasks(self.shape, tuple(sorted(kept, key=_worst)), smallest)
 
     def _check(
         self, score: float, stability: float, overlap: float, smallest: int, suppress: str
@@ -275,6 +278,17 @@ def _overlap(first: FoundMask, second: FoundMask) -> float:
     return shared / (first.runs.area + second.runs.area - shared)
 
 
+def large_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
+    """A mask without its parts of fewer pixels."""
+    if not smallest:
+        return mask
+    parts, _ = label(mask, EIGHT)
+    large = np.bincount(parts.ravel()) >= smallest
+    large[0] = False
+    kept: NDArray[np.bool_] = large[parts]
+    return kept
+
+
 def _cleaned(found: FoundMask, smallest: int) -> FoundMask:
     """Fill holes and take parts away that are smaller; the same mask where there are none."""
     (rows, columns), shape = found.runs.slices, found.runs.shape
@@ -290,10 +304,7 @@ def _cleaned(found: FoundMask, smallest: int) -> FoundMask:
     small = np.bincount(gaps.ravel()) < smallest
     small[0] = False
     small[gaps[margin]] = False
-    parts, _ = label(mask | small[gaps], EIGHT)
-    large = np.bincount(parts.ravel()) >= smallest
-    large[0] = False
-    cleaned = large[parts]
+    cleaned = large_parts(mask | small[gaps], smallest)
     if np.array_equal(cleaned, mask):
         return found
     origin = rows.start - margins[0][0], columns.start - margins[1][0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,8 +42,9 @@ class MemorySegmenter(Segmenter):
 
     Some planes are searched. The one that shows most gives its masks, which the model carries
     through the stack with memory; then the one that shows most of what no object explains yet, and
-    so on, until every mask that was found is explained. An object of which half lies in those
-    before it is taken for one of them, and left out.
+    so on, until every mask that was found is explained. An object of which half lies in one before
+    it is that one, and goes on where that one was lost; one of which half lies in several is left
+    out.
 
     Objects do not divide here: use `StackSegmenter` for a time-lapse.
 
@@ -54,10 +55,10 @@ class MemorySegmenter(Segmenter):
     model : Model, optional
         What carries objects; by default that of a `MaskGenerator`.
     every : int
-        One plane of so many is searched; objects that lie between two of them are missed.
+        One plane of so many is searched; objects that lie between two of them may be missed.
     least_found : int
-        Objects that were found on fewer of the searched planes, to an IoU of 0.5, are left out;
-        where fewer were searched, those not found on all of them.
+        Objects that were found on fewer of the searched planes, to an IoU of 0.5, are left out. For
+        those that lie on fewer, other planes are searched, too, and they must be found on one more.
     smallest : int
         For a `MaskGenerator`: masks of fewer pixels are left out, and smaller holes filled.
 
@@ -94,22 +95,37 @@ class MemorySegmenter(Segmenter):
         carrying.clear(range(frames))
         # the first and the last that are searched lie as near to the ends as to each other
         for frame in range(min(self._every, frames) // 2, frames, self._every):
-            try:
-                plane = source.plane(frame)
-            except InputError as error:  # told at the end: a plane is worth less than all others
-                carrying.unread = carrying.unread or error
-            else:
-                found = _numbered(checked_find(self._find, plane, limits))
+            found = self._search(frame, source, limits, carrying)
+            if found is not None:
                 check_room(int(found.max()), most)
                 labels[frame] = found
-                carrying.found[frame] = _masks(found)
             yield StackObjects(labels, frame + 1, frames)
         for explained in carrying.steps():
             yield StackObjects(labels, frames, frames, explained=explained)
-        tracks = carrying.finish(min(self._least_found, len(carrying.found)))
+        least_found = min(self._least_found, len(carrying.found))
+        for frame in carrying.doubtful(least_found):
+            self._search(frame, source, limits, carrying)
+            yield StackObjects(labels, frames, frames, explained=1.0)
+        tracks = carrying.finish(least_found)
         yield StackObjects(labels, frames, frames, tracks, is_linked=True, explained=1.0)
         if carrying.unread is not None:
             raise carrying.unread
+
+    def _search(
+        self,
+        frame: int,
+        source: FrameSource,
+        limits: tuple[float, float],
+        carrying: _Carrying,
+    ) -> NDArray[np.uint32] | None:
+        try:
+            plane = source.plane(frame)
+        except InputError as error:  # told at the end: a plane is worth less than all others
+            carrying.unread = carrying.unread or error
+            return None
+        found = _numbered(checked_find(self._find, plane, limits))
+        carrying.found[frame] = _masks(found)
+        return found
 
 
 class _Carrying:
@@ -128,7 +144,8 @@ class _Carrying:
         self.unread: InputError | None = None
         self._video, self._labels = video, labels
         self._most = np.iinfo(np.dtype(labels.dtype)).max
-        self._found_on = [0]  # on how many searched planes each object was found
+        self._count = 0  # of objects, with those that will be left out
+        self._doubtful: set[int] = set()
 
     def clear(self, frames: Iterable[int]) -> None:
         """Let nothing be on some planes."""
@@ -145,7 +162,7 @@ class _Carrying:
             for frame, masks in self._carried(start, left.pop(start)):
                 carried[frame] = masks
                 yield 1 - area / total
-            if len(self._found_on) == 1:  # what was shown so far gives way to what is carried
+            if not self._count:  # what was shown so far gives way to what is carried
                 self.clear(self.found)
             self._add(carried)
             for frame in carried.keys() & left.keys():
@@ -157,7 +174,7 @@ class _Carrying:
     ) -> Iterator[tuple[int, dict[int, RunMask]]]:
         """Masks of one plane on it and on others, by their places from 1."""
         for number, seed in enumerate(seeds, start=1):
-            self._video.add_prompts(number, start, [MaskPrompt(seed.mask())])
+            self._video.set_prompts(number, start, [MaskPrompt(seed.mask())])
         try:
             for result in self._video.propagate(stop_when_absent=LEAVE):
                 yield result.frame, _masks(result.labels())
@@ -169,50 +186,80 @@ class _Carrying:
 
     def _add(self, carried: dict[int, dict[int, RunMask]]) -> None:
         """Make objects of masks that were carried, as far as they are not there already."""
-        areas, covered = Counter[int](), Counter[int]()
+        areas, under = Counter[int](), defaultdict[int, Counter[int]](Counter)
+        there: dict[int, set[int]] = {}
         for frame, masks in carried.items():
             plane = np.asarray(self._labels[frame])
+            there[frame] = set(np.unique(plane).tolist())
             for number, mask in masks.items():
                 areas[number] += mask.area
-                covered[number] += _covered(mask, plane)
+                objects, counts = np.unique(_under(mask, plane), return_counts=True)
+                under[number].update(dict(zip(objects.tolist(), counts.tolist(), strict=True)))
         ids: dict[int, int] = {}
         for number in sorted(areas):
-            if covered[number] < EXPLAINED * areas[number]:
-                ids[number] = len(self._found_on)
-                self._found_on.append(0)
-        check_room(len(self._found_on) - 1, self._most)
+            (same, most), *_ = under[number].most_common(1) or [(0, 0)]
+            if most >= EXPLAINED * areas[number]:
+                ids[number] = same
+            elif under[number].total() < EXPLAINED * areas[number]:
+                self._count += 1
+                ids[number] = self._count
+        check_room(self._count, self._most)
         for frame, masks in carried.items():
             plane = np.array(self._labels[frame])
-            found = self.found.get(frame, {})
-            searched = _painted(found, plane.shape)
-            for number, object_id in ids.items():
-                if number not in masks:
-                    continue
-                mask = masks[number]
-                part, crop = plane[mask.slices], mask.crop()
-                part[crop & (part == 0)] = object_id
-                under = np.bincount(searched[mask.slices][crop])
-                under[0] = 0
-                best = found.get(int(under.argmax()))
-                if best and under.max() > ALIKE * (mask.area + best.area - under.max()):
-                    self._found_on[object_id] += 1
+            for number in ids.keys() & masks.keys():
+                if ids[number] not in there[frame]:
+                    part, crop = plane[masks[number].slices], masks[number].crop()
+                    part[crop & (part == 0)] = ids[number]
             self._labels[frame] = plane
+
+    def doubtful(self, least_found: int) -> list[int]:
+        """Planes to search, too: of objects on too few of those that were to be found on enough.
+
+        They must be found on one more, as a mistake is easily made on two planes in a row.
+        """
+        planes = [np.unique(np.asarray(self._labels[frame])) for frame in self._frames]
+        wanted: set[int] = set()
+        for number in range(1, self._count + 1):
+            on = {frame for frame in self._frames if number in planes[frame]}
+            if len(on & self.found.keys()) < least_found:
+                self._doubtful.add(number)
+                missing = least_found + 1 - len(on & (self.found.keys() | wanted))
+                wanted.update(sorted(on - self.found.keys() - wanted)[: max(missing, 0)])
+        return sorted(wanted)
 
     def finish(self, least_found: int) -> NDArray[np.float64]:
         """Leave objects out that were found on too few planes, number the others, give tracks."""
         detections = Detections(1)
         ids: list[NDArray[np.int64]] = []
-        for frame in range(len(self._video.source)):
+        found_on = Counter[int]()
+        for frame in self._frames:
             plane = np.asarray(self._labels[frame])
+            found_on.update(_alike(_masks(plane), self.found.get(frame, {}), plane.shape))
             own = np.unique(plane).astype(np.int64)
             ids.append(own[own > 0])
             self._labels[frame] = detections.add(plane)
-        numbers = np.zeros(len(self._found_on), np.int64)
+        numbers = np.zeros(self._count + 1, np.int64)
         for own in ids:  # in the order in which they begin
-            kept = [each for each in own.tolist() if self._found_on[each] >= least_found]
+            kept = [n for n in own.tolist() if found_on[n] >= least_found + (n in self._doubtful)]
             new = [each for each in kept if not numbers[each]]
             numbers[new] = numbers.max() + 1 + np.arange(len(new))
         return relabelled(self._labels, detections, Links([numbers[own] for own in ids], {}), 0)
+
+    @property
+    def _frames(self) -> range:
+        return range(len(self._video.source))
+
+
+def _alike(
+    masks: dict[int, RunMask], found: dict[int, RunMask], shape: tuple[int, ...]
+) -> Iterator[int]:
+    """The masks, by number, that are what was found on their plane."""
+    searched = _painted(found, shape)
+    for number, mask in masks.items():
+        shared = np.bincount(_under(mask, searched), minlength=1)
+        best = found.get(int(shared.argmax()))
+        if best and shared.max() > ALIKE * (mask.area + best.area - shared.max()):
+            yield number
 
 
 def _numbered(labels: NDArray[np.integer[Any]]) -> NDArray[np.uint32]:
@@ -241,13 +288,14 @@ def _painted(masks: dict[int, RunMask], shape: tuple[int, ...]) -> NDArray[np.ui
     return labels
 
 
-def _covered(mask: RunMask, plane: NDArray[Any]) -> int:
-    """How many pixels of a mask lie in objects of a plane."""
-    return int(np.count_nonzero(plane[mask.slices][mask.crop()]))
+def _under(mask: RunMask, plane: NDArray[Any]) -> NDArray[Any]:
+    """The labels of a plane, but for background, at the pixels of a mask."""
+    labels: NDArray[Any] = plane[mask.slices][mask.crop()]
+    return labels[labels > 0]
 
 
 def _is_explained(mask: RunMask, plane: NDArray[Any]) -> bool:
-    return _covered(mask, plane) >= EXPLAINED * mask.area
+    return len(_under(mask, plane)) >= EXPLAINED * mask.area
 
 
 def _area(masks: dict[int, list[RunMask]]) -> int:

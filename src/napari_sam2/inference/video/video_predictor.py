@@ -137,6 +137,11 @@ class VideoPredictor:
         IndexError
             When there is no such frame.
         """
+        self.set_prompts(object_id, frame, prompts)
+        return self.result(frame)
+
+    def set_prompts(self, object_id: int, frame: int, prompts: Sequence[Prompt]) -> None:
+        """Do what `add_prompts` does without a result, which takes time with many objects."""
         check_object_id(object_id)
         self._check_frame(frame)
         checked = check_prompts(prompts, self.source.plane_shape)
@@ -145,7 +150,6 @@ class VideoPredictor:
         known.prompts[frame] = checked
         known.pending[frame] = known.answers[frame][0]
         self._tracks[object_id] = known
-        return self.result(frame)
 
     def candidates(self, object_id: int, frame: int) -> Prediction:
         """What else the prompts of an object on a frame may mean; decoded with them already.

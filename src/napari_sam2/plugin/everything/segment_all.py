@@ -152,6 +152,8 @@ class SegmentAll:
         if layer is not None and np.any(layer.data[geometry.index(frame, part)]):
             self._earlier = self._found, self._offset
         self._found, self._offset = None, None
+        self._chooser.close()  # what it was at is not of this search
+        self._again = False
 
         def job() -> Iterator[object]:
             # torch takes seconds to import, and the window must not wait for it
