@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from types import SimpleNamespace
 
@@ -17,6 +18,9 @@ from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt, ex
 from napari_sam2.inference.results import FrameResult
 from napari_sam2.plugin.widgets.dock import Sam2Widget
 from napari_sam2.session.engine import Engine
+
+gc.collect()
+gc.freeze()  # napari looks for garbage around each viewer, and need not in all that was imported
 
 
 class ThresholdPredictor:
@@ -243,9 +247,10 @@ def messages(monkeypatch):
 
 
 @pytest.fixture
-def open_dock(make_napari_viewer, qtbot, engine, messages):
+def open_dock(make_napari_viewer, qtbot, engine, messages, monkeypatch):
     """Open a real viewer with the dock; gives viewer, dock, controller and helpers."""
     docks = []
+    monkeypatch.setattr("napari_sam2.plugin.controller._SHOWN_MS", 0)
 
     def open_with(*images, show=False, engine=engine, **arguments):
         viewer = make_napari_viewer(show=show)

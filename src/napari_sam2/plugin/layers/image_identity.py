@@ -58,6 +58,7 @@ class Identities:
         """Listen to the images no longer."""
         for image in self._seen:
             image.events.data.disconnect(self._on_pixels)
+            image.events.name.disconnect(self._on_name)
 
     def of(self, image: Image) -> Callable[[], ImageIdentity]:
         """What identifies an image, to be asked for in another thread, where it may be read."""
@@ -82,7 +83,12 @@ class Identities:
             if each not in self._seen:
                 self._seen.add(each)
                 each.events.data.connect(self._on_pixels)
+                each.events.name.connect(self._on_name)
                 self._find(each)
+
+    def _on_name(self, event: Any) -> None:
+        image_id = str(event.source.unique_id)
+        self.known[image_id] = replace(self.known[image_id], name=event.source.name)
 
     def _on_pixels(self, event: Any) -> None:
         """See it as the image of the pixels that are there now.
@@ -100,7 +106,7 @@ class Identities:
 
         def take(identity: ImageIdentity) -> None:
             if full_resolution(image) is pixels:
-                self.known[image_id] = identity
+                self.known[image_id] = replace(identity, name=image.name)
                 self.found.emit(image_id)
 
         def fail(error: Exception) -> None:
