@@ -258,6 +258,14 @@ def test_a_tiff_that_was_cut_off_is_refused(tmp_path, kind):
         open_image(path)
 
 
+def test_a_plane_that_was_cut_off_is_refused(tmp_path):
+    path = tmp_path / "plane.tif"
+    tifffile.imwrite(path, np.ones((200, 200), np.uint16), photometric="minisblack")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="planes are missing"):
+        open_image(path)
+
+
 @pytest.mark.parametrize("names", [["dim_0", "dim_1", "dim_2"], [None, None, None]])
 def test_names_that_say_nothing_are_no_names(tmp_path, numbers, names):
     zarr.create_array(str(tmp_path / "a.zarr"), data=numbers, dimension_names=names)

@@ -6,6 +6,7 @@ import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from napari_sam2.inference.zarr_images import read_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -239,8 +239,10 @@ def _read_tiff(path: Path) -> tuple[Any, str, tuple[Any, ...]]:
         files = {page.parent.filehandle.path for page in series.pages if page}
         if len(files) == 1:
             dtype = series.dtype.newbyteorder(series.parent.byteorder)
-            data = _Contiguous(files.pop(), dtype, series.shape, series.dataoffset)
-            return data, series.axes, ()
+            (file,) = files
+            if Path(file).stat().st_size < series.dataoffset + series.nbytes:
+                raise _cut_off(path)
+            return _Contiguous(file, dtype, series.shape, series.dataoffset), series.axes, ()
     # the stores hold the file open for as long as planes may be read
     levels = (
         zarr.open_array(series.aszarr(level=level), mode="r") for level in range(len(series.levels))
@@ -303,7 +305,11 @@ def _refusing_damaged(path: Path) -> Iterator[None]:
     finally:
         logger.removeFilter(listen)
     if told:
-        raise InputError(f"{path} ends too early: planes are missing. Copy it again.")
+        raise _cut_off(path)
+
+
+def _cut_off(path: Path) -> InputError:
+    return InputError(f"{path} ends too early: planes are missing. Copy it again.")
 
 
 def _named(data: Any, axes: str | None) -> tuple[Any, str]:
