@@ -242,6 +242,9 @@ class Controller:
         elif not self.prompting.is_active_new():
             self.prompting.new_object()  # the active one is in another image
         self.prepare_layers()
+        geometry = self.workspace.geometry()
+        if geometry is not None:
+            self._edits.run_if_missing(geometry, self.workspace.frame(geometry))
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""

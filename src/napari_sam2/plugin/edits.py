@@ -156,6 +156,12 @@ class Edits:
         if self.auto_run and in_use and frame in prompted:
             self._work.run_frame(geometry.key, frame)
 
+    def run_if_missing(self, geometry: StackGeometry, frame: int) -> None:
+        """Run the prompts of a frame that have no mask, as its image was left before they could."""
+        masks = self._session.masks(geometry.key, frame)
+        if any(at == frame and n not in masks for n, at in self._session.prompts(geometry.key)):
+            self.run(geometry, frame)
+
     def _take_edited(self, edited: dict[StackGeometry, set[int]]) -> None:
         if self._edited is edited:
             self._edited = {}
