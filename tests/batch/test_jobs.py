@@ -148,3 +148,17 @@ def test_wells_of_a_plate_are_images(plates):
     assert set(outputs("plates/plate.zarr", plates / "new")) == expected
     assert set(outputs("plates/plate.zarr/*/*/*", plates / "new")) == expected
     assert {f"plate.zarr/{each}" for each in expected} <= set(outputs("plates", plates / "new"))
+
+
+def test_an_image_whose_arrays_lie_deeper_is_one(plates):
+    nested = zarr.open_group(plates / "nested.zarr")
+    nested.attrs["multiscales"] = [{"datasets": [{"path": "s/0"}]}]
+    nested.create_array("s/0", shape=(4, 4), dtype="u1")
+    converted = zarr.open_group(plates / "converted.zarr", zarr_format=2)
+    converted.attrs["bioformats2raw.layout"] = 3
+    converted.create_array("0/0", shape=(4, 4), dtype="u1")
+    converted.create_group("OME")
+    found = outputs("plates", plates / "new")
+    assert found["nested.zarr"] == "nested_labels.ome.zarr"
+    assert found["converted.zarr"] == "converted_labels.ome.zarr"
+    assert not any(name.startswith(("nested.zarr/", "converted.zarr/")) for name in found)

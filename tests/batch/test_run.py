@@ -248,6 +248,24 @@ def test_what_is_removed_is_gone_at_once(images, quick, tmp_path, client, monkey
     assert set(written(labels)) == {"im0_labels.tif", "batch.json"}
 
 
+def test_a_link_is_removed_and_not_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    replacing.remove(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_image_that_is_gone_since_does_not_stop_the_others(images, quick, tmp_path, client):
+    labels = tmp_path / "labels"
+    leave(images, ["im0.tif", "im1.tif"])
+    list(Batch([images / "im0.tif"], labels, quick).run(client))
+    elsewhere = shutil.copytree(images, tmp_path / "elsewhere")
+    (elsewhere / "im0.tif").unlink()
+    batch = Batch([elsewhere / "im0.tif", elsewhere / "im1.tif"], labels, quick)
+    list(batch.run(client))
+    assert [report.status for report in batch.reports] == ["failed", "done"]
+
+
 def test_a_folder_that_cannot_be_made_is_no_failure_of_images(images, quick, tmp_path, client):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="Not a directory"):

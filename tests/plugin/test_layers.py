@@ -420,3 +420,17 @@ def test_numbers_beyond_those_of_small_labels(open_dock, stack):
     assert opened.controller.prompting.active == (100_001, True)
     opened.dock.prompts.negative.click()
     assert opened.controller.prompting.active == (100_001, False)
+
+
+def test_layers_follow_an_image_that_was_moved_while_another_was_in_use(open_dock, stack):
+    opened = open_dock(stack, stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    image, points = opened.workspace.image, opened.points
+    opened.dock.image.image.chosen.emit(opened.viewer.layers["image"])
+    image.translate = (0, 5, 5)
+    opened.dock.image.image.chosen.emit(image)
+    assert tuple(points.translate) == (0, 5, 5)
+    points.add([1, 20, 18])
+    opened.wait_idle()
+    assert opened.session.prompts(opened.session.stacks[0])[1, 0] == (PointPrompt((20, 18)),)

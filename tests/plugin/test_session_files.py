@@ -207,3 +207,73 @@ def test_a_row_chosen_again_after_a_new_object_is_active(open_dock, stack, qtbot
     qtbot.wait(100)
     table.selectRow(0)
     assert opened.controller.prompting.active == (1, True)
+
+
+def test_an_image_that_gets_another_axis_is_another_one(
+    open_dock, stack, qtbot, sessions, messages
+):
+    opened = open_dock(stack[0])
+    opened.points.add([20, 18])
+    opened.wait_idle()
+    saved(sessions, qtbot, 2)
+    opened.viewer.layers["image"].data = stack
+    qtbot.wait(100)
+    opened.controller.prepare_layers()
+    opened.workspace.prompts.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.workspace.target.paint((0, 5, 50), 1)
+    opened.wait_idle()
+    qtbot.waitUntil(lambda: len(folders(sessions)) == 2, timeout=5000)
+    opened.controller.undo()
+    opened.wait_idle()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    kept = {read_session(path).image.shape: read_session(path) for path in folders(sessions)}
+    assert set(kept) == {(64, 64), (6, 64, 64)}
+    assert all(session.log for session in kept.values())
+
+
+def test_a_folder_that_could_not_be_made_is_made_later(
+    open_dock, stack, qtbot, sessions, messages, monkeypatch
+):
+    monkeypatch.setattr("napari_sam2.plugin.saving._RETRY_MS", 300)
+    sessions.write_text("in the way")
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    qtbot.waitUntil(lambda: bool(messages), timeout=5000)
+    assert "cannot be saved now, and is tried again" in messages[0][1]
+    sessions.unlink()
+    saved(sessions, qtbot, 2)
+    assert len(messages) == 1
+
+
+def test_one_answer_counts_for_all_layers_of_the_same_pixels(open_dock, stack, qtbot, sessions):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    again = open_dock(stack, stack)
+    until_offered(again, qtbot)
+    again.dock.image.image.chosen.emit(again.viewer.layers["image"])
+    until_offered(again, qtbot)
+    again.controller.files.answer(False)
+    qtbot.waitUntil(lambda: not folders(sessions), timeout=5000)
+    again.dock.image.image.chosen.emit(again.viewer.layers["image [1]"])
+    assert not again.dock.offer.question.text()
+
+
+def test_work_that_goes_over_to_other_pixels_after_a_restore_is_kept(
+    open_dock, stack, qtbot, sessions
+):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    again = open_dock(stack)
+    until_offered(again, qtbot)
+    again.controller.files.answer(True)
+    qtbot.waitUntil(lambda: len(folders(sessions)) == 2, timeout=5000)
+    again.viewer.layers["image"].data = stack // 2
+    qtbot.waitUntil(lambda: len({path.parent for path in folders(sessions)}) == 2, timeout=5000)
+    again.viewer.window.remove_dock_widget(again.dock)
+    assert len({path.parent for path in folders(sessions)}) == 2

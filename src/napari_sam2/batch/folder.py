@@ -96,7 +96,9 @@ class OutputFolder:
     def check_source(self, job: Job) -> None:
         """Refuse to replace the labels of another image, which is called alike; see `check`."""
         source = Path(self._known(job)[0])
-        if source.is_absolute() and source.exists() and not source.samefile(job.source):
+        if not (source.is_absolute() and source.exists() and job.source.exists()):
+            return  # not known, or moved, or to be reported
+        if not source.samefile(job.source):
             raise InputError(
                 f"{job.output} has the labels of {source}, not of {job.source}. Choose another "
                 "--output, or --overwrite."

@@ -189,13 +189,29 @@ def _is_zarr(path: Path) -> bool:
 
 
 def _groups_inside(path: Path) -> list[Path]:
-    """The groups in a zarr group that holds nothing else, such as the wells of a plate."""
+    """The groups in a zarr group that is no image, such as the wells of a plate."""
+    attributes = _attributes(path)
+    if {"multiscales", "bioformats2raw.layout"} & attributes.keys():
+        return []
     try:
         inside = [each for each in sorted(path.iterdir()) if each.is_dir()]
     except OSError:
         return []
     zarr_inside = [each for each in inside if _is_zarr(each)]
     return [] if any(map(_is_array, zarr_inside)) or _is_array(path) else zarr_inside
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    """What a zarr group says of itself."""
+    try:
+        if (path / "zarr.json").is_file():
+            described = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+            attributes = described.get("attributes", {})
+        else:
+            attributes = json.loads((path / ".zattrs").read_text(encoding="utf-8"))
+        return {**attributes, **attributes.get("ome", {})}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def _is_array(path: Path) -> bool:

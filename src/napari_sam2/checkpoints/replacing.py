@@ -34,7 +34,7 @@ def remove(path: Path) -> None:
 
     A folder is gone at once, though its files take a while: none is ever there in part.
     """
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         doomed = _partial(path, "gone")
         path.replace(doomed)
         shutil.rmtree(doomed)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
 
 SAVE_MS = 500
+_RETRY_MS = 5000
 
 
 class Saving:
@@ -73,6 +74,10 @@ class Saving:
         self._timer.setSingleShot(True)
         self._timer.setInterval(SAVE_MS)
         self._timer.timeout.connect(self.save)
+        self._retry = QTimer()
+        self._retry.setSingleShot(True)
+        self._retry.setInterval(_RETRY_MS)
+        self._retry.timeout.connect(self.save)
         session.history_changed.connect(self.save_soon)
         session.masks_changed.connect(self.save_soon)
         workspace.channels.changed.connect(self.save_soon)
@@ -103,8 +108,9 @@ class Saving:
 
     def close(self) -> None:
         """Save what is not saved yet, and end."""
-        if self._timer.isActive():
+        if self._timer.isActive() or self._retry.isActive():
             self.save()
+        self._retry.stop()
         for image_id in self._savers:
             self._ending(image_id)()
         self._savers.clear()
@@ -120,6 +126,7 @@ class Saving:
     def _on_replaced(self, image_id: str) -> None:
         """Go on in a new folder, as the session of the pixels that are there now."""
         self.save()
+        self._opened.pop(image_id, None)  # what was opened was of the pixels before
         if image_id in self._savers:
             end = self._ending(image_id)
             del self._savers[image_id]
@@ -143,6 +150,7 @@ class Saving:
         try:
             path, lock = new_folder(image)
         except OSError as error:
+            self._retry.start()
             if not self._has_told:
                 self._has_told = True
                 self._on_failed(error)

@@ -91,9 +91,10 @@ class SessionFiles:
         self._saving = saving
         self._identities = identities
         self._jobs = jobs
-        self._offers: dict[str, Path] = {}  # by image
-        self._shown: Path | None = None
+        self._offers: dict[str, tuple[Path, str]] = {}  # by image; with the question
+        self._asked = ""
         identities.found.connect(self._on_found)
+        identities.replaced.connect(self._drop_offer)
         workspace.layers_changed.connect(self._show_offer)
 
     def save_as(self, folder: str) -> None:
@@ -156,8 +157,9 @@ class SessionFiles:
         if restore and self._has_work(image_id):
             show_warning(f"{_HAS_WORK} Undo it, then restore.")
             return
-        path = self._offers.pop(image_id)
-        self._show_offer()
+        path, _ = self._offers[image_id]
+        for other in [each for each, (offered, _) in self._offers.items() if offered == path]:
+            self._drop_offer(other)
         if restore:
             self.open(str(path))
         else:
@@ -247,24 +249,29 @@ class SessionFiles:
     def _on_found(self, image_id: str) -> None:
         identity = self._identities.known[image_id]
 
-        def take(earlier: list[Path]) -> None:
-            if earlier and not self._has_work(image_id):
+        def look() -> list[tuple[Path, str]]:
+            return [(path, _question(path)) for path in earlier_sessions(identity)[:1]]
+
+        def take(earlier: list[tuple[Path, str]]) -> None:
+            same = self._identities.known[image_id].sha256 == identity.sha256
+            if earlier and same and not self._has_work(image_id):
                 self._offers[image_id] = earlier[0]
                 self._show_offer()
 
-        self._jobs.run(lambda: earlier_sessions(identity), take)
+        self._jobs.run(look, take)
+
+    def _drop_offer(self, image_id: str) -> None:
+        self._offers.pop(image_id, None)
+        self._show_offer()
 
     def _show_offer(self) -> None:
         """Ask for the image in use, where there is something to restore."""
-        path = self._offers.get(self._workspace.image_id or "")
-        if path != self._shown:
-            self._shown = path
-            asked = (
-                "" if path is None else f"You worked on this image on {_time(path)}. Restore it?"
-            )
+        _, asked = self._offers.get(self._workspace.image_id or "", (None, ""))
+        if asked != self._asked:
+            self._asked = asked
             self.offered.emit(asked)
 
 
-def _time(path: Path) -> str:
-    changed = (path / JSON_NAME).stat().st_mtime
-    return time.strftime("%d %B at %H:%M", time.localtime(changed))
+def _question(path: Path) -> str:
+    changed = time.localtime((path / JSON_NAME).stat().st_mtime)
+    return f"You worked on this image on {time.strftime('%d %B at %H:%M', changed)}. Restore it?"

@@ -217,10 +217,13 @@ class _Carrying:
 
         They must be found on one more, as a mistake is easily made on two planes in a row.
         """
-        planes = [np.unique(np.asarray(self._labels[frame])) for frame in self._frames]
+        planes = defaultdict[int, set[int]](set)
+        for frame in self._frames:
+            for number in np.unique(np.asarray(self._labels[frame])).tolist():
+                planes[number].add(frame)
         wanted: set[int] = set()
         for number in range(1, self._count + 1):
-            on = {frame for frame in self._frames if number in planes[frame]}
+            on = planes[number]
             if len(on & self.found.keys()) < least_found:
                 self._doubtful.add(number)
                 missing = least_found + 1 - len(on & (self.found.keys() | wanted))

@@ -64,8 +64,9 @@ class Identities:
         """What identifies an image, to be asked for in another thread, where it may be read."""
         outline, identify = _outline(image), _identify(image)
         known = self.known.get(str(image.unique_id), outline)
-        # what it is called, and where it lies, may have changed since
-        known = replace(outline, shape=known.shape, sha256=known.sha256)
+        if len(known.shape) == len(outline.shape):
+            # what it is called, and where it lies, may have changed since
+            known = replace(outline, shape=known.shape, sha256=known.sha256)
 
         def found() -> ImageIdentity:
             if known.sha256:
@@ -150,9 +151,9 @@ def _identify(image: Image) -> Callable[[], ImageIdentity]:
 
 
 def _is_smaller(image: Image, known: ImageIdentity) -> bool:
-    """Whether an image lacks something of what it was."""
+    """Whether an image of as many axes lacks something of what it was."""
     shape = full_resolution(image).shape
-    return len(shape) != len(known.shape) or any(map(operator.lt, shape, known.shape))
+    return len(shape) == len(known.shape) and any(map(operator.lt, shape, known.shape))
 
 
 class _Placed(TypedDict):

@@ -139,7 +139,8 @@ def touches_objects(geometry: StackGeometry, strokes: Sequence[Stroke], session:
 
 def stacks_of_image(geometry: StackGeometry, session: Session) -> list[StackGeometry]:
     """A stack, and the others of its image: along other axes, or at other indices."""
-    others = (stack for stack in session.stacks if stack.image == geometry.key.image)
+    ndim = len(geometry.shape)  # there may be some of when the image had other axes
+    others = (s for s in session.stacks if s.image == geometry.key.image and s.fits(ndim))
     return [replace(geometry, key=stack) for stack in dict.fromkeys((geometry.key, *others))]
 
 
@@ -170,7 +171,7 @@ def painted_planes(
     for stroke in strokes:
         for at in reversed(stacks):  # undone in reverse: masks come back where none is in the way
             in_view = at is stacks[0]
-            for frame, here in _by_frame(at, stroke):
+            for frame, here in _by_frame(at, stroke, None if in_view else session.frames(at.key)):
                 rows, columns = stroke.where[here][:, list(at.key.plane_axes)].T
                 masks = session.masks(at.key, frame)
                 painted = {stroke.label} - {0}
@@ -235,14 +236,17 @@ def _in_other_stacks(
     return found
 
 
-def _by_frame(geometry: StackGeometry, stroke: Stroke) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+def _by_frame(
+    geometry: StackGeometry, stroke: Stroke, wanted: Sequence[int] | None = None
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     stack = geometry.key
     axis = stack.frame_axis
     frames = np.zeros(len(stroke.where), int) if axis is None else stroke.where[:, axis]
     here = np.ones(len(stroke.where), dtype=bool)
     for fixed, index in stack.fixed:
         here &= stroke.where[:, fixed] == index
-    for frame in np.unique(frames[here]).tolist():
+    touched = np.unique(frames[here])
+    for frame in (touched if wanted is None else np.intersect1d(touched, wanted)).tolist():
         yield frame, here & (frames == frame)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.utils.notifications import show_warning
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.coordinates import StackGeometry
 from napari_sam2.plugin.layers.labels_layer import LabelsWriter
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.layers.targets import Targets
     from napari_sam2.session.labels import Pixels
     from napari_sam2.session.session import Session
-    from napari_sam2.session.values import ObjectMask
+    from napari_sam2.session.values import ObjectMask, StackKey
 
 
 class ResultDisplay:
@@ -69,15 +70,22 @@ class ResultDisplay:
         self._told: set[LabelsWriter] = set()  # of masks that lie outside their layers
         # where was painted during a run, with the layer, as the session does not know of it yet
         self._painted: list[tuple[Hashable, Pixels]] = []
+        # planes across others where masks went away, to be filled once these are written
+        self._to_fill: dict[tuple[StackKey, int], LabelsWriter] = {}
+        self._fill_timer = QTimer()
+        self._fill_timer.setSingleShot(True)
+        self._fill_timer.setInterval(0)
+        self._fill_timer.timeout.connect(self._fill)
         session.object_changed.connect(self._on_object_changed)
 
     @property
     def is_behind(self) -> bool:
         """Whether a layer is not complete yet."""
-        return self._queue.is_waiting
+        return self._queue.is_waiting or bool(self._to_fill)
 
     def finish(self, layer: Labels | None = None) -> None:
         """Complete a layer at once, or all."""
+        self._fill()
         self._queue.flush(layer)
 
     def write(self, change: FrameChange) -> None:
@@ -126,6 +134,7 @@ class ResultDisplay:
     def close(self) -> None:
         """Complete the layers and stop drawing."""
         self._session.object_changed.disconnect(self._on_object_changed)
+        self._fill()
         self._queue.close()
         for writer in self._writers.values():
             writer.close()
@@ -164,7 +173,8 @@ class ResultDisplay:
             for axis, side in zip(change.stack.plane_axes, sides, strict=True)
         }
         for stack in self._session.stacks:
-            if stack.image != change.stack.image or stack == change.stack:
+            is_other = stack.image == change.stack.image and stack != change.stack
+            if not (is_other and stack.fits(len(writer.shape))):
                 continue
             for frame in self._session.frames(stack):
                 across = plane_key(stack, frame)
@@ -172,8 +182,18 @@ class ResultDisplay:
                     index is None or index in spans.get(axis, (index,))
                     for axis, index in enumerate(across)
                 ):
-                    masks = _without(self._hidden, self._session.masks(stack, frame))
-                    self._write(writer, FrameChange(stack, frame, masks, masks))
+                    self._to_fill[stack, frame] = writer
+        if self._to_fill and not self._fill_timer.isActive():
+            self._fill_timer.start()
+
+    def _fill(self) -> None:
+        """Write planes across again, each once for all that has changed."""
+        self._fill_timer.stop()
+        planes, self._to_fill = self._to_fill, {}
+        for (stack, frame), writer in planes.items():
+            if self._writers.get(stack.image) is writer:
+                masks = _without(self._hidden, self._session.masks(stack, frame))
+                self._write(writer, FrameChange(stack, frame, masks, masks))
 
     def _tell_outside(self, writer: LabelsWriter) -> None:
         if writer not in self._told:

@@ -12,6 +12,7 @@ from napari_sam2.plugin.coordinates import (
     StackGeometry,
     axis_name,
     current_frame,
+    equally_placed,
     frame_axes,
     placement,
     slider_index,
@@ -220,13 +221,15 @@ class Workspace:
             image.events.data.connect(self._on_stack_changed)
             for name in _PLACED:
                 image.events[name].connect(self._on_placed)
+            self._on_placed()  # it may have been moved while another one was in use
 
-    def _on_placed(self, event: Any) -> None:
+    def _on_placed(self) -> None:
         """Lay our own layers where the image lies now: prompts and masks stay on its pixels."""
         assert self.image is not None
         for layer in self.viewer.layers:
-            if is_made_for(layer, self.image):
-                setattr(layer, event.type, placement(self.image)[event.type])
+            if is_made_for(layer, self.image) and not equally_placed(layer, self.image):
+                for name in _PLACED:
+                    setattr(layer, name, placement(self.image)[name])
 
     def _on_stack_changed(self) -> None:
         self.stack_changed.emit()
