@@ -493,3 +493,26 @@ def test_a_hidden_object_that_is_painted_is_shown(open_dock, stack):
         opened.wait_idle()
     assert opened.session.log == ()
     assert not opened.labels().any()
+
+
+def test_points_of_another_image_and_negative_ones_are_no_objects(open_dock, stack, qtbot):
+    opened = open_dock(stack, stack[:, ::-1])
+    others = opened.points
+    others.add([0, 43, 18])
+    opened.wait_idle()
+    opened.dock.image.image.chosen.emit(opened.viewer.layers["image"])
+    mine = opened.viewer.add_points(
+        [[0, 20, 18], [0, 44, 46], [0, 5, 5]],
+        features={"sign": ["positive", "positive", "negative"]},
+    )
+    opened.viewer.layers.selection.active = mine
+    qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
+    opened.wait_idle()
+    (key,) = (s for s in opened.session.stacks if s.image == opened.workspace.image_id)
+    assert [number for number, _ in opened.session.prompts(key)] == [2, 3]
+    before = others.features.copy()
+    opened.viewer.layers.selection.active = others
+    qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
+    opened.wait_idle()
+    assert others.features.equals(before)
+    assert [number for number, _ in opened.session.prompts(key)] == [2, 3, 4]

@@ -10,7 +10,7 @@ from napari.utils.notifications import show_info, show_warning
 
 from napari_sam2.plugin.coordinates import to_image
 from napari_sam2.plugin.layers.drawings import Drawing, add_entries
-from napari_sam2.plugin.layers.own_layers import is_own
+from napari_sam2.plugin.layers.own_layers import is_made_for, is_own
 from napari_sam2.plugin.layers.prompt_features import SIGNS, object_ids, signs
 from napari_sam2.session.log import MergeObjects, RemoveObject
 from napari_sam2.session.overview import Overview
@@ -151,7 +151,8 @@ class Objects:
     def one_each(self) -> None:
         """Make every point or shape of the selected layer an object of its own, with a mask.
 
-        A layer of the user's own is copied into ours, and stays as it is.
+        A layer of the user's own, or of another image, is copied into ours, and stays as it is;
+        what is negative there is no object, and left out.
         """
         workspace = self._workspace
         layer, geometry = workspace.viewer.layers.selection.active, workspace.geometry()
@@ -169,7 +170,7 @@ class Objects:
             return
         first = self._prompting.free_number()
         # at once, as if each had been drawn so: what is drawn is saved while a run lasts
-        if is_own(layer):
+        if is_made_for(layer, workspace.image):
             self._number(layer, first)
         else:
             self._copy(layer, first)
@@ -252,9 +253,10 @@ class Objects:
             workspace.prompts.make(name)
         kinds = ["point"] * len(layer.data) if isinstance(layer, Points) else layer.shape_type
         drawn = zip(layer.data, kinds, signs(layer), strict=True)
+        parts = [(corners, kind) for corners, kind, positive in drawn if positive]
         entries = [
-            (to_image(corners, layer, workspace.image), kind, first + index, SIGNS[not positive])
-            for index, (corners, kind, positive) in enumerate(drawn)
+            (to_image(corners, layer, workspace.image), kind, number, SIGNS[0])
+            for number, (corners, kind) in enumerate(parts, start=first)
         ]
         add_entries(getattr(workspace.prompts, name), entries)
 
