@@ -62,8 +62,7 @@ def pretrained(tmp_path, tiny_model):
     return str(path)
 
 
-@pytest.mark.parametrize("place", [(0, 2), (1, 2)])
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize(("place", "optimizer"), [((0, 2), "adamw"), ((1, 2), "muon")])
 def test_a_run_resumes_where_it_stopped(run, tmp_path, monkeypatch, place, optimizer):
     stages = replace(SMALL, name="a", prompts=False), replace(SMALL, name="b", video_share=0.5)
     config = run(*stages, optimizer=optimizer)
