@@ -30,6 +30,15 @@ def fail():
     raise OSError("truncated file")
 
 
+def work_and_close(open_dock, stack):
+    """Leave a session of one click behind."""
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    return opened
+
+
 def until_offered(opened, qtbot):
     qtbot.waitUntil(lambda: bool(opened.dock.offer.question.text()), timeout=5000)
 
@@ -86,10 +95,7 @@ def test_a_click_on_another_image_during_a_run_is_saved(open_dock, stack, qtbot,
 def test_a_session_that_is_restored_and_left_as_it_is_takes_no_place(
     open_dock, stack, qtbot, sessions
 ):
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.viewer.window.remove_dock_widget(opened.dock)
+    work_and_close(open_dock, stack)
     (path,) = folders(sessions)
     for _ in range(2):
         again = open_dock(stack)
@@ -123,10 +129,7 @@ def test_what_was_taken_back_in_one_of_two_images_is_not_offered(open_dock, stac
 
 
 def test_the_question_comes_back_with_its_image(open_dock, stack, qtbot, sessions):
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.viewer.window.remove_dock_widget(opened.dock)
+    work_and_close(open_dock, stack)
     again = open_dock(stack)
     until_offered(again, qtbot)
     image, other = again.workspace.image, again.viewer.add_image(stack[:4])
@@ -137,10 +140,7 @@ def test_the_question_comes_back_with_its_image(open_dock, stack, qtbot, session
 
 
 def test_pixels_that_change_when_the_dock_is_closed_are_no_work(open_dock, stack, qtbot, sessions):
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.viewer.window.remove_dock_widget(opened.dock)
+    opened = work_and_close(open_dock, stack)
     before = folders(sessions)
     opened.viewer.layers["image"].data = stack[:, ::-1].copy()
     qtbot.wait(1000)
@@ -248,10 +248,7 @@ def test_a_folder_that_could_not_be_made_is_made_later(
 
 
 def test_one_answer_counts_for_all_layers_of_the_same_pixels(open_dock, stack, qtbot, sessions):
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.viewer.window.remove_dock_widget(opened.dock)
+    work_and_close(open_dock, stack)
     again = open_dock(stack, stack)
     until_offered(again, qtbot)
     again.dock.image.image.chosen.emit(again.viewer.layers["image"])
@@ -265,10 +262,7 @@ def test_one_answer_counts_for_all_layers_of_the_same_pixels(open_dock, stack, q
 def test_work_that_goes_over_to_other_pixels_after_a_restore_is_kept(
     open_dock, stack, qtbot, sessions
 ):
-    opened = open_dock(stack)
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.viewer.window.remove_dock_widget(opened.dock)
+    work_and_close(open_dock, stack)
     again = open_dock(stack)
     until_offered(again, qtbot)
     again.controller.files.answer(True)

@@ -52,7 +52,7 @@ class MaskOverlay:
     def note(self, change: FrameChange) -> frozenset[int]:
         """Know the objects of a change from now on; gives all that are known."""
         new = change.after.keys() - self._numbers
-        if new and _bounding_region(_parts(change)) is not None:
+        if new and bounding_region(_parts(change)) is not None:
             self._numbers |= new
         return self._numbers
 
@@ -90,7 +90,7 @@ class MaskOverlay:
         parts = _parts(change)
         if own is not None:
             parts.append(_extent(own.where[:, list(change.stack.plane_axes)]))
-        region = _bounding_region(parts)
+        region = bounding_region(parts)
         if region is None:
             return
         index = plane_index(change.stack, change.frame, region)
@@ -204,7 +204,8 @@ def _parts(change: FrameChange) -> list[tuple[slice, slice]]:
     return [mask.crop.slices for mask in (*change.before.values(), *change.after.values())]
 
 
-def _bounding_region(parts: list[tuple[slice, slice]]) -> tuple[slice, slice] | None:
+def bounding_region(parts: list[tuple[slice, slice]]) -> tuple[slice, slice] | None:
+    """Rows and columns around all parts that are not empty; None where there are none."""
     filled = [part for part in parts if all(side.stop > side.start for side in part)]
     if not filled:
         return None

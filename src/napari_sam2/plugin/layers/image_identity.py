@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -132,15 +132,16 @@ def _outline(image: Image) -> ImageIdentity:
     data = full_resolution(image)
     axes = "".join(label.lower() for label in image.axis_labels)
     known = len(axes) == image.ndim == len(set(axes) & set("tczyx"))
-    placed: _Placed = {
-        "axes": axes if known else "",
-        "scale": tuple(map(float, image.scale)),
-        "units": tuple(map(str, image.units)),
-        "translation": tuple(map(float, image.translate)),
-    }
-    shape = tuple(int(length) for length in data.shape)
     return ImageIdentity(
-        image.name, shape, str(np.dtype(data.dtype)), bool(image.rgb), "", **placed
+        image.name,
+        tuple(int(length) for length in data.shape),
+        str(np.dtype(data.dtype)),
+        bool(image.rgb),
+        sha256="",
+        axes=axes if known else "",
+        scale=tuple(map(float, image.scale)),
+        units=tuple(map(str, image.units)),
+        translation=tuple(map(float, image.translate)),
     )
 
 
@@ -154,10 +155,3 @@ def _is_smaller(image: Image, known: ImageIdentity) -> bool:
     """Whether an image of as many axes lacks something of what it was."""
     shape = full_resolution(image).shape
     return len(shape) == len(known.shape) and any(map(operator.lt, shape, known.shape))
-
-
-class _Placed(TypedDict):
-    axes: str
-    scale: tuple[float, ...]
-    units: tuple[str, ...]
-    translation: tuple[float, ...]

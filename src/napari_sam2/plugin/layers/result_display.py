@@ -19,7 +19,7 @@ from napari_sam2.plugin.layers.painting import (
     stacks_of_image,
 )
 from napari_sam2.plugin.layers.write_queue import WriteQueue
-from napari_sam2.session.labels import plane_key, planes_meet
+from napari_sam2.session.labels import bounding_region, plane_key, planes_meet
 from napari_sam2.session.values import FrameChange
 
 if TYPE_CHECKING:
@@ -162,15 +162,16 @@ class ResultDisplay:
 
     def _fill_across(self, writer: LabelsWriter, change: FrameChange) -> None:
         """Let masks of stacks along other axes have what this one leaves."""
-        gone = [mask.crop for n, mask in change.before.items() if change.after.get(n) is not mask]
-        gone = [crop for crop in gone if crop.logits.size]
-        if not gone:
+        before, after = change.before, change.after
+        region = bounding_region(
+            [m.crop.slices for n, m in before.items() if after.get(n) is not m]
+        )
+        if region is None:
             return
         plane = plane_key(change.stack, change.frame)
-        sides = zip(*(crop.slices for crop in gone), strict=True)
         spans = {
-            axis: range(min(part.start for part in side), max(part.stop for part in side))
-            for axis, side in zip(change.stack.plane_axes, sides, strict=True)
+            axis: range(part.start, part.stop)
+            for axis, part in zip(change.stack.plane_axes, region, strict=True)
         }
         for stack in self._session.stacks:
             is_other = stack.image == change.stack.image and stack != change.stack

@@ -226,10 +226,11 @@ class Workspace:
     def _on_placed(self) -> None:
         """Lay our own layers where the image lies now: prompts and masks stay on its pixels."""
         assert self.image is not None
+        placed = placement(self.image)
         for layer in self.viewer.layers:
             if is_made_for(layer, self.image) and not equally_placed(layer, self.image):
                 for name in _PLACED:
-                    setattr(layer, name, placement(self.image)[name])
+                    setattr(layer, name, placed[name])
 
     def _on_stack_changed(self) -> None:
         self.stack_changed.emit()
