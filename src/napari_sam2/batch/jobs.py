@@ -108,11 +108,8 @@ def find_jobs(inputs: str | Path | Iterable[str | Path], output: Path) -> list[J
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What a run has written of itself to its folder for labels; None where there was none."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and "images" in record else None
+    record = _read_json(folder / RECORD)
+    return record if "images" in record else None
 
 
 def is_labels(path: Path) -> bool:
@@ -204,22 +201,25 @@ def _groups_inside(path: Path) -> list[Path]:
 def _attributes(path: Path) -> dict[str, Any]:
     """What a zarr group says of itself."""
     try:
-        if (path / "zarr.json").is_file():
-            described = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-            attributes = described.get("attributes", {})
-        else:
-            attributes = json.loads((path / ".zattrs").read_text(encoding="utf-8"))
+        own = _read_json(path / "zarr.json").get("attributes", {})
+        attributes = {**_read_json(path / ".zattrs"), **own}
         return {**attributes, **attributes.get("ome", {})}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except TypeError:  # no records
         return {}
 
 
 def _is_array(path: Path) -> bool:
+    node = _read_json(path / "zarr.json").get("node_type")
+    return node == "array" or (path / ".zarray").is_file()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A record of a file; an empty one where there is none."""
     try:
-        described = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return (path / ".zarray").is_file()
-    return bool(described.get("node_type") == "array")
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _is_ours(path: Path, output: Path) -> bool:
