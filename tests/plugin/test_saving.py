@@ -578,6 +578,44 @@ def test_clicks_and_strokes_of_a_run_are_saved_while_it_goes_on(
     assert read_session(copy, "image").log == killed.log[:-1]
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_another_layer_of_prompts_is_saved_while_a_run_goes_on(
+    propagating, stack, qtbot, sessions, engine, deleted
+):
+    opened = propagating()
+    path = saved(sessions, qtbot)
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)  # taken when the run has ended
+    if deleted:
+        opened.viewer.layers.remove(opened.points)
+    else:
+        mine = opened.viewer.add_points([[0, 20, 18], [2, 40, 40]], name="mine")
+        opened.controller.choose_points(mine)
+    wanted = {} if deleted else {(1, 0): 1, (1, 2): 1}
+
+    def found():
+        replayed = Session()
+        saved = read_session(path, "image")
+        replayed.reopen(saved.log, saved.masks)
+        return replayed
+
+    def prompts(session):
+        (key,) = session.stacks
+        return {place: len(each) for place, each in session.prompts(key).items() if each}
+
+    qtbot.waitUntil(lambda: prompts(found()) == wanted, timeout=2000)
+    assert opened.controller.runs.is_busy
+    killed = found()
+    (key,) = killed.stacks
+    assert sorted(killed.masks(key, 0)) == [1]  # which outlives what it was made of
+    engine.gate.release(20)
+    opened.wait_idle()
+    assert prompts(opened.session) == wanted
+    assert {k: v for k, v in held(opened).items() if v} == {
+        k: v for k, v in killed.prompts(key).items() if v
+    }
+
+
 def test_a_click_of_a_run_is_saved_though_a_save_came_before_it_was_taken(
     propagating, qtbot, sessions, engine
 ):

@@ -308,16 +308,8 @@ class Controller:
     def _take_other_layers(self) -> None:
         self.prepare_layers()
         geometry = self.workspace.geometry()
-        frame = 0 if geometry is None else self.workspace.frame(geometry)
-
-        def take() -> None:
-            self._edits.keep_masks(geometry)
-            with self.session.step():
-                self._edits.take(geometry)
-                if geometry is not None:
-                    self._edits.run(geometry, frame)
-
-        self._work.take_when_idle("layers", take)
+        if geometry is not None:
+            self._edits.take_layers(geometry, self.workspace.frame(geometry))
 
     def _on_ndisplay(self) -> None:
         # in 3D a click has no depth
@@ -372,4 +364,4 @@ class Controller:
     def _take_removed(self, geometry: StackGeometry | None) -> None:
         layers = {str(layer.unique_id) for layer in self.workspace.viewer.layers}
         if geometry is not None and geometry.key.image in layers and not self._closed:
-            self._work.take_when_idle("removed", lambda: self._edits.take(geometry))
+            self._edits.take_layers(geometry)

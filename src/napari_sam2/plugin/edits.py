@@ -13,7 +13,7 @@ from napari_sam2.plugin.layers.painting import stacks_of_image
 from napari_sam2.plugin.prompt_commands import apply_drawn, drawn_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.workspace import Workspace
@@ -88,6 +88,23 @@ class Edits:
         if geometry is not None:
             self._other_layers.add(geometry.key.image)
 
+    def take_layers(self, geometry: StackGeometry, frame: int | None = None) -> None:
+        """Take an image's prompts from other layers than before, as soon as no run is under way.
+
+        Its masks stay. Those of a frame are found anew, where one is given.
+        """
+
+        def take() -> None:
+            self.keep_masks(geometry)
+            with self._session.step():
+                self.take(geometry)
+                if frame is not None:
+                    self.run(geometry, frame)
+
+        what = f"{'removed from' if frame is None else 'layers of'} {geometry.key.image}"
+        stacks = stacks_of_image(geometry, self._session)
+        self._work.take_when_idle(what, take, self._change(what, stacks, keep_masks=True))
+
     def take(self, geometry: StackGeometry | None) -> dict[StackGeometry, frozenset[int]]:
         """Take the prompts of a stack, and what others of its image have lost.
 
@@ -114,22 +131,14 @@ class Edits:
         """Take what was drawn, as soon as no run is under way, and run it."""
         self._settle.stop()
         geometry = self._workspace.geometry()
-        if not self._work.has_waiting:
-            self._before, self._read = {}, {}
         if not self._work.waits_last("prompts"):
-            self._before, self._edited = dict(self._read), {}
-        changes: list[DrawnChange] = []
+            self._edited = {}
         if geometry is not None:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
-        if self._work.is_busy:
-            for each in self._edited:
-                self._read[each] = drawn = self._prompting.drawn(each)
-                before = self._before.setdefault(each, self._prompting.held(each.key))
-                changes += drawn_changes(each.key, before, drawn)
         self._work.take_when_idle(
             "prompts",
             partial(self._take_edited, self._edited),
-            partial(apply_drawn, changes) if changes else None,
+            self._change("prompts", self._edited),
         )
 
     def take_without_run(self) -> None:
@@ -161,6 +170,24 @@ class Edits:
         masks = self._session.masks(geometry.key, frame)
         if any(at == frame and n not in masks for n, at in self._session.prompts(geometry.key)):
             self.run(geometry, frame)
+
+    def _change(
+        self, what: str, stacks: Iterable[StackGeometry], keep_masks: bool = False
+    ) -> Callable[[Session], None] | None:
+        """What taking what is drawn now will do, once it is its turn, to any session."""
+        if not self._work.has_waiting:
+            self._before, self._read = {}, {}
+        if not self._work.waits_last(what):  # else it takes the place of that
+            self._before = dict(self._read)
+        changes: list[DrawnChange] = []
+        if self._work.is_busy:
+            for each in stacks:
+                drawn = self._prompting.drawn(each)
+                if drawn is not None:
+                    self._read[each] = drawn
+                    before = self._before.setdefault(each, self._prompting.held(each.key))
+                    changes += drawn_changes(each.key, before, drawn)
+        return partial(apply_drawn, changes, keep_masks=keep_masks) if changes else None
 
     def _take_edited(self, edited: dict[StackGeometry, set[int]]) -> None:
         if self._edited is edited:

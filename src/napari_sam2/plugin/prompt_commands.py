@@ -94,14 +94,14 @@ def drawn_changes(stack: StackKey, before: Drawn, after: Drawn) -> list[DrawnCha
     return found
 
 
-def apply_drawn(changes: Sequence[DrawnChange], session: Session) -> None:
-    """Do to a session's prompts what was done to what is drawn."""
+def apply_drawn(changes: Sequence[DrawnChange], session: Session, keep_masks: bool = False) -> None:
+    """Do to a session's prompts what was done to what is drawn; `keep_masks` as `prompt_edits`."""
     for stack, object_id, frame, lost, gained in changes:
         held = session.prompts(stack).get((object_id, frame), ())
         left = [prompt for prompt in without_masks(held) if prompt not in lost]
         prompts = (*left, *gained, *masks_among(held))
         if prompts != held:
-            for edit in prompt_edits(stack, object_id, frame, prompts):
+            for edit in prompt_edits(stack, object_id, frame, prompts, keep_masks):
                 session.apply(edit)
 
 

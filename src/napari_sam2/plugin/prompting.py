@@ -164,10 +164,10 @@ class Prompting:
             self.record_drawings(geometry.key.image)
         return Taken(frozenset(frame for _, frame in changed), problems)
 
-    def drawn(self, geometry: StackGeometry) -> Drawn:
-        """What is drawn for a stack's objects now."""
+    def drawn(self, geometry: StackGeometry) -> Drawn | None:
+        """What is drawn for a stack's objects now; None where nothing can be read."""
         reading = self._workspace.read(geometry)
-        return {} if reading is None else self._counted(geometry.key, reading.prompts)
+        return None if reading is None else self._counted(geometry.key, reading.prompts)
 
     def held(self, stack: StackKey) -> Drawn:
         """What was drawn for a stack's objects when it was taken last."""
