@@ -19,8 +19,13 @@ from napari_sam2.inference.results import FrameResult
 from napari_sam2.plugin.widgets.dock import Sam2Widget
 from napari_sam2.session.engine import Engine
 
-gc.collect()
-gc.freeze()  # napari looks for garbage around each viewer, and need not in all that was imported
+
+@pytest.fixture(autouse=True)
+def _search_new_objects_alone():
+    """Leave what stays after a test, as modules do, out of napari's searches for garbage."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 class ThresholdPredictor:
