@@ -243,3 +243,100 @@ def test_a_click_whose_image_was_left_before_it_could_run_runs_on_return(
     opened.dock.image.image.chosen.emit(image)
     opened.wait_idle()
     assert opened.session.masks(key, 0)[2].present
+
+
+@pytest.fixture
+def three_points(open_dock, stack, qtbot, engine):
+    """Object 1 with a point, and object 2 with two, all on the first plane, while a run lasts."""
+    opened = open_dock(stack, show=True)
+    for number, position in ((1, (20, 18)), (2, (44, 46)), (2, (44, 42))):
+        opened.controller.prompting.set_active(number, True)
+        opened.points.add([0, *position])
+        settled(opened, qtbot)
+    engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    return opened
+
+
+def test_a_point_is_moved_after_its_object_was_merged(three_points, qtbot, engine):
+    three_points.controller.objects.merge([1, 2])
+    three_points.points.data = [[0, 20, 18], [0, 43, 45], [0, 44, 42]]  # as a drag does
+    three_points.points.add([0, 44, 47])
+    qtbot.wait(250)
+    finish(three_points, qtbot, engine)
+    assert list(three_points.points.features["object"]) == [1] * 4
+    assert {key: len(prompts) for key, prompts in held(three_points).items()} == {(1, 0): 4}
+
+
+def test_a_point_is_moved_after_its_object_was_split(open_dock, stack, qtbot, engine):
+    opened = open_dock(stack)
+    for position in ((0, 20, 18), (3, 20, 21)):
+        opened.points.add(position)
+        settled(opened, qtbot)
+    opened.viewer.dims.set_current_step(0, 3)
+    engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    opened.controller.objects.split(1)
+    opened.points.data = [[0, 20, 18], [3, 21, 22]]
+    qtbot.wait(250)
+    finish(opened, qtbot, engine)
+    assert list(opened.points.features["object"]) == [1, 2]
+    assert {key: p[0].position for key, p in held(opened).items()} == {
+        (1, 0): (20, 18),
+        (2, 3): (21, 22),
+    }
+
+
+def test_a_drag_goes_on_when_the_run_ends(three_points, qtbot, engine):
+    opened = three_points
+    opened.controller.objects.rename(1, "nucleus")
+    opened.viewer.layers.selection.active = opened.points
+    opened.points.mode = "select"
+    canvas, button = canvas_of(opened), Qt.MouseButton.LeftButton
+    qtbot.mousePress(canvas, button, pos=canvas_position(opened, 20, 18))
+    qtbot.mouseMove(canvas, canvas_position(opened, 21, 18))
+    engine.gate.release(40)
+    qtbot.waitUntil(lambda: not opened.controller.runs.is_busy)
+    qtbot.wait(200)
+    for row in (22, 23, 24):
+        qtbot.mouseMove(canvas, canvas_position(opened, row, 18))
+        qtbot.wait(30)
+    qtbot.mouseRelease(canvas, button, pos=canvas_position(opened, 24, 18))
+    finish(opened, qtbot, engine)
+    assert opened.points.data[0][1] == pytest.approx(24, abs=0.5)
+    assert opened.session.find_object(1).name == "nucleus"
+
+
+def test_objects_that_were_deleted_meanwhile_are_left_out(three_points, qtbot, engine, messages):
+    three_points.controller.objects.delete([1])
+    three_points.controller.objects.delete([1, 2])
+    three_points.controller.objects.delete([1])
+    finish(three_points, qtbot, engine)
+    assert not three_points.session.objects
+    assert [text for _, text in messages] == ["There is no object 1."]
+
+
+def test_a_merge_that_is_refused_leaves_the_active_object(three_points, qtbot, engine, stack):
+    opened = three_points
+    finish(opened, qtbot, engine)
+    shapes = opened.workspace.prompts.shapes
+    for number in (1, 2):
+        opened.controller.prompting.set_active(number, True)
+        shapes.add_rectangles([[0, 10, 8], [0, 10, 28], [0, 30, 28], [0, 30, 8]])
+        settled(opened, qtbot)
+    opened.controller.objects.merge([1, 2])
+    settled(opened, qtbot)
+    assert opened.controller.prompting.active == (2, True)
+
+
+def test_prompts_deleted_at_another_time_are_deleted_in_what_is_saved(
+    two_times, qtbot, engine, sessions
+):
+    two_times.controller.plane.propagate()
+    two_times.points.selected_data = {0, 1}
+    two_times.points.remove_selected()
+    qtbot.wait(2000)
+    saved = saved_prompts(sessions)
+    finish(two_times, qtbot, engine)
+    assert not any(saved.values())
+    assert not any(two_times.session.prompts(each) for each in two_times.session.stacks)

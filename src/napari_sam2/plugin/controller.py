@@ -108,6 +108,7 @@ class Controller:
             self.prompting,
             self._edits,
             self._display,
+            self.choose_image,
             self.undo,
             self.redo,
         )
@@ -242,9 +243,9 @@ class Controller:
         elif not self.prompting.is_active_new():
             self.prompting.new_object()  # the active one is in another image
         self.prepare_layers()
-        geometry = self.workspace.geometry()
-        if geometry is not None:
-            self._edits.run_if_missing(geometry, self.workspace.frame(geometry))
+        if self.prompting.has_changed(str(image.unique_id)):  # while another one was in use
+            self._edits.take_now()
+        self._edits.run_missed(str(image.unique_id))
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""
@@ -337,7 +338,7 @@ class Controller:
     def _prepare_opened(self) -> None:
         if self.workspace.image is not None and not self._closed:
             self.prepare_layers()
-            if self.workspace.prompts.largest_number():  # an earlier dock has left prompts
+            if self.workspace.prompts.numbers():  # an earlier dock has left prompts
                 self.prompting.new_object()
 
     def _adopt_image(self) -> None:

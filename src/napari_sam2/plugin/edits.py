@@ -13,7 +13,7 @@ from napari_sam2.plugin.layers.painting import stacks_of_image
 from napari_sam2.plugin.prompt_commands import apply_drawn, drawn_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.workspace import Workspace
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.prompting import Prompting
     from napari_sam2.plugin.work import Work
     from napari_sam2.session.session import Session
+    from napari_sam2.session.values import StackKey
 
 SETTLE_MS = 150
 
@@ -93,17 +94,18 @@ class Edits:
 
         Its masks stay. Those of a frame are found anew, where one is given.
         """
+        what = f"{'removed from' if frame is None else 'layers of'} {geometry.key.image}"
+        stacks = stacks_of_image(geometry, self._session)
+        change = self._change(what, stacks, keep_masks=True)
 
         def take() -> None:
             self.keep_masks(geometry)
             with self._session.step():
-                self.take(geometry)
+                self._take_or_change([geometry], change)
                 if frame is not None:
-                    self.run(geometry, frame)
+                    self.run(geometry.key, frame)
 
-        what = f"{'removed from' if frame is None else 'layers of'} {geometry.key.image}"
-        stacks = stacks_of_image(geometry, self._session)
-        self._work.take_when_idle(what, take, self._change(what, stacks, keep_masks=True))
+        self._work.take_when_idle(what, take, change)
 
     def take(self, geometry: StackGeometry | None) -> dict[StackGeometry, frozenset[int]]:
         """Take the prompts of a stack, and what others of its image have lost.
@@ -135,10 +137,9 @@ class Edits:
             self._edited = {}
         if geometry is not None:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
+        change = self._change("prompts", self._edited)
         self._work.take_when_idle(
-            "prompts",
-            partial(self._take_edited, self._edited),
-            self._change("prompts", self._edited),
+            "prompts", partial(self._take_edited, self._edited, change), change
         )
 
     def take_without_run(self) -> None:
@@ -158,21 +159,31 @@ class Edits:
         self.take_unsettled()
         self._work.when_idle(action, change=change, reads=reads)
 
-    def run(self, geometry: StackGeometry, frame: int) -> None:
-        """Run the prompts of a frame, if they are to run by themselves and its image is in use."""
-        prompted = {key[1] for key in self._session.prompts(geometry.key)}
-        in_use = geometry.key.image == self._workspace.image_id
-        if self.auto_run and in_use and frame in prompted:
-            self._work.run_frame(geometry.key, frame)
+    def run(self, stack: StackKey, frame: int) -> None:
+        """Run the prompts of a frame, if they are to run by themselves."""
+        if self.auto_run and any(at == frame for _, at in self._session.prompts(stack)):
+            self._work.run_frame(stack, frame)
 
-    def run_if_missing(self, geometry: StackGeometry, frame: int) -> None:
-        """Run the prompts of a frame that have no mask, as its image was left before they could."""
-        masks = self._session.masks(geometry.key, frame)
-        if any(at == frame and n not in masks for n, at in self._session.prompts(geometry.key)):
-            self.run(geometry, frame)
+    def run_missed(self, image: str) -> None:
+        """Run the prompts of an image that was left before they could."""
+        for stack, frame in self._work.missed(image):
+            if any(at == frame for _, at in self._session.prompts(stack)):
+                self._work.run_frame(stack, frame)
+
+    def _take_or_change(
+        self, stacks: Collection[StackGeometry], change: Callable[[Session], None] | None
+    ) -> dict[StackGeometry, set[int]]:
+        """Take stacks; as it was when that was asked for, where the image has gone since."""
+        if change is not None and not all(map(self._prompting.can_read, stacks)):
+            change(self._session)
+        changed: dict[StackGeometry, set[int]] = {}
+        for geometry in stacks:
+            for at, frames in self.take(geometry).items():
+                changed.setdefault(at, set()).update(frames)
+        return changed
 
     def _change(
-        self, what: str, stacks: Iterable[StackGeometry], keep_masks: bool = False
+        self, what: str, stacks: Collection[StackGeometry], keep_masks: bool = False
     ) -> Callable[[Session], None] | None:
         """What taking what is drawn now will do, once it is its turn, to any session."""
         if not self._work.has_waiting:
@@ -181,27 +192,31 @@ class Edits:
             self._before = dict(self._read)
         changes: list[DrawnChange] = []
         if self._work.is_busy:
-            for each in stacks:
+            lost = [s for s in stacks if self._prompting.has_lost(s.key.image)]
+            others = (at for each in lost for at in stacks_of_image(each, self._session))
+            for each in dict.fromkeys((*stacks, *others)):
                 drawn = self._prompting.drawn(each)
                 if drawn is not None:
                     self._read[each] = drawn
                     before = self._before.setdefault(each, self._prompting.held(each.key))
-                    changes += drawn_changes(each.key, before, drawn)
+                    found = drawn_changes(each.key, before, drawn)
+                    # as `take` does it
+                    changes += [c for c in found if each in stacks or not c.gained]
         return partial(apply_drawn, changes, keep_masks=keep_masks) if changes else None
 
-    def _take_edited(self, edited: dict[StackGeometry, set[int]]) -> None:
+    def _take_edited(
+        self,
+        edited: dict[StackGeometry, set[int]],
+        change: Callable[[Session], None] | None,
+    ) -> None:
         if self._edited is edited:
             self._edited = {}
         with self._session.step():
             # of every stack before the first run, during which nothing can be taken
-            changed: dict[StackGeometry, set[int]] = {}
-            for geometry, in_view in edited.items():
-                for at, frames in self.take(geometry).items():
-                    found = frames & in_view if at.key == geometry.key else frames
-                    changed.setdefault(at, set()).update(found)
-            for at, run in changed.items():
-                for frame in sorted(run):
-                    self.run(at, frame)
+            for at, frames in self._take_or_change(edited, change).items():
+                # of a stack that was in view, the planes that were; others have lost prompts
+                for frame in sorted(frames & edited.get(at, frames)):
+                    self.run(at.key, frame)
 
     def _on_prompts_edited(self) -> None:
         now, earlier = time.monotonic(), self._last

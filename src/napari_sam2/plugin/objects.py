@@ -79,7 +79,7 @@ class Objects:
 
         def change(session: Session) -> None:
             with session.telling_once():
-                for number in numbers:
+                for number in _there(session, numbers, 1):
                     session.apply(RemoveObject(number))
 
         def delete() -> None:
@@ -96,9 +96,10 @@ class Objects:
         first, *others = sorted(numbers)
 
         def change(session: Session) -> None:
+            into, *left = _there(session, sorted(numbers), 2)
             with session.telling_once():
-                for other in others:
-                    session.apply(MergeObjects(first, other))
+                for other in left:
+                    session.apply(MergeObjects(into, other))
 
         def merge() -> None:
             self._refuse_foreign(others)
@@ -106,6 +107,10 @@ class Objects:
             with self._session.step(title):
                 try:
                     change(self._session)
+                except (KeyError, ValueError):
+                    if self._prompting.active == (first, positive):
+                        self._prompting.set_active(active, positive)
+                    raise
                 finally:
                     left = {entry.object_id for entry in self._session.objects}
                     merged = [other for other in others if other not in left]
@@ -130,8 +135,8 @@ class Objects:
             session.split_object(geometry.key, number, cut, part, geometry.plane_shape)
 
         def split() -> None:
-            if geometry.key.image != self._workspace.image_id:
-                return  # Deleted or left while this was waiting.
+            if self._workspace.find_image(geometry.key.image) is None:
+                return  # Deleted while this was waiting.
             self._refuse_foreign([number])
             part = self._prompting.free_number()
             with self._session.step():
@@ -296,7 +301,15 @@ class Objects:
 
     def _frames(self, layer: Points | Shapes, geometry: StackGeometry) -> NDArray[np.int_]:
         """Frame of each point or shape; -1 for those in another stack."""
-        assert self._workspace.image is not None
+        image = self._workspace.find_image(geometry.key.image)
+        assert image is not None
         starts = [np.atleast_2d(each)[0] for each in layer.data]
-        places = map(geometry.locate, to_image(starts, layer, self._workspace.image))
+        places = map(geometry.locate, to_image(starts, layer, image))
         return np.array([-1 if place is None else place.frame for place in places])
+
+
+def _there(session: Session, numbers: Sequence[int], least: int) -> Sequence[int]:
+    """Those of the numbers whose objects were not deleted meanwhile; all where too few are left."""
+    known = {entry.object_id for entry in session.objects}
+    left = [number for number in numbers if number in known]
+    return left if len(left) >= least else numbers

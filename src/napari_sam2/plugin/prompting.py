@@ -110,16 +110,29 @@ class Prompting:
     def free_number(self) -> int:
         """A number that no object has, and under which a deleted one has left nothing."""
         known = max((entry.object_id for entry in self._session.objects), default=0)
-        drawn = max(self._workspace.prompts.largest_number(), self._workspace.targets.largest_found)
-        return max(known, drawn, self._largest_left(), self._reserved) + 1
+        drawn = max(self._workspace.prompts.numbers(), default=0)
+        found = self._workspace.targets.largest_found
+        return max(known, drawn, found, self._largest_left(), self._reserved) + 1
 
     def reserve(self, object_id: int) -> None:
         """Keep a number for an object that something waits to be done to."""
         self._reserved = max(self._reserved, object_id)
 
     def is_active_new(self) -> bool:
-        """Whether the active object has never had a prompt."""
-        return all(entry.object_id != self._active[0] for entry in self._session.objects)
+        """Whether the active object has never had a prompt, in any image."""
+        known = {entry.object_id for entry in self._session.objects}
+        return self._active[0] not in known | self._workspace.prompts.numbers()
+
+    def can_read(self, geometry: StackGeometry) -> bool:
+        """Whether the image of a stack is there still, and what its prompts are read from."""
+        return self._workspace.read(geometry) is not None
+
+    def has_changed(self, image: str) -> bool:
+        """Whether an image's layers show something else than when they were taken last."""
+        return any(
+            layer is not None and not self._kept(key).equals(Drawing.of(layer))
+            for key, layer in self._layers(image)
+        )
 
     def has_lost(self, image: str) -> bool:
         """Whether something that was drawn for an image, on whatever plane, is gone."""

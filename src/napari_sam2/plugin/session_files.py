@@ -185,7 +185,9 @@ class SessionFiles:
     def _take(self, image_id: str, saved: SavedSession) -> None:
         image = self._workspace.image
         if image is None or image_id != self._workspace.image_id:
-            return  # deleted or left in the meantime
+            if image_id in self._identities.known:
+                self._on_found(image_id)  # left in the meantime, if not deleted: offered again
+            return
         session = self._session
         if self._has_work(image_id):
             show_warning(f"{_HAS_WORK} Undo it, or open the session in a new viewer.")

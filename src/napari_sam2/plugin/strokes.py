@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from napari_sam2.plugin.layers.labels_layer import largest_label
-from napari_sam2.plugin.layers.painting import Painting, touches_objects
+from napari_sam2.plugin.layers.painting import Painting, strokes_of, touches_objects
 from napari_sam2.plugin.prompting import painted_edits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari.layers import Image, Labels
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.edits import Edits
@@ -36,6 +39,8 @@ class Strokes:
         Tells when they can be taken.
     display : ResultDisplay
         Shows them meanwhile.
+    choose_image : callable
+        Makes another image the one in use.
     undo, redo : callable
         What the layer's own keys for that do.
     """
@@ -47,6 +52,7 @@ class Strokes:
         prompting: Prompting,
         edits: Edits,
         display: ResultDisplay,
+        choose_image: Callable[[Image], None],
         undo: Callable[[], None],
         redo: Callable[[], None],
     ) -> None:
@@ -55,17 +61,24 @@ class Strokes:
         self._prompting = prompting
         self._edits = edits
         self._display = display
+        self._choose_image = choose_image
         self._waiting: list[tuple[StackGeometry, list[Stroke]]] = []
         self._painting = Painting(undo, redo, display.finish)
         self._painting.painted.connect(self._on_painted)
+        self._targets: WeakSet[Labels] = WeakSet()  # that are listened to
         workspace.layers_changed.connect(self._on_layers_changed)
         prompting.active_changed.connect(self._load_brush)
 
     def close(self) -> None:
         """Let go of the layer."""
         self._painting.listen(None)
+        for layer in self._targets:
+            layer.events.paint.disconnect(self._on_painted_elsewhere)
 
     def _on_layers_changed(self) -> None:
+        for layer in set(self._workspace.targets.every().values()).difference(self._targets):
+            layer.events.paint.connect(self._on_painted_elsewhere)
+            self._targets.add(layer)
         # in the same layer the brush may have a label that was picked, to be used as mask
         if self._painting.listen(self._workspace.target):
             self._load_brush()
@@ -83,6 +96,17 @@ class Strokes:
             self._waiting.append((geometry, strokes))
             self._display.show_painted(self._waiting)
             self._edits.when_taken(self._take, partial(_paint, geometry, strokes))
+
+    def _on_painted_elsewhere(self, event: Any) -> None:
+        """Go to the image whose masks are painted in, and take the strokes."""
+        if event.source is self._workspace.target:
+            return
+        for image_id, layer in self._workspace.targets.every().items():
+            image = self._workspace.find_image(image_id)
+            if layer is event.source and image is not None:
+                self._choose_image(image)
+                self._on_painted(strokes_of(event))
+                return
 
     def _take(self) -> None:
         geometry, strokes = self._waiting.pop(0)

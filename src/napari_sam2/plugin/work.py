@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.coordinates import StackGeometry, image_shape, part_in_view
-from napari_sam2.plugin.layers.drawings import Drawing, as_they_were, is_being_drawn
+from napari_sam2.plugin.layers.drawings import Drawing, as_they_were, is_in_hand
 from napari_sam2.plugin.layers.image_source import stack_source
 from napari_sam2.plugin.layers.labels_layer import largest_label
 from napari_sam2.plugin.notify import tell_error
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.values import StackKey
 
 
-_DRAWING_MS = 50  # between looks whether a shape that the mouse draws is complete
+_DRAWING_MS = 50  # between looks whether what the mouse draws or drags is complete
 
 
 class _Waiting(NamedTuple):
@@ -91,6 +91,7 @@ class Work:
         # of each image, as it was shown to the model last
         self._sources: WeakKeyDictionary[Image, StackSource] = WeakKeyDictionary()
         self._waiting: list[_Waiting] = []  # in order
+        self._missed: dict[tuple[StackKey, int], None] = {}  # frames that were to be run
         self._is_acting = False  # what is asked for by what waited is done with it
         self._closed = False
         runs.ended.connect(self._go_on)
@@ -181,6 +182,13 @@ class Work:
             reads=False,
         )
 
+    def missed(self, image: str) -> list[tuple[StackKey, int]]:
+        """Frames of an image that were to be run, but for that it was left; each is told once."""
+        found = [each for each in self._missed if each[0].image == image]
+        for each in found:
+            del self._missed[each]
+        return found
+
     def run_frames(self, stack: StackKey, first: int, last: int) -> None:
         """Show the masks of the prompts on several frames; no run may be under way."""
         self._start(stack, (first, last), None)
@@ -210,7 +218,9 @@ class Work:
             return
         image = self._workspace.image
         if image is None or stack.image != str(image.unique_id):
-            return  # Deleted or left while the run was waiting.
+            if request is None:  # the image was left, if not deleted, while this was waiting
+                self._missed |= {(stack, frame): None for frame in range(frames[0], frames[1] + 1)}
+            return
         channels = self._workspace.channels
         target = self._workspace.targets.make(image, channels.of(image))
         largest = max((object_id for object_id, _ in self._session.prompts(stack)), default=0)
@@ -263,7 +273,7 @@ class Work:
         """Do what waits, one after the other, the window being drawn in between."""
         if not self._waiting or self._runs.is_busy:
             return
-        if not self._closed and any(is_being_drawn(layer) for layer in self._drawn_in()):
+        if not self._closed and any(is_in_hand(layer) for layer in self._drawn_in()):
             QTimer.singleShot(_DRAWING_MS, self._go_on)
             return
         first, *later = self._waiting

@@ -71,10 +71,14 @@ def given_mask(mask: MaskPrompt, score: float = 1.0) -> ObjectMask:
 
 
 def plane_mask(mask: ObjectMask | None, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask as a plane of bool, shape (Y, X); empty for None."""
+    """A mask as a plane of bool, shape (Y, X); empty for None.
+
+    What lies beyond the plane, as when the image has become smaller, is left out.
+    """
     plane = np.zeros(shape, dtype=bool)
     if mask is not None:
-        plane[mask.crop.slices] = mask.crop.logits > 0
+        part = plane[mask.crop.slices]
+        part[:] = mask.crop.logits[: part.shape[0], : part.shape[1]] > 0
     return plane
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,8 @@ class Drawing:
         """The same without what another one had and lost, and with what that one gained."""
         if before.equals(after):
             return self
+        if self.layer is None and before._differs_in_objects(after):
+            return self._numbered_as(before, after)
         left = self.without(~before.without(~after._lacks(before))._lacks(self))
         gained = after.without(~before._lacks(after))
         if not left.data or not gained.data:
@@ -100,7 +102,7 @@ class Drawing:
             {name: np.concatenate([each, gained.style[name]]) for name, each in left.style.items()},
         )
 
-    def of_objects(self, numbers: Sequence[int] | NDArray[np.int_]) -> Drawing:
+    def of_objects(self, numbers: int | Sequence[int] | NDArray[np.int_]) -> Drawing:
         """The same with the points or shapes as other objects'."""
         return replace(self, features=self.features.assign(object=numbers))
 
@@ -143,6 +145,46 @@ class Drawing:
         layer.selected_data = set()
         _draw_next(layer, drawn_next)
 
+    def _differs_in_objects(self, other: Drawing) -> bool:
+        """Whether another one is the same but for which objects all is of."""
+        return len(self.data) == len(other.data) > 0 and self.of_objects(0).equals(
+            other.of_objects(0)
+        )
+
+    def _numbered_as(self, before: Drawing, after: Drawing) -> Drawing:
+        """The same with what another one had as that of the objects that it became there.
+
+        Also what was moved since, which is taken for the nearest of the same object.
+        """
+        old, new = (list(each.features["object"]) for each in (before, after))
+        became = defaultdict[int, set[int]](set)
+        for number, later in zip(old, new, strict=True):
+            became[number].add(later)
+        left = dict(enumerate(before._rows()))  # by place in `before`
+        numbers = list(self.features["object"])
+        moved = []
+        for index, row in enumerate(self._rows()):
+            at = next((place for place, each in left.items() if each == row), None)
+            if at is None:
+                moved.append(index)
+            else:
+                numbers[index] = new[at]
+                del left[at]
+        for index in moved:
+            number, here = numbers[index], np.atleast_2d(self.data[index])[0]
+            off = {
+                at: float(np.linalg.norm(np.atleast_2d(before.data[at])[0] - here))
+                for at in left
+                if old[at] == number
+            }
+            if off:
+                nearest = min(off, key=off.__getitem__)
+                numbers[index] = new[nearest]
+                del left[nearest]
+            elif len(became[number]) == 1:  # drawn since
+                (numbers[index],) = became[number]
+        return self.of_objects(numbers)
+
     def _lacks(self, other: Drawing) -> NDArray[np.bool_]:
         """Which points or shapes of another one this one does not have."""
         have, found = Counter(self._rows()), np.zeros(len(other.data), dtype=bool)
@@ -184,6 +226,12 @@ NOTHING = Drawing(None, (), (), None)  # in a layer of ours, also where there is
 def is_being_drawn(layer: Points | Shapes) -> bool:
     """Whether the mouse is drawing a shape in a layer, of which nothing may be taken away then."""
     return bool(getattr(layer, "_is_creating", False))
+
+
+def is_in_hand(layer: Points | Shapes) -> bool:
+    """Whether the mouse is drawing or dragging something in a layer."""
+    held = getattr(layer, "_drag_start", None) is not None or getattr(layer, "_is_moving", False)
+    return is_being_drawn(layer) or bool(held)
 
 
 def end_drawing(layer: Points | Shapes) -> bool:

@@ -105,7 +105,7 @@ class Painting:
             self._layer._reset_history()
 
     def _on_paint(self, event: Any) -> None:
-        self.painted.emit([_stroke(atom, event.source.ndim) for atom in event.value])
+        self.painted.emit(strokes_of(event))
 
     def _on_press(self, layer: Labels, event: Any) -> None:
         if str(layer.mode) not in _LOOKING:
@@ -124,6 +124,11 @@ class Painting:
             layer.redo()
         else:
             self._redo()
+
+
+def strokes_of(event: Any) -> list[Stroke]:
+    """Read what napari tells of what was painted."""
+    return [_stroke(atom, event.source.ndim) for atom in event.value]
 
 
 def touches_objects(geometry: StackGeometry, strokes: Sequence[Stroke], session: Session) -> bool:

@@ -71,10 +71,10 @@ def next_object(layer: Points | Shapes) -> tuple[int, bool | None] | None:
     return int(defaults["object"].iloc[0]), sign
 
 
-def largest_object(layer: Points | Shapes) -> int:
-    """Largest object that a layer names; 0 where it names none."""
+def numbers_in(layer: Points | Shapes) -> set[int]:
+    """The objects that a layer names."""
     named = layer.features["object"] if "object" in layer.features else ()
-    return max((int(value) for value in named if is_object_id(value)), default=0)
+    return {int(value) for value in named if is_object_id(value)}
 
 
 def is_object_id(value: Any) -> bool:

@@ -14,7 +14,7 @@ from napari_sam2.plugin.layers.own_layers import (
     restyle,
     use_object,
 )
-from napari_sam2.plugin.layers.prompt_features import largest_object, next_object
+from napari_sam2.plugin.layers.prompt_features import next_object, numbers_in
 from napari_sam2.plugin.layers.tools import TOOLS, tool_in_use
 
 if TYPE_CHECKING:
@@ -214,10 +214,10 @@ class PromptLayers:
                 with layer.events.feature_defaults.blocker(self._on_feature_defaults):
                     use_object(layer, object_id, positive)
 
-    def largest_number(self) -> int:
-        """Largest number taken by an object in layers of our own; 0 without one."""
-        layers = [layer for layer in (self.points, self.shapes) if is_own(layer)]
-        return max(map(largest_object, layers), default=0)
+    def numbers(self) -> set[int]:
+        """Numbers that objects have in our own layers of every image."""
+        layers = (layer for _, _, layer in self.every() if is_own(layer))
+        return set().union(*map(numbers_in, layers))
 
     def _remove_unused(self, layers: Sequence[Points | Shapes]) -> None:
         """Remove those of our layers that are empty; they are made again when they are needed."""

@@ -59,6 +59,10 @@ class Targets:
         """Largest label in a layer when it was chosen last, but for what was written to it."""
         return self._largest.get(str(layer.unique_id), 0)
 
+    def every(self) -> dict[str, Labels]:
+        """The layers by image."""
+        return dict(self._layers)
+
     def of(self, image_id: str) -> Labels | None:
         """Layer of an image; None where there is none yet."""
         return self._layers.get(image_id)

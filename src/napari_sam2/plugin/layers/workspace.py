@@ -123,6 +123,11 @@ class Workspace:
         for name in lost:  # deleted while another image was in use
             self.layer_removed.emit(name)
 
+    def find_image(self, image_id: str) -> Image | None:
+        """An image by what identifies it; None where it was deleted."""
+        found = (each for each in self.viewer.layers if str(each.unique_id) == image_id)
+        return next(found, None)
+
     def frame_axis_names(self) -> dict[int, str]:
         """Axes of the image that frames can lie along, with their names."""
         if self.image is None:
@@ -205,11 +210,11 @@ class Workspace:
     def read(self, geometry: StackGeometry) -> PromptReading | None:
         """Read the prompts of a stack, also of an image that was left; None where they are gone."""
         image_id, layers = geometry.key.image, self.viewer.layers
-        images = [each for each in layers if str(each.unique_id) == image_id]
+        image = self.find_image(image_id)
         points, shapes = (self.prompts.of(image_id, name) for name in ("points", "shapes"))
-        if not images or any(each not in (None, *layers) for each in (points, shapes)):
+        if image is None or any(each not in (None, *layers) for each in (points, shapes)):
             return None
-        return read_prompts(points, shapes, images[0], geometry)
+        return read_prompts(points, shapes, image, geometry)
 
     def _listen_image(self, image: Image | None) -> None:
         if self.image is not None:

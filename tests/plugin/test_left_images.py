@@ -1,0 +1,171 @@
+"""Images that are left, deleted or made smaller while something is done to their objects."""
+
+import threading
+
+import pytest
+from tests.plugin.conftest import sizes
+from tests.plugin.test_saving import folders, killed  # noqa: F401, a fixture
+from tests.plugin.test_undo import settled
+
+from napari_sam2.session.folder import read_session
+from napari_sam2.session.masks import plane_mask
+
+
+@pytest.fixture
+def two(open_dock, stack, qtbot, engine):
+    """Two images; the second, in use, has object 1 and is propagated until the gate is opened."""
+    opened = open_dock(stack[:, ::-1], stack)
+    opened.other, opened.image = (opened.viewer.layers[name] for name in ("image", "image [1]"))
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    settled(opened, qtbot)
+
+    def choose(image):
+        opened.dock.image.image.chosen.emit(image)
+        qtbot.wait(250)
+
+    def propagate():
+        engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+        opened.controller.plane.propagate()
+
+    def finish():
+        engine.gate.release(100)
+        opened.wait_idle()
+        settled(opened, qtbot)
+
+    opened.choose, opened.propagate, opened.finish = choose, propagate, finish
+    return opened
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_clicks_of_a_run_outlive_their_image(propagating, qtbot, sessions, engine, closed):
+    opened = propagating()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.viewer.layers.clear()
+    if closed:
+        opened.viewer.window.remove_dock_widget(opened.dock)
+    engine.gate.release(40)
+    qtbot.wait(1000)
+    (path,) = folders(sessions)
+    prompted = [
+        command.object_id for command in read_session(path).log if hasattr(command, "prompts")
+    ]
+    assert prompted == [1, 2]
+    (key,) = opened.session.stacks
+    assert opened.session.prompts(key).keys() == {(1, 0), (2, 0)}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_numbers_that_are_drawn_for_another_image_are_taken(two, qtbot, asked):
+    two.propagate()
+    two.controller.new_object()
+    two.points.add([0, 44, 46])
+    qtbot.wait(250)
+    two.choose(two.other)
+    if asked:
+        two.controller.new_object()
+    two.workspace.prompts.points.add([0, 43, 18])
+    qtbot.wait(250)
+    two.finish()
+    found = [{number for number, _ in two.session.prompts(s)} for s in two.session.stacks]
+    assert found == [{1, 2}, {3}]
+
+
+def test_a_refining_click_is_run_when_its_image_is_in_use_again(two, qtbot):
+    two.propagate()
+    two.points.add([0, 44, 46])
+    qtbot.wait(250)
+    two.choose(two.other)
+    two.finish()
+    two.choose(two.image)
+    two.finish()
+    assert sizes(two.labels(), 1)[0] == 2 * 197
+
+
+def test_a_split_is_done_though_its_image_was_left(two, qtbot):
+    two.points.add([3, 20, 21])
+    settled(two, qtbot)
+    two.viewer.dims.set_current_step(0, 3)
+    two.propagate()
+    two.controller.objects.split(1)
+    two.choose(two.other)
+    two.finish()
+    (key,) = two.session.stacks
+    assert two.session.prompts(key).keys() == {(1, 0), (2, 3)}
+    assert list(two.points.features["object"]) == [1, 2]
+
+
+def test_what_was_drawn_in_an_image_that_was_left_is_taken_on_return(two, qtbot):
+    two.choose(two.other)
+    two.points.add([0, 44, 46])
+    settled(two, qtbot)
+    two.choose(two.image)
+    two.wait_idle()
+    assert sizes(two.labels(), 1)[0] == 2 * 197
+
+
+def test_painting_in_masks_of_another_image_goes_there(two, qtbot):
+    layer = two.workspace.target
+    two.choose(two.other)
+    layer.selected_label = 1
+    layer.paint((0, 5, 50), 1)
+    settled(two, qtbot)
+    assert two.workspace.image is two.image
+    (stack,) = two.session.stacks
+    assert plane_mask(two.session.masks(stack, 0)[1], (64, 64))[5, 50]
+    two.controller.undo()
+    settled(two, qtbot)
+    assert not two.labels()[0, 5, 50]
+    assert sizes(two.labels(), 1)[0] == 197
+
+
+def test_a_session_is_offered_again_when_its_image_was_left(
+    open_dock,
+    stack,
+    qtbot,
+    killed,  # noqa: F811
+    engine,
+):
+    opened = open_dock(stack, stack[:, ::-1], show=True)
+    image, other = (opened.viewer.layers[name] for name in ("image", "image [1]"))
+    opened.points.add([0, 43, 18])
+    opened.wait_idle()
+    engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    opened.dock.image.image.chosen.emit(image)
+    qtbot.waitUntil(opened.dock.offer.isVisible, timeout=5000)
+    opened.controller.files.answer(True)
+    qtbot.wait(500)
+    opened.dock.image.image.chosen.emit(other)
+    engine.gate.release(100)
+    opened.wait_idle()
+    opened.dock.image.image.chosen.emit(image)
+    qtbot.waitUntil(opened.dock.offer.isVisible, timeout=5000)
+
+
+def test_masks_beyond_an_image_that_became_smaller(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.new_object()
+    opened.points.add([0, 44, 46])
+    opened.wait_idle()
+    opened.controller.plane.propagate()
+    opened.wait_idle()
+    opened.viewer.layers["image"].data = stack[:, :40, :40]
+    opened.viewer.dims.set_current_step(0, 2)
+    opened.controller.new_object()
+    opened.points.add([2, 20, 17])
+    opened.wait_idle()
+    layer = opened.workspace.target
+    layer.selected_label = 1
+    layer.paint((2, 5, 5), 1)
+    opened.controller.objects.split(2)
+    settled(opened, qtbot)
+    (key,) = opened.session.stacks
+    assert plane_mask(opened.session.masks(key, 2)[1], (40, 40))[5, 5]
+    assert len(opened.session.objects) == 4
+    assert opened.session.prompts(key)[4, 2][0].shape == (40, 40)
+    assert not any("broadcast" in text for _, text in messages)
