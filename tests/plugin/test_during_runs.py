@@ -340,3 +340,44 @@ def test_prompts_deleted_at_another_time_are_deleted_in_what_is_saved(
     finish(two_times, qtbot, engine)
     assert not any(saved.values())
     assert not any(two_times.session.prompts(each) for each in two_times.session.stacks)
+
+
+def test_a_point_is_moved_after_a_merge_and_its_image_goes(three_points, qtbot, engine):
+    (key,) = three_points.session.stacks
+    three_points.controller.objects.merge([1, 2])
+    three_points.points.data = [[0, 20, 18], [0, 43, 45], [0, 44, 42]]
+    qtbot.wait(250)
+    three_points.viewer.layers.clear()
+    engine.gate.release(40)
+    qtbot.waitUntil(lambda: not three_points.controller.is_busy)
+    prompts = three_points.session.prompts(key)
+    assert {place: len(each) for place, each in prompts.items()} == {(1, 0): 3}
+
+
+def test_a_drag_that_was_broken_off_keeps_nothing_waiting(three_points, qtbot, engine):
+    opened = three_points
+    opened.viewer.layers.selection.active = opened.points
+    opened.points.mode = "select"
+    canvas, button = canvas_of(opened), Qt.MouseButton.LeftButton
+    qtbot.mousePress(canvas, button, pos=canvas_position(opened, 20, 18))
+    qtbot.mouseMove(canvas, canvas_position(opened, 21, 18))
+    opened.controller.use_tool("box")  # the release is told to another layer
+    qtbot.mouseRelease(canvas, button, pos=canvas_position(opened, 22, 18))
+    opened.controller.objects.rename(1, "nucleus")
+    finish(opened, qtbot, engine)
+    assert opened.session.find_object(1).name == "nucleus"
+
+
+def test_a_merge_leaves_out_what_was_deleted_meanwhile(three_points, qtbot, engine):
+    opened = three_points
+    finish(opened, qtbot, engine)
+    opened.controller.prompting.set_active(3, True)
+    opened.points.add([0, 20, 20])
+    settled(opened, qtbot)
+    engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    opened.controller.objects.delete([1])
+    opened.controller.objects.merge([1, 2, 3])
+    finish(opened, qtbot, engine)
+    assert [entry.object_id for entry in opened.session.objects] == [2]
+    assert list(opened.points.features["object"]) == [2] * 3

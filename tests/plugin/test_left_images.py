@@ -84,6 +84,23 @@ def test_a_refining_click_is_run_when_its_image_is_in_use_again(two, qtbot):
     assert sizes(two.labels(), 1)[0] == 2 * 197
 
 
+def test_masks_stay_saved_when_an_image_without_its_layer_is_in_use_again(two, qtbot, sessions):
+    points = two.points
+    two.choose(two.other)
+    two.workspace.prompts.points.add([0, 43, 18])
+    settled(two, qtbot)
+    two.propagate()
+    two.viewer.layers.remove(points)
+    two.choose(two.image)
+    qtbot.wait(1500)  # saved, while the run of the other image lasts
+    assert two.controller.is_busy
+    saved = [read_session(path, "image") for path in folders(sessions)]
+    (masks,) = [s.masks for s in saved if s.image.name == "image [1]"]
+    (of_stack,) = masks.values()
+    assert 1 in of_stack[0]
+    two.finish()
+
+
 def test_a_split_is_done_though_its_image_was_left(two, qtbot):
     two.points.add([3, 20, 21])
     settled(two, qtbot)
@@ -109,10 +126,12 @@ def test_what_was_drawn_in_an_image_that_was_left_is_taken_on_return(two, qtbot)
 def test_painting_in_masks_of_another_image_goes_there(two, qtbot):
     layer = two.workspace.target
     two.choose(two.other)
+    two.viewer.layers.selection.active = layer
     layer.selected_label = 1
     layer.paint((0, 5, 50), 1)
     settled(two, qtbot)
     assert two.workspace.image is two.image
+    assert two.viewer.layers.selection.active is layer  # for the next stroke
     (stack,) = two.session.stacks
     assert plane_mask(two.session.masks(stack, 0)[1], (64, 64))[5, 50]
     two.controller.undo()

@@ -243,8 +243,8 @@ class Controller:
         elif not self.prompting.is_active_new():
             self.prompting.new_object()  # the active one is in another image
         self.prepare_layers()
-        if self.prompting.has_changed(str(image.unique_id)):  # while another one was in use
-            self._edits.take_now()
+        if not self._edits.has_unread() and self.prompting.has_changed(str(image.unique_id)):
+            self._edits.take_now()  # what was drawn while another one was in use
         self._edits.run_missed(str(image.unique_id))
 
     def choose_points(self, layer: Points | None) -> None:

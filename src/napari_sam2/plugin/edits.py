@@ -167,8 +167,7 @@ class Edits:
     def run_missed(self, image: str) -> None:
         """Run the prompts of an image that was left before they could."""
         for stack, frame in self._work.missed(image):
-            if any(at == frame for _, at in self._session.prompts(stack)):
-                self._work.run_frame(stack, frame)
+            self.run(stack, frame)
 
     def _take_or_change(
         self, stacks: Collection[StackGeometry], change: Callable[[Session], None] | None

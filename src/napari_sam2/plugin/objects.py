@@ -102,26 +102,31 @@ class Objects:
                     session.apply(MergeObjects(into, other))
 
         def merge() -> None:
-            self._refuse_foreign(others)
-            title = "" if len(others) == 1 else f"Merge {len(numbers)} objects"
+            into, *there = _there(self._session, sorted(numbers), 2)
+            self._refuse_foreign(there)
+            title = "" if len(there) == 1 else f"Merge {len(there) + 1} objects"
             with self._session.step(title):
                 try:
                     change(self._session)
-                except (KeyError, ValueError):
-                    if self._prompting.active == (first, positive):
-                        self._prompting.set_active(active, positive)
-                    raise
                 finally:
                     left = {entry.object_id for entry in self._session.objects}
-                    merged = [other for other in others if other not in left]
+                    merged = [other for other in there if other not in left]
                     for other in merged:
-                        self._prompting.ignore_as(other, first)
-                    self._redraw(lambda objects, _: np.isin(objects, merged), first)
+                        self._prompting.ignore_as(other, into)
+                    self._redraw(lambda objects, _: np.isin(objects, merged), into)
+
+        def merge_or_leave() -> None:
+            try:
+                merge()
+            finally:  # where it was refused, the active object is what it was
+                left = {entry.object_id for entry in self._session.objects}
+                if self._prompting.active == (first, positive) and active in left:
+                    self._prompting.set_active(active, positive)
 
         active, positive = self._prompting.active
         if active in others:  # at once: what is drawn from now on belongs to what it becomes
             self._prompting.set_active(first, positive)
-        self._when_idle(merge, change)
+        self._when_idle(merge_or_leave, change)
 
     def split(self, number: int) -> None:
         """Make another object of what an object is from the plane in view on."""

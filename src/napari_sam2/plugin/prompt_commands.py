@@ -97,7 +97,13 @@ def drawn_changes(stack: StackKey, before: Drawn, after: Drawn) -> list[DrawnCha
 def apply_drawn(changes: Sequence[DrawnChange], session: Session, keep_masks: bool = False) -> None:
     """Do to a session's prompts what was done to what is drawn; `keep_masks` as `prompt_edits`."""
     for stack, object_id, frame, lost, gained in changes:
-        held = session.prompts(stack).get((object_id, frame), ())
+        drawn = session.prompts(stack)
+        if lost and (object_id, frame) not in drawn:  # it may be of another object since
+            owners = (
+                n for (n, at), p in drawn.items() if at == frame and all(each in p for each in lost)
+            )
+            object_id = next(owners, object_id)
+        held = drawn.get((object_id, frame), ())
         left = [prompt for prompt in without_masks(held) if prompt not in lost]
         prompts = (*left, *gained, *masks_among(held))
         if prompts != held:

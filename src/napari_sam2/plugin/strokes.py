@@ -105,6 +105,7 @@ class Strokes:
             image = self._workspace.find_image(image_id)
             if layer is event.source and image is not None:
                 self._choose_image(image)
+                self._workspace.viewer.layers.selection.active = layer  # the brush stays in hand
                 self._on_painted(strokes_of(event))
                 return
 

@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.coordinates import StackGeometry, image_shape, part_in_view
-from napari_sam2.plugin.layers.drawings import Drawing, as_they_were, is_in_hand
+from napari_sam2.plugin.layers.drawings import Drawing, as_they_were, is_being_drawn, is_dragged
 from napari_sam2.plugin.layers.image_source import stack_source
 from napari_sam2.plugin.layers.labels_layer import largest_label
 from napari_sam2.plugin.notify import tell_error
@@ -273,7 +273,7 @@ class Work:
         """Do what waits, one after the other, the window being drawn in between."""
         if not self._waiting or self._runs.is_busy:
             return
-        if not self._closed and any(is_in_hand(layer) for layer in self._drawn_in()):
+        if not self._closed and self._is_mouse_busy():
             QTimer.singleShot(_DRAWING_MS, self._go_on)
             return
         first, *later = self._waiting
@@ -299,6 +299,14 @@ class Work:
             self._go_on()
         elif self._waiting:
             QTimer.singleShot(0, self._go_on)
+
+    def _is_mouse_busy(self) -> bool:
+        active = self._workspace.viewer.layers.selection.active
+        # a layer that is not active any longer is not told where the drag ends
+        return any(
+            is_being_drawn(layer) or (layer is active and is_dragged(layer))
+            for layer in self._drawn_in()
+        )
 
     def _drop_runs(self, name: str = "") -> None:
         """Drop the runs that wait: those of a name, or else all."""

@@ -173,9 +173,11 @@ class Drawing:
         for index in moved:
             number, here = numbers[index], np.atleast_2d(self.data[index])[0]
             off = {
-                at: float(np.linalg.norm(np.atleast_2d(before.data[at])[0] - here))
+                at: float(np.linalg.norm(there - here))
                 for at in left
                 if old[at] == number
+                # within a plane two coordinates change
+                and np.sum((there := np.atleast_2d(before.data[at])[0]) == here) >= len(here) - 2
             }
             if off:
                 nearest = min(off, key=off.__getitem__)
@@ -228,10 +230,9 @@ def is_being_drawn(layer: Points | Shapes) -> bool:
     return bool(getattr(layer, "_is_creating", False))
 
 
-def is_in_hand(layer: Points | Shapes) -> bool:
-    """Whether the mouse is drawing or dragging something in a layer."""
-    held = getattr(layer, "_drag_start", None) is not None or getattr(layer, "_is_moving", False)
-    return is_being_drawn(layer) or bool(held)
+def is_dragged(layer: Points | Shapes) -> bool:
+    """Whether the mouse, where the layer is the active one, drags something in it."""
+    return layer._drag_start is not None or bool(getattr(layer, "_is_moving", False))
 
 
 def end_drawing(layer: Points | Shapes) -> bool:
