@@ -8,6 +8,8 @@
 each length in a process of its own: what the process needed at its peak beyond what it had with
 the model loaded. The masks are consumed as they come; the stack is generated plane by plane. The
 budget, in megabytes, is for encoded planes and memories together, as `VideoPredictor` takes it.
+Encoded planes on disk go to a folder of the process's own: what an earlier one had left there would
+not be encoded, which takes memory of its own.
 Beside the `sam2` package both have the same random weights, and compute in bfloat16 where that is
 faster. That package is given all planes at once, as it wants them.
 """
@@ -67,6 +69,7 @@ def ours(arguments: Namespace) -> int:
     import torch
 
     from napari_sam2 import PointPrompt, VideoPredictor, load_model
+    from napari_sam2.inference.feature_store import FeatureStore
 
     model, size = arguments.model, arguments.image_size
     with tempfile.TemporaryDirectory() as folder:
@@ -77,13 +80,15 @@ def ours(arguments: Namespace) -> int:
             torch.save({"model": published.sam2(model, size).state_dict()}, path)
             model = path
         loaded = load_model(model, "cpu", image_size=size)
-    before = peak_bytes()
-    stack = Discs(arguments.frames[0], arguments.objects)
-    video = VideoPredictor(loaded, stack, memory_budget=arguments.budget * 10**6)
-    for index in range(arguments.objects):
-        video.add_prompts(index + 1, 0, [PointPrompt(stack.centre(index, 0))])
-    for result in video.propagate("forward"):
-        result.labels()
+        before = peak_bytes()
+        stack = Discs(arguments.frames[0], arguments.objects)
+        store = FeatureStore(Path(folder) / "encoded", loaded.device)
+        budget = arguments.budget * 10**6
+        video = VideoPredictor(loaded, stack, memory_budget=budget, store=store)
+        for index in range(arguments.objects):
+            video.add_prompts(index + 1, 0, [PointPrompt(stack.centre(index, 0))])
+        for result in video.propagate("forward"):
+            result.labels()
     return before
 
 
