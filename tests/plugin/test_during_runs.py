@@ -223,28 +223,6 @@ def test_the_next_click_is_what_the_dock_says(open_dock, stack, qtbot, engine, w
     assert opened.controller.prompting.active[1] is False
 
 
-def test_a_click_whose_image_was_left_before_it_could_run_runs_on_return(
-    open_dock, stack, qtbot, engine
-):
-    engine.gate = threading.Semaphore(0)
-    opened = open_dock(stack[:, ::-1], stack)
-    other, image = (opened.viewer.layers[name] for name in ("image", "image [1]"))
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    opened.controller.plane.propagate()
-    opened.controller.new_object()
-    opened.points.add([0, 44, 46])
-    qtbot.wait(50)
-    opened.dock.image.image.chosen.emit(other)
-    engine.gate.release(20)
-    opened.wait_idle()
-    (key,) = opened.session.stacks
-    assert 2 not in opened.session.masks(key, 0)
-    opened.dock.image.image.chosen.emit(image)
-    opened.wait_idle()
-    assert opened.session.masks(key, 0)[2].present
-
-
 @pytest.fixture
 def three_points(open_dock, stack, qtbot, engine):
     """Object 1 with a point, and object 2 with two, all on the first plane, while a run lasts."""

@@ -73,6 +73,20 @@ def test_numbers_that_are_drawn_for_another_image_are_taken(two, qtbot, asked):
     assert found == [{1, 2}, {3}]
 
 
+def test_a_click_whose_image_was_left_before_it_could_run_runs_on_return(two, qtbot):
+    two.propagate()
+    two.controller.new_object()
+    two.points.add([0, 44, 46])
+    qtbot.wait(50)
+    two.choose(two.other)
+    two.finish()
+    (key,) = two.session.stacks
+    assert 2 not in two.session.masks(key, 0)
+    two.choose(two.image)
+    two.finish()
+    assert two.session.masks(key, 0)[2].present
+
+
 def test_a_refining_click_is_run_when_its_image_is_in_use_again(two, qtbot):
     two.propagate()
     two.points.add([0, 44, 46])

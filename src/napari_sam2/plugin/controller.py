@@ -363,6 +363,7 @@ class Controller:
             show_warning(f"{_REMOVED[name]}, so the run stops. What was found is kept.")
 
     def _take_removed(self, geometry: StackGeometry | None) -> None:
-        layers = {str(layer.unique_id) for layer in self.workspace.viewer.layers}
-        if geometry is not None and geometry.key.image in layers and not self._closed:
+        if geometry is None or self._closed:
+            return
+        if self.workspace.find_image(geometry.key.image) is not None:
             self._edits.take_layers(geometry)

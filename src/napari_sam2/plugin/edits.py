@@ -173,7 +173,7 @@ class Edits:
         self, stacks: Collection[StackGeometry], change: Callable[[Session], None] | None
     ) -> dict[StackGeometry, set[int]]:
         """Take stacks; as it was when that was asked for, where the image has gone since."""
-        if change is not None and not all(map(self._prompting.can_read, stacks)):
+        if change is not None and not all(map(self._workspace.can_read, stacks)):
             change(self._session)
         changed: dict[StackGeometry, set[int]] = {}
         for geometry in stacks:

@@ -123,10 +123,6 @@ class Prompting:
         known = {entry.object_id for entry in self._session.objects}
         return self._active[0] not in known | self._workspace.prompts.numbers()
 
-    def can_read(self, geometry: StackGeometry) -> bool:
-        """Whether the image of a stack is there still, and what its prompts are read from."""
-        return self._workspace.read(geometry) is not None
-
     def has_changed(self, image: str) -> bool:
         """Whether an image's layers show something else than when they were taken last."""
         return any(

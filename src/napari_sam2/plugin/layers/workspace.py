@@ -28,7 +28,7 @@ from napari_sam2.plugin.layers.targets import Targets
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Layer
+    from napari.layers import Layer, Points, Shapes
 
 _PLACED = ("scale", "translate", "rotate", "shear", "affine", "units")  # what places a layer
 
@@ -161,8 +161,7 @@ class Workspace:
 
     def axis_letters(self, image_id: str) -> str:
         """Letters for the axes of an image, as `AxisKinds.letters`."""
-        images = {str(each.unique_id): each for each in self.viewer.layers}
-        return self.kinds.letters(self.viewer.dims, image_id, images.get(image_id))
+        return self.kinds.letters(self.viewer.dims, image_id, self.find_image(image_id))
 
     @property
     def _frame_axis(self) -> int | None:
@@ -209,12 +208,19 @@ class Workspace:
 
     def read(self, geometry: StackGeometry) -> PromptReading | None:
         """Read the prompts of a stack, also of an image that was left; None where they are gone."""
-        image_id, layers = geometry.key.image, self.viewer.layers
-        image = self.find_image(image_id)
-        points, shapes = (self.prompts.of(image_id, name) for name in ("points", "shapes"))
-        if image is None or any(each not in (None, *layers) for each in (points, shapes)):
+        image = self.find_image(geometry.key.image)
+        if image is None or not self.can_read(geometry):
             return None
+        points, shapes = self._read_from(geometry)
         return read_prompts(points, shapes, image, geometry)
+
+    def can_read(self, geometry: StackGeometry) -> bool:
+        """Whether the image of a stack is there still, and what its prompts are read from."""
+        there = all(each in (None, *self.viewer.layers) for each in self._read_from(geometry))
+        return there and self.find_image(geometry.key.image) is not None
+
+    def _read_from(self, geometry: StackGeometry) -> list[Points | Shapes | None]:
+        return [self.prompts.of(geometry.key.image, name) for name in ("points", "shapes")]
 
     def _listen_image(self, image: Image | None) -> None:
         if self.image is not None:
