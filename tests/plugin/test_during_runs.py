@@ -246,6 +246,17 @@ def test_a_point_is_moved_after_its_object_was_merged(three_points, qtbot, engin
     assert {key: len(prompts) for key, prompts in held(three_points).items()} == {(1, 0): 4}
 
 
+def test_one_object_each_of_what_is_to_be_merged(three_points, qtbot, engine):
+    three_points.controller.objects.merge([1, 2])
+    three_points.viewer.layers.selection.active = three_points.points
+    three_points.controller.objects.one_each()
+    finish(three_points, qtbot, engine)
+    first, *others = three_points.points.features["object"]
+    assert first == 1
+    assert len({1, *others}) == 3
+    assert held(three_points).keys() == {(number, 0) for number in (1, *others)}
+
+
 def test_a_point_is_moved_after_its_object_was_split(open_dock, stack, qtbot, engine):
     opened = open_dock(stack)
     for position in ((0, 20, 18), (3, 20, 21)):

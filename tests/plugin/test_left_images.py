@@ -2,8 +2,10 @@
 
 import threading
 
+import numpy as np
 import pytest
 from tests.plugin.conftest import sizes
+from tests.plugin.test_dock import click
 from tests.plugin.test_saving import folders, killed  # noqa: F401, a fixture
 from tests.plugin.test_undo import settled
 
@@ -135,6 +137,70 @@ def test_what_was_drawn_in_an_image_that_was_left_is_taken_on_return(two, qtbot)
     two.choose(two.image)
     two.wait_idle()
     assert sizes(two.labels(), 1)[0] == 2 * 197
+
+
+def test_a_click_in_the_points_of_another_image_goes_there(open_dock, stack, qtbot):
+    opened = open_dock(stack[:, ::-1], stack, show=True)
+    click(opened, qtbot, 20, 18)
+    opened.wait_idle()
+    image, points = opened.workspace.image, opened.points
+    opened.dock.image.image.chosen.emit(opened.viewer.layers["image"])
+    qtbot.wait(250)
+    opened.viewer.layers.selection.active = points
+    click(opened, qtbot, 44, 46)
+    settled(opened, qtbot)
+    assert opened.workspace.image is image
+    assert opened.viewer.layers.selection.active is points
+    assert points.mode == "add"
+    assert sizes(opened.labels(), 1)[0] == 2 * 197
+
+
+def test_a_box_drawn_in_the_shapes_of_another_image_goes_there_once_it_is_complete(two, qtbot):
+    two.controller.use_tool("box")
+    shapes = two.workspace.prompts.shapes
+    shapes.add(np.array([[0, 12, 9], [0, 12, 27], [0, 28, 27], [0, 28, 9]]), shape_type="rectangle")
+    settled(two, qtbot)
+    two.controller.new_object()
+    two.choose(two.other)
+    two.viewer.layers.selection.active = shapes
+    shapes.mode = "add_rectangle"
+    shapes._is_creating = True
+    shapes.add(np.array([[0, 36, 38], [0, 36, 54], [0, 52, 54], [0, 52, 38]]))
+    qtbot.wait(250)
+    assert two.workspace.image is two.other
+    shapes._is_creating = False
+    settled(two, qtbot)
+    assert two.workspace.image is two.image
+    assert (two.viewer.layers.selection.active, shapes.mode) == (shapes, "add_rectangle")
+    assert sizes(two.labels(), 2)[0] == 197
+
+
+def test_what_is_drawn_for_another_image_during_a_run_is_saved_at_once(two, qtbot, sessions):
+    points = two.points
+    two.choose(two.other)
+    two.workspace.prompts.points.add([0, 43, 18])
+    settled(two, qtbot)
+    two.propagate()
+    two.viewer.layers.selection.active = points
+    points.add([0, 44, 46])
+    qtbot.waitUntil(lambda: two.workspace.image is two.image, timeout=1000)
+
+    def saved_prompts():
+        prompted = (read_session(path).log for path in folders(sessions))
+        return [len(each.prompts) for log in prompted for each in log if hasattr(each, "prompts")]
+
+    qtbot.waitUntil(lambda: sorted(saved_prompts()) == [1, 1, 2], timeout=2000)
+    two.finish()
+
+
+def test_undo_in_the_active_points_of_another_image_does_not_go_there(two, qtbot):
+    points = two.points
+    two.choose(two.other)
+    two.viewer.layers.selection.active = points
+    two.controller.undo()
+    settled(two, qtbot)
+    assert len(points.data) == 0
+    assert two.workspace.image is two.other
 
 
 def test_painting_in_masks_of_another_image_goes_there(two, qtbot):

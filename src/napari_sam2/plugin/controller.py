@@ -14,6 +14,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.downloads import Downloads
+from napari_sam2.plugin.drawn_elsewhere import DrawnElsewhere
 from napari_sam2.plugin.edits import Edits
 from napari_sam2.plugin.job_runner import Jobs
 from napari_sam2.plugin.layers.drawings import end_drawing, is_being_drawn
@@ -112,6 +113,7 @@ class Controller:
             self.undo,
             self.redo,
         )
+        self._elsewhere = DrawnElsewhere(self.workspace, self.prompting, self.choose_image)
         self._jobs = Jobs()
         self._identities = Identities(self.workspace, self._jobs)
         self.saving = Saving(
@@ -187,6 +189,7 @@ class Controller:
         self.samples.close()
         self._display.close()
         self._strokes.close()
+        self._elsewhere.close()
         self.workspace.close()
 
     def set_model(self, choice: ModelChoice) -> None:

@@ -64,6 +64,7 @@ class Objects:
         self._prompting = prompting
         self._work = work
         self._edits = edits
+        self._merged: list[list[int]] = []  # objects that will be others', once merges are done
         self._looked_at = -1  # the frame that `go_to_least_certain` went to, in its order
 
     def rename(self, object_id: int, name: str) -> None:
@@ -118,11 +119,14 @@ class Objects:
         def merge_or_leave() -> None:
             try:
                 merge()
-            finally:  # where it was refused, the active object is what it was
+            finally:
+                self._merged.remove(others)
+                # where it was refused, the active object is what it was
                 left = {entry.object_id for entry in self._session.objects}
                 if self._prompting.active == (first, positive) and active in left:
                     self._prompting.set_active(active, positive)
 
+        self._merged.append(others)
         active, positive = self._prompting.active
         if active in others:  # at once: what is drawn from now on belongs to what it becomes
             self._prompting.set_active(first, positive)
@@ -243,7 +247,7 @@ class Objects:
         What is negative stays with the object that it was taken from.
         """
         named, positive = object_ids(layer), signs(layer)
-        seen: set[int] = set()
+        seen = set().union(*self._merged)  # no objects any longer when this is taken
         numbers = list(named)
         for index, (number, part) in enumerate(zip(named, positive, strict=True)):
             if part and number in seen:

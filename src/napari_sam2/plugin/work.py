@@ -13,7 +13,13 @@ from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.candidates import describe
 from napari_sam2.plugin.coordinates import StackGeometry, image_shape, part_in_view
-from napari_sam2.plugin.layers.drawings import Drawing, as_they_were, is_being_drawn, is_dragged
+from napari_sam2.plugin.layers.drawings import (
+    DRAWING_MS,
+    Drawing,
+    as_they_were,
+    is_being_drawn,
+    is_dragged,
+)
 from napari_sam2.plugin.layers.image_source import stack_source
 from napari_sam2.plugin.layers.labels_layer import largest_label
 from napari_sam2.plugin.notify import tell_error
@@ -33,9 +39,6 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from napari_sam2.session.stack_source import StackSource
     from napari_sam2.session.values import StackKey
-
-
-_DRAWING_MS = 50  # between looks whether what the mouse draws or drags is complete
 
 
 class _Waiting(NamedTuple):
@@ -274,7 +277,7 @@ class Work:
         if not self._waiting or self._runs.is_busy:
             return
         if not self._closed and self._is_mouse_busy():
-            QTimer.singleShot(_DRAWING_MS, self._go_on)
+            QTimer.singleShot(DRAWING_MS, self._go_on)
             return
         first, *later = self._waiting
         there = self._drawn_in()

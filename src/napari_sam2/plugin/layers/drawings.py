@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Entry = tuple[np.ndarray, str, int, str]  # positions, kind, object, sign
 
+DRAWING_MS = 50  # between looks whether what the mouse draws or drags is complete
 _POINT_STYLE = ("size", "symbol", "face_color", "border_color", "border_width", "shown")
 _SHAPE_STYLE = ("edge_color", "face_color", "edge_width", "z_index")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.plugin.layers.own_layers import (
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import napari
-    from napari.layers import Image, Layer, Points, Shapes
+    from napari.layers import Image, Layer
 
     Chosen = Mapping[tuple[str | None, str], Points | Shapes | None]  # by image and name
 
@@ -47,6 +48,9 @@ class PromptLayers:
         Emitted after another layer was chosen or made.
     edited : Signal()
         Emitted after a point or a shape was added, moved, changed or deleted.
+    edited_elsewhere : Signal(str)
+        Emitted after that happened in the active layer, which is of an image not in use: with what
+        identifies it.
     next_object_changed : Signal(int, object)
         Emitted with object and sign (None where the layer lost it) that a selection made those of
         what is drawn next in a layer of our own.
@@ -56,6 +60,7 @@ class PromptLayers:
 
     changed = Signal()
     edited = Signal()
+    edited_elsewhere = Signal(str)
     next_object_changed = Signal(int, object)
     tool_changed = Signal(str)
 
@@ -65,11 +70,13 @@ class PromptLayers:
         self.shapes: Shapes | None = None
         self._viewer = viewer
         self._held: dict[tuple[str | None, str], Points | Shapes | None] = {}  # by image and name
-        viewer.layers.selection.events.active.connect(self._on_tool)
+        self._active: Points | Shapes | None = None
+        viewer.layers.selection.events.active.connect(self._on_active)
 
     def close(self) -> None:
         """Listen to nothing any longer."""
-        self._viewer.layers.selection.events.active.disconnect(self._on_tool)
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
+        self._listen_active(None)
         for name in _NAMES:
             self._listen(name, None)
 
@@ -247,12 +254,28 @@ class PromptLayers:
             layer.events.feature_defaults.connect(self._on_feature_defaults)
             layer.events.mode.connect(self._on_tool)
 
+    def _listen_active(self, layer: Layer | None) -> None:
+        if self._active is not None:
+            self._active.events.data.disconnect(self._on_active_data)
+        self._active = layer if isinstance(layer, Points | Shapes) else None
+        if self._active is not None:
+            self._active.events.data.connect(self._on_active_data)
+
+    def _on_active(self) -> None:
+        self._listen_active(self._viewer.layers.selection.active)
+        self._on_tool()
+
+    def _on_active_data(self, event: Any) -> None:
+        if _is_done(event) and event.source not in (self.points, self.shapes):
+            owners = (owner for (owner, _), each in self._held.items() if each is event.source)
+            if owner := next(owners, None):
+                self.edited_elsewhere.emit(owner)
+
     def _on_tool(self) -> None:
         self.tool_changed.emit(self.tool)
 
     def _on_data(self, event: Any) -> None:
-        # napari also announces what is about to happen.
-        if str(event.action).rsplit(".", 1)[-1].lower() in _DONE:
+        if _is_done(event):
             self.edited.emit()
 
     def _on_features(self, event: Any) -> None:
@@ -265,3 +288,8 @@ class PromptLayers:
         wanted = next_object(layer) if is_own(layer) else None
         if wanted is not None:
             self.next_object_changed.emit(*wanted)
+
+
+def _is_done(event: Any) -> bool:
+    """Whether something has happened: napari also announces what is about to."""
+    return str(event.action).rsplit(".", 1)[-1].lower() in _DONE
