@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 OBJECT_BATCH = 16  # objects tracked at a time, at most
+# The same on a CPU: more are slower, as what lies between two layers leaves its caches.
+CPU_BATCH = 4
 BATCH_BYTES = 2**29  # of the keys and values that a batch on a CPU attends to
 
 
@@ -223,10 +225,9 @@ class MemoryTracker(Tracker):
         """How many objects are a batch, of which each attends to so many maps."""
         if self.model.device.type != "cpu":
             return OBJECT_BATCH
-        # larger batches are no faster there, and with many prompts each object attends to much
         config = self._network.config
-        tokens = maps * (config.image_size // 16) ** 2
-        return max(1, min(OBJECT_BATCH, BATCH_BYTES // (3 * 4 * tokens * config.width)))
+        tokens = maps * (config.image_size // 16) ** 2  # many where there are many prompts
+        return max(1, min(CPU_BATCH, BATCH_BYTES // (3 * 4 * tokens * config.width)))
 
     @property
     def _network(self) -> Sam2:
