@@ -5,11 +5,12 @@
     .venv-parity/bin/python -m benchmarks.stack_memory --model sam2.1_tiny --image-size 256 \\
         --packages ours sam2
 
-each length in a process of its own: what the process held at its peak beyond what it held with
-the model loaded. What loading itself needed for a moment does not count. The masks are consumed as they come; the stack is generated plane by plane. The
-budget, in megabytes, is for encoded planes and memories together, as `VideoPredictor` takes it.
-Encoded planes on disk go to a folder of the process's own: what an earlier one had left there would
-not be encoded, which takes memory of its own.
+each length in a process of its own: what the process held at its peak beyond what it held with the
+model loaded. What loading itself needed for a moment does not count. The masks are consumed as they
+come; the stack is generated plane by plane. The budget, in megabytes, is for encoded planes and
+memories together, as `VideoPredictor` takes it. Encoded planes on disk go to a folder of the
+process's own: what an earlier one had left there would not be encoded, which takes memory of its
+own.
 Beside the `sam2` package both have the same random weights, and compute in bfloat16 where that is
 faster. That package is given all planes at once, as it wants them.
 """
@@ -17,6 +18,7 @@ faster. That package is given all planes at once, as it wants them.
 from __future__ import annotations
 
 import csv
+import ctypes
 import gc
 import resource
 import subprocess
@@ -64,7 +66,8 @@ class Discs:
 def held_bytes() -> int:
     """What this process holds now; the peak is counted from here, where the system can do that."""
     gc.collect()
-    with suppress(OSError):  # only Linux has it
+    with suppress(OSError, AttributeError):  # only Linux has these
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed is held by nobody
         Path("/proc/self/clear_refs").write_text("5")
     return psutil.Process().memory_info().rss
 

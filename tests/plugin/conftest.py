@@ -319,3 +319,31 @@ def propagating(open_dock, stack, qtbot, engine):
         return opened
 
     return begin
+
+
+@pytest.fixture
+def two(open_dock, stack, qtbot, engine):
+    """Two images; the second, in use, has object 1 and is propagated until the gate is opened."""
+    opened = open_dock(stack[:, ::-1], stack)
+    opened.other, opened.image = (opened.viewer.layers[name] for name in ("image", "image [1]"))
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    qtbot.wait(250)
+    opened.wait_idle()
+
+    def choose(image):
+        opened.dock.image.image.chosen.emit(image)
+        qtbot.wait(250)
+
+    def propagate():
+        engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+        opened.controller.plane.propagate()
+
+    def finish():
+        engine.gate.release(100)
+        opened.wait_idle()
+        qtbot.wait(250)
+        opened.wait_idle()
+
+    opened.choose, opened.propagate, opened.finish = choose, propagate, finish
+    return opened

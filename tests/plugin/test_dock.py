@@ -194,6 +194,17 @@ def test_a_shape_that_is_being_drawn_is_not_read(open_dock, stack, qtbot, messag
     assert opened.labels()[0, 44, 46] == 2
 
 
+def test_what_is_drawn_after_an_outline_that_was_given_up(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack, show=True)
+    begin_polygon(opened, qtbot, [(8, 8)])
+    qtbot.keyClick(canvas_of(opened), Qt.Key.Key_Escape)
+    opened.controller.prompting.set_active(2, True)
+    opened.shapes.add_rectangles([[0, 12, 10], [0, 12, 26], [0, 28, 26], [0, 28, 10]])
+    opened.wait_idle()
+    assert list(opened.shapes.features["object"]) == [2]
+    assert opened.labels()[0, 20, 18] == 2
+
+
 def test_a_click_is_no_box(open_dock, stack, messages):
     opened = open_dock(stack)
     opened.shapes.add_rectangles([[0, 20, 18], [0, 20, 18.4], [0, 20.5, 18.4], [0, 20.5, 18]])

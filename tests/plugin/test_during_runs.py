@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
 from tests.plugin.conftest import sizes
-from tests.plugin.test_dock import canvas_of, canvas_position
+from tests.plugin.test_dock import canvas_of, canvas_position, click
 from tests.plugin.test_saving import folders
 from tests.plugin.test_undo import held, settled
 
@@ -370,3 +370,95 @@ def test_a_merge_leaves_out_what_was_deleted_meanwhile(three_points, qtbot, engi
     finish(opened, qtbot, engine)
     assert [entry.object_id for entry in opened.session.objects] == [2]
     assert list(opened.points.features["object"]) == [2] * 3
+
+
+def test_a_split_and_what_is_drawn_after_it_get_numbers_of_their_own(
+    open_dock, stack, qtbot, engine
+):
+    opened = open_dock(stack)
+    for position in ((0, 20, 18), (3, 20, 21)):
+        opened.points.add(position)
+        settled(opened, qtbot)
+    opened.viewer.dims.set_current_step(0, 3)
+    engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    opened.controller.objects.split(1)
+    opened.controller.new_object()
+    opened.points.add([3, 44, 43])
+    qtbot.wait(250)
+    finish(opened, qtbot, engine)
+    assert list(opened.points.features["object"]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("how", ["painted", "layer"])
+def test_numbers_that_wait_are_given_to_nothing_else(propagating, qtbot, engine, how):
+    opened = propagating()
+    if how == "painted":
+        opened.controller.new_object()
+        opened.workspace.target.paint((0, 5, 50), 2)
+    else:
+        mine = opened.viewer.add_points([[0, 44, 46]], features={"object": [2]})
+        opened.controller.choose_points(mine)
+    qtbot.wait(100)
+    opened.controller.new_object()
+    opened.controller.use_tool("box")
+    opened.shapes.add(np.array([[0, 36, 38], [0, 36, 54], [0, 52, 54], [0, 52, 38]]))
+    qtbot.wait(250)
+    finish(opened, qtbot, engine)
+    assert [entry.object_id for entry in opened.session.objects] == [1, 2, 3]
+
+
+def test_a_merge_with_what_is_to_be_deleted(three_points, qtbot, engine):
+    opened, objects = three_points, three_points.controller.objects
+    finish(opened, qtbot, engine)
+    opened.controller.prompting.set_active(3, True)
+    opened.points.add([0, 20, 20])
+    settled(opened, qtbot)
+    engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
+    opened.controller.plane.propagate()
+    objects.delete([1])
+    objects.merge([1, 2, 3])
+    opened.points.add([0, 44, 47])
+    qtbot.wait(250)
+    finish(opened, qtbot, engine)
+    assert opened.controller.prompting.active[0] == 2
+    assert list(opened.points.features["object"]) == [2, 2, 2, 2]
+
+
+def test_an_outline_that_was_left_holds_nothing_up(three_points, qtbot, engine):
+    three_points.controller.use_tool("outline")
+    click(three_points, qtbot, 40, 40)  # the first corner
+    three_points.controller.use_tool("point")
+    three_points.controller.objects.rename(1, "nucleus")
+    finish(three_points, qtbot, engine)
+    assert three_points.session.find_object(1).name == "nucleus"
+    assert len(three_points.shapes.data) == 0
+
+
+def test_a_drag_that_was_broken_off_holds_nothing_up_in_its_own_layer(three_points, qtbot, engine):
+    opened = three_points
+    opened.viewer.layers.selection.active = opened.points
+    opened.points.mode = "select"
+    canvas, button = canvas_of(opened), Qt.MouseButton.LeftButton
+    qtbot.mousePress(canvas, button, pos=canvas_position(opened, 20, 18))
+    qtbot.mouseMove(canvas, canvas_position(opened, 21, 18))
+    opened.controller.use_tool("box")
+    qtbot.mouseRelease(canvas, button, pos=canvas_position(opened, 22, 18))
+    opened.controller.use_tool("point")
+    opened.controller.objects.rename(1, "nucleus")
+    finish(opened, qtbot, engine)
+    assert opened.session.find_object(1).name == "nucleus"
+
+
+def test_as_much_is_drawn_as_is_deleted_at_another_time(two_times, qtbot, engine):
+    opened = two_times
+    opened.controller.plane.propagate()
+    opened.points.selected_data = {0, 1}
+    opened.points.remove_selected()
+    for column in (18, 19):
+        opened.points.add([0, 0, 20, column])
+    qtbot.wait(250)
+    finish(opened, qtbot, engine)
+    assert {key.fixed for key in opened.session.stacks if opened.session.prompts(key)} == {
+        ((0, 0),)
+    }

@@ -5,38 +5,12 @@ import threading
 import numpy as np
 import pytest
 from tests.plugin.conftest import sizes
-from tests.plugin.test_dock import click
 from tests.plugin.test_saving import folders, killed  # noqa: F401, a fixture
 from tests.plugin.test_undo import settled
 
 from napari_sam2.session.folder import read_session
+from napari_sam2.session.log import Run
 from napari_sam2.session.masks import plane_mask
-
-
-@pytest.fixture
-def two(open_dock, stack, qtbot, engine):
-    """Two images; the second, in use, has object 1 and is propagated until the gate is opened."""
-    opened = open_dock(stack[:, ::-1], stack)
-    opened.other, opened.image = (opened.viewer.layers[name] for name in ("image", "image [1]"))
-    opened.points.add([0, 20, 18])
-    opened.wait_idle()
-    settled(opened, qtbot)
-
-    def choose(image):
-        opened.dock.image.image.chosen.emit(image)
-        qtbot.wait(250)
-
-    def propagate():
-        engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
-        opened.controller.plane.propagate()
-
-    def finish():
-        engine.gate.release(100)
-        opened.wait_idle()
-        settled(opened, qtbot)
-
-    opened.choose, opened.propagate, opened.finish = choose, propagate, finish
-    return opened
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -75,29 +49,103 @@ def test_numbers_that_are_drawn_for_another_image_are_taken(two, qtbot, asked):
     assert found == [{1, 2}, {3}]
 
 
-def test_a_click_whose_image_was_left_before_it_could_run_runs_on_return(two, qtbot):
+@pytest.mark.parametrize("what", ["click", "segment", "propagate", "one object each"])
+def test_what_waits_is_run_though_its_image_was_left(two, qtbot, what):
+    mine = two.viewer.add_points([[0, 44, 46], [3, 44, 43]])
+    two.controller.set_auto_run(what == "click")
+    two.propagate()
+    if what == "one object each":
+        two.viewer.layers.selection.active = mine
+        two.controller.objects.one_each()
+    else:
+        two.points.add([0, 44, 46])
+        qtbot.wait(200)
+    if what == "segment":
+        two.controller.plane.run()
+    elif what == "propagate":
+        two.controller.plane.propagate()
+    two.choose(two.other)
+    two.finish()
+    (key,) = two.session.stacks
+    found = [two.session.masks(key, frame) for frame in (0, 3)]
+    passes = [each for each in two.session.log if isinstance(each, Run) and each.request]
+    if what == "one object each":
+        assert [masks.keys() for masks in found] == [{1, 2}, {1, 3}]
+    else:
+        assert int((found[0][1].crop.logits > 0).sum()) == 2 * 197
+    assert len(passes) == (2 if what == "propagate" else 1)
+
+
+@pytest.mark.parametrize("gone", ["image", "points"])
+def test_a_click_is_run_though_another_image_with_one_is_gone(two, qtbot, gone):
     two.propagate()
     two.controller.new_object()
     two.points.add([0, 44, 46])
     qtbot.wait(50)
     two.choose(two.other)
-    two.finish()
-    (key,) = two.session.stacks
-    assert 2 not in two.session.masks(key, 0)
+    points = two.workspace.prompts.points
+    points.add([0, 43, 18])
+    qtbot.wait(250)
     two.choose(two.image)
+    two.viewer.layers.remove(two.other if gone == "image" else points)
     two.finish()
+    key = next(key for key in two.session.stacks if key.image == str(two.image.unique_id))
     assert two.session.masks(key, 0)[2].present
 
 
-def test_a_refining_click_is_run_when_its_image_is_in_use_again(two, qtbot):
+def test_a_first_click_in_another_image_is_saved_though_it_was_left_at_once(two, qtbot, sessions):
     two.propagate()
-    two.points.add([0, 44, 46])
-    qtbot.wait(250)
     two.choose(two.other)
+    two.workspace.prompts.points.add([0, 43, 18])
+    qtbot.wait(100)
+    two.dock.image.image.chosen.emit(two.image)
+    qtbot.wait(1500)
+    assert two.controller.is_busy
+    found = [read_session(path, "image") for path in folders(sessions)]
+    assert sorted(session.image.name for session in found) == ["image", "image [1]"]
     two.finish()
+
+
+@pytest.mark.parametrize("what", ["nothing yet", "painted", "label"])
+def test_the_next_object_of_an_image_that_was_left_keeps_its_number(two, qtbot, what):
+    if what != "nothing yet":
+        two.propagate()
+    two.controller.new_object()
+    if what == "painted":
+        two.workspace.target.paint((0, 5, 50), 2)
+    elif what == "label":
+        cells = np.zeros((6, 64, 64), int)
+        cells[0, 30:40, 30:40] = 5
+        labels = two.viewer.add_labels(cells)
+        labels.selected_label = 5
+        two.viewer.layers.selection.active = labels
+        two.controller.plane.use_label()
+    two.choose(two.other)
+    two.workspace.prompts.points.add([0, 43, 18])
+    qtbot.wait(250)
     two.choose(two.image)
-    two.finish()
-    assert sizes(two.labels(), 1)[0] == 2 * 197
+    two.workspace.prompts.points.add([0, 44, 46])
+    if what == "nothing yet":
+        settled(two, qtbot)
+    else:
+        two.finish()
+    found = {
+        key.image: {number for number, _ in two.session.prompts(key)} for key in two.session.stacks
+    }
+    assert found == {str(two.image.unique_id): {1, 2}, str(two.other.unique_id): {3}}
+
+
+def test_a_click_after_its_object_was_merged_from_another_image(two, qtbot):
+    points = two.points
+    two.controller.new_object()
+    points.add([0, 44, 46])
+    settled(two, qtbot)
+    two.choose(two.other)
+    two.controller.objects.merge([1, 2])
+    two.viewer.layers.selection.active = points
+    points.add([0, 44, 47])
+    settled(two, qtbot)
+    assert list(points.features["object"]) == [1, 1, 1]
 
 
 def test_masks_stay_saved_when_an_image_without_its_layer_is_in_use_again(two, qtbot, sessions):
@@ -137,87 +185,6 @@ def test_what_was_drawn_in_an_image_that_was_left_is_taken_on_return(two, qtbot)
     two.choose(two.image)
     two.wait_idle()
     assert sizes(two.labels(), 1)[0] == 2 * 197
-
-
-def test_a_click_in_the_points_of_another_image_goes_there(open_dock, stack, qtbot):
-    opened = open_dock(stack[:, ::-1], stack, show=True)
-    click(opened, qtbot, 20, 18)
-    opened.wait_idle()
-    image, points = opened.workspace.image, opened.points
-    opened.dock.image.image.chosen.emit(opened.viewer.layers["image"])
-    qtbot.wait(250)
-    opened.viewer.layers.selection.active = points
-    click(opened, qtbot, 44, 46)
-    settled(opened, qtbot)
-    assert opened.workspace.image is image
-    assert opened.viewer.layers.selection.active is points
-    assert points.mode == "add"
-    assert sizes(opened.labels(), 1)[0] == 2 * 197
-
-
-def test_a_box_drawn_in_the_shapes_of_another_image_goes_there_once_it_is_complete(two, qtbot):
-    two.controller.use_tool("box")
-    shapes = two.workspace.prompts.shapes
-    shapes.add(np.array([[0, 12, 9], [0, 12, 27], [0, 28, 27], [0, 28, 9]]), shape_type="rectangle")
-    settled(two, qtbot)
-    two.controller.new_object()
-    two.choose(two.other)
-    two.viewer.layers.selection.active = shapes
-    shapes.mode = "add_rectangle"
-    shapes._is_creating = True
-    shapes.add(np.array([[0, 36, 38], [0, 36, 54], [0, 52, 54], [0, 52, 38]]))
-    qtbot.wait(250)
-    assert two.workspace.image is two.other
-    shapes._is_creating = False
-    settled(two, qtbot)
-    assert two.workspace.image is two.image
-    assert (two.viewer.layers.selection.active, shapes.mode) == (shapes, "add_rectangle")
-    assert sizes(two.labels(), 2)[0] == 197
-
-
-def test_what_is_drawn_for_another_image_during_a_run_is_saved_at_once(two, qtbot, sessions):
-    points = two.points
-    two.choose(two.other)
-    two.workspace.prompts.points.add([0, 43, 18])
-    settled(two, qtbot)
-    two.propagate()
-    two.viewer.layers.selection.active = points
-    points.add([0, 44, 46])
-    qtbot.waitUntil(lambda: two.workspace.image is two.image, timeout=1000)
-
-    def saved_prompts():
-        prompted = (read_session(path).log for path in folders(sessions))
-        return [len(each.prompts) for log in prompted for each in log if hasattr(each, "prompts")]
-
-    qtbot.waitUntil(lambda: sorted(saved_prompts()) == [1, 1, 2], timeout=2000)
-    two.finish()
-
-
-def test_undo_in_the_active_points_of_another_image_does_not_go_there(two, qtbot):
-    points = two.points
-    two.choose(two.other)
-    two.viewer.layers.selection.active = points
-    two.controller.undo()
-    settled(two, qtbot)
-    assert len(points.data) == 0
-    assert two.workspace.image is two.other
-
-
-def test_painting_in_masks_of_another_image_goes_there(two, qtbot):
-    layer = two.workspace.target
-    two.choose(two.other)
-    two.viewer.layers.selection.active = layer
-    layer.selected_label = 1
-    layer.paint((0, 5, 50), 1)
-    settled(two, qtbot)
-    assert two.workspace.image is two.image
-    assert two.viewer.layers.selection.active is layer  # for the next stroke
-    (stack,) = two.session.stacks
-    assert plane_mask(two.session.masks(stack, 0)[1], (64, 64))[5, 50]
-    two.controller.undo()
-    settled(two, qtbot)
-    assert not two.labels()[0, 5, 50]
-    assert sizes(two.labels(), 1)[0] == 197
 
 
 def test_a_session_is_offered_again_when_its_image_was_left(

@@ -135,7 +135,6 @@ class Controller:
             self.session, self.workspace, self._display, self._on_target_chosen
         )
         self._closed = False
-        self._active_in: dict[str, tuple[int, bool]] = {}  # in each image that was left
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         self.runs.noted.connect(show_info)
         self.runs.failed.connect(tell_error)
@@ -235,20 +234,14 @@ class Controller:
     def choose_image(self, image: Image | None) -> None:
         """Work on another image."""
         self._edits.take_unsettled()  # it is for the image before
-        if self.workspace.image_id is not None:
-            self._active_in[self.workspace.image_id] = self.prompting.active
+        self.prompting.leave_image()
         self.workspace.choose_image(image)
         if image is None:
             return
-        active = self._active_in.get(str(image.unique_id))
-        if active is not None:
-            self.prompting.set_active(*active)
-        elif not self.prompting.is_active_new():
-            self.prompting.new_object()  # the active one is in another image
+        self.prompting.enter_image()
         self.prepare_layers()
         if not self._edits.has_unread() and self.prompting.has_changed(str(image.unique_id)):
             self._edits.take_now()  # what was drawn while another one was in use
-        self._edits.run_missed(str(image.unique_id))
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""

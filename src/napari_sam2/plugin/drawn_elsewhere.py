@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.layers import Points, Shapes
 from qtpy.QtCore import QTimer
 
 from napari_sam2.plugin.layers.drawings import DRAWING_MS, is_being_drawn, is_dragged
@@ -12,7 +11,7 @@ from napari_sam2.plugin.layers.drawings import DRAWING_MS, is_being_drawn, is_dr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari.layers import Image
+    from napari.layers import Image, Points, Shapes
 
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompting import Prompting
@@ -37,7 +36,7 @@ class DrawnElsewhere:
         self._workspace = workspace
         self._prompting = prompting
         self._choose_image = choose_image
-        self._image_id = ""
+        self._drawn: tuple[str, Points | Shapes] | None = None  # the image, and the layer
         # A moment later: undo, too, draws, and says only then what it has drawn.
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -49,20 +48,20 @@ class DrawnElsewhere:
         self._workspace.prompts.edited_elsewhere.disconnect(self._on_edited)
         self._timer.stop()
 
-    def _on_edited(self, image_id: str) -> None:
-        self._image_id = image_id
+    def _on_edited(self, image_id: str, layer: Points | Shapes) -> None:
+        self._drawn = image_id, layer
         self._timer.start(0)
 
     def _follow(self) -> None:
-        layers = self._workspace.viewer.layers
-        image, layer = self._workspace.find_image(self._image_id), layers.selection.active
-        if image is None or not self._prompting.has_changed(self._image_id):
+        assert self._drawn is not None
+        image_id, layer = self._drawn
+        image, layers = self._workspace.find_image(image_id), self._workspace.viewer.layers
+        # whoever goes on elsewhere, is left there
+        if image is None or layers.selection.active is not layer:
             return
-        drawn_in = layer if isinstance(layer, Points | Shapes) else None
-        if drawn_in is not None and (is_being_drawn(drawn_in) or is_dragged(drawn_in)):
+        if is_being_drawn(layer) or is_dragged(layer):
             self._timer.start(DRAWING_MS)
-            return
-        mode = None if drawn_in is None else drawn_in.mode
-        self._choose_image(image)
-        if drawn_in is not None:
-            layers.selection.active, drawn_in.mode = drawn_in, mode
+        elif self._prompting.has_changed(image_id):
+            mode, selected = layer.mode, set(layer.selected_data)
+            self._choose_image(image)
+            layers.selection.active, layer.mode, layer.selected_data = layer, mode, selected

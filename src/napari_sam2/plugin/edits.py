@@ -13,7 +13,7 @@ from napari_sam2.plugin.layers.painting import stacks_of_image
 from napari_sam2.plugin.prompt_commands import apply_drawn, drawn_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from napari_sam2.plugin.coordinates import StackGeometry
     from napari_sam2.plugin.layers.workspace import Workspace
@@ -95,17 +95,16 @@ class Edits:
         Its masks stay. Those of a frame are found anew, where one is given.
         """
         what = f"{'removed from' if frame is None else 'layers of'} {geometry.key.image}"
-        stacks = stacks_of_image(geometry, self._session)
-        change = self._change(what, stacks, keep_masks=True)
+        changes = self._changes(what, stacks_of_image(geometry, self._session))
 
         def take() -> None:
             self.keep_masks(geometry)
             with self._session.step():
-                self._take_or_change([geometry], change)
+                self._take_or_change([geometry], changes, keep_masks=True)
                 if frame is not None:
                     self.run(geometry.key, frame)
 
-        self._work.take_when_idle(what, take, change)
+        self._work.take_when_idle(what, take, _as_change(changes, keep_masks=True))
 
     def take(self, geometry: StackGeometry | None) -> dict[StackGeometry, frozenset[int]]:
         """Take the prompts of a stack, and what others of its image have lost.
@@ -137,9 +136,9 @@ class Edits:
             self._edited = {}
         if geometry is not None:
             self._edited.setdefault(geometry, set()).add(self._workspace.frame(geometry))
-        change = self._change("prompts", self._edited)
+        changes = self._changes("prompts", self._edited)
         self._work.take_when_idle(
-            "prompts", partial(self._take_edited, self._edited, change), change
+            "prompts", partial(self._take_edited, self._edited, changes), _as_change(changes)
         )
 
     def take_without_run(self) -> None:
@@ -164,27 +163,24 @@ class Edits:
         if self.auto_run and any(at == frame for _, at in self._session.prompts(stack)):
             self._work.run_frame(stack, frame)
 
-    def run_missed(self, image: str) -> None:
-        """Run the prompts of an image that was left before they could."""
-        for stack, frame in self._work.missed(image):
-            self.run(stack, frame)
-
     def _take_or_change(
-        self, stacks: Collection[StackGeometry], change: Callable[[Session], None] | None
+        self,
+        stacks: Collection[StackGeometry],
+        changes: Sequence[DrawnChange],
+        keep_masks: bool = False,
     ) -> dict[StackGeometry, set[int]]:
         """Take stacks; as it was when that was asked for, where the image has gone since."""
-        if change is not None and not all(map(self._workspace.can_read, stacks)):
-            change(self._session)
+        gone = {at.key.image for at in stacks if not self._workspace.can_read(at)}
+        left = [each for each in changes if each.stack.image in gone]
+        apply_drawn(left, self._session, keep_masks)
         changed: dict[StackGeometry, set[int]] = {}
         for geometry in stacks:
             for at, frames in self.take(geometry).items():
                 changed.setdefault(at, set()).update(frames)
         return changed
 
-    def _change(
-        self, what: str, stacks: Collection[StackGeometry], keep_masks: bool = False
-    ) -> Callable[[Session], None] | None:
-        """What taking what is drawn now will do, once it is its turn, to any session."""
+    def _changes(self, what: str, stacks: Collection[StackGeometry]) -> list[DrawnChange]:
+        """What taking what is drawn now will change, once it is its turn."""
         if not self._work.has_waiting:
             self._before, self._read = {}, {}
         if not self._work.waits_last(what):  # else it takes the place of that
@@ -201,18 +197,16 @@ class Edits:
                     found = drawn_changes(each.key, before, drawn)
                     # as `take` does it
                     changes += [c for c in found if each in stacks or not c.gained]
-        return partial(apply_drawn, changes, keep_masks=keep_masks) if changes else None
+        return changes
 
     def _take_edited(
-        self,
-        edited: dict[StackGeometry, set[int]],
-        change: Callable[[Session], None] | None,
+        self, edited: dict[StackGeometry, set[int]], changes: Sequence[DrawnChange]
     ) -> None:
         if self._edited is edited:
             self._edited = {}
         with self._session.step():
             # of every stack before the first run, during which nothing can be taken
-            for at, frames in self._take_or_change(edited, change).items():
+            for at, frames in self._take_or_change(edited, changes).items():
                 # of a stack that was in view, the planes that were; others have lost prompts
                 for frame in sorted(frames & edited.get(at, frames)):
                     self.run(at.key, frame)
@@ -223,3 +217,9 @@ class Edits:
         # Not within napari's own event, which is one of several for the same change.
         if not self._settle.isActive() or self._settle.interval():
             self._settle.start(SETTLE_MS if now - earlier < SETTLE_MS / 1000 else 0)
+
+
+def _as_change(
+    changes: Sequence[DrawnChange], keep_masks: bool = False
+) -> Callable[[Session], None] | None:
+    return partial(apply_drawn, changes, keep_masks=keep_masks) if changes else None

@@ -64,7 +64,9 @@ class Objects:
         self._prompting = prompting
         self._work = work
         self._edits = edits
-        self._merged: list[list[int]] = []  # objects that will be others', once merges are done
+        # objects that will be others', or gone, once what waits is done
+        self._merged: list[Sequence[int]] = []
+        self._deleted: list[Sequence[int]] = []
         self._looked_at = -1  # the frame that `go_to_least_certain` went to, in its order
 
     def rename(self, object_id: int, name: str) -> None:
@@ -84,17 +86,20 @@ class Objects:
                     session.apply(RemoveObject(number))
 
         def delete() -> None:
+            self._deleted.remove(numbers)
             with self._session.step("" if len(numbers) == 1 else f"Delete {len(numbers)} objects"):
                 for number in numbers:
                     self._prompting.ignore(number)
                 change(self._session)
                 self._redraw(lambda objects, _: np.isin(objects, numbers), None)
 
+        self._deleted.append(numbers)
         self._when_idle(delete, change)
 
     def merge(self, numbers: Sequence[int]) -> None:
         """Make one object of several: the one with the lowest number."""
-        first, *others = sorted(numbers)
+        left = sorted(set(numbers).difference(*self._deleted))
+        first, *others = left if len(left) > 1 else sorted(numbers)
 
         def change(session: Session) -> None:
             into, *left = _there(session, sorted(numbers), 2)
@@ -114,6 +119,7 @@ class Objects:
                     merged = [other for other in there if other not in left]
                     for other in merged:
                         self._prompting.ignore_as(other, into)
+                        self._prompting.replace_active(other, into)
                     self._redraw(lambda objects, _: np.isin(objects, merged), into)
 
         def merge_or_leave() -> None:
@@ -138,6 +144,8 @@ class Objects:
         if geometry is None:
             return
         cut, free = self._workspace.frame(geometry), self._prompting.free_number()
+        if self._work.is_busy:
+            self._prompting.reserve(free)
 
         def change(session: Session) -> None:
             part = max([free, *(entry.object_id + 1 for entry in session.objects)])
@@ -147,7 +155,8 @@ class Objects:
             if self._workspace.find_image(geometry.key.image) is None:
                 return  # Deleted while this was waiting.
             self._refuse_foreign([number])
-            part = self._prompting.free_number()
+            known = {entry.object_id for entry in self._session.objects}
+            part = self._prompting.free_number() if free in known else free
             with self._session.step():
                 self._session.split_object(geometry.key, number, cut, part, geometry.plane_shape)
 
@@ -190,10 +199,10 @@ class Objects:
             self._copy(layer, first)
 
         def take() -> None:
-            if geometry.key.image != workspace.image_id:
-                return  # Deleted or left while this was waiting.
+            if workspace.find_image(geometry.key.image) is None:
+                return  # Deleted while this was waiting.
             with self._session.step("One object each"):
-                self._edits.take_without_run()
+                self._edits.take(geometry)
                 prompts = self._session.prompts(geometry.key)
                 new = [frame for number, frame in prompts if number >= first]
                 if new:  # what kept its number is in the same range, or is as it was
@@ -247,10 +256,10 @@ class Objects:
         What is negative stays with the object that it was taken from.
         """
         named, positive = object_ids(layer), signs(layer)
-        seen = set().union(*self._merged)  # no objects any longer when this is taken
+        seen, gone = (set[int]().union(*each) for each in (self._merged, self._deleted))
         numbers = list(named)
         for index, (number, part) in enumerate(zip(named, positive, strict=True)):
-            if part and number in seen:
+            if part and number in seen - gone:
                 numbers[index] = first
                 first += 1
             if part:

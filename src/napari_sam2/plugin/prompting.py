@@ -77,6 +77,7 @@ class Prompting:
         self._workspace = workspace
         self._active = (1, True)
         self._reserved = 0
+        self._active_in: dict[str, tuple[int, bool]] = {}  # in each image that was left
         self._told: frozenset[str] = frozenset()
         # what an image's layers of ours showed when they were seen first
         self._first: dict[_Key, Drawing] = {}
@@ -109,10 +110,8 @@ class Prompting:
 
     def free_number(self) -> int:
         """A number that no object has, and under which a deleted one has left nothing."""
-        known = max((entry.object_id for entry in self._session.objects), default=0)
-        drawn = max(self._workspace.prompts.numbers(), default=0)
         found = self._workspace.targets.largest_found
-        return max(known, drawn, found, self._largest_left(), self._reserved) + 1
+        return max(found, self._largest_left(), self._reserved, *self._taken()) + 1
 
     def reserve(self, object_id: int) -> None:
         """Keep a number for an object that something waits to be done to."""
@@ -120,8 +119,33 @@ class Prompting:
 
     def is_active_new(self) -> bool:
         """Whether the active object has never had a prompt, in any image."""
-        known = {entry.object_id for entry in self._session.objects}
-        return self._active[0] not in known | self._workspace.prompts.numbers()
+        return self._active[0] not in self._taken() and self._active[0] > self._reserved
+
+    def leave_image(self) -> None:
+        """Keep the active object of the image in use for when it is in use again."""
+        image = self._workspace.image_id
+        drawn = any(layer is not None and len(layer.data) for _, layer in self._layers(image))
+        # where nothing is drawn, no layer is left that says what is drawn next
+        if image is not None and (drawn or not self.is_active_new()):
+            self._active_in[image] = self._active
+
+    def enter_image(self) -> None:
+        """Go on with the object of the image in use that was active in it; else with a new one."""
+        active = self._active_in.pop(str(self._workspace.image_id), None)
+        if active is not None:
+            self.set_active(*active)
+        elif not self.is_active_new():
+            self.new_object()
+
+    def replace_active(self, object_id: int, other: int) -> None:
+        """Where an object is active, in whatever image, make another one that."""
+        self._workspace.prompts.replace_object(object_id, other)
+        self._active_in = {
+            image: (other if number == object_id else number, positive)
+            for image, (number, positive) in self._active_in.items()
+        }
+        if self._active[0] == object_id:
+            self.set_active(other, self._active[1])
 
     def has_changed(self, image: str) -> bool:
         """Whether an image's layers show something else than when they were taken last."""
@@ -133,7 +157,7 @@ class Prompting:
     def has_lost(self, image: str) -> bool:
         """Whether something that was drawn for an image, on whatever plane, is gone."""
         return any(
-            layer is not None and len(layer.data) < len(self._kept(key).data)
+            layer is not None and Drawing.of(layer).lacks(self._kept(key))
             for key, layer in self._layers(image)
         )
 
@@ -267,6 +291,12 @@ class Prompting:
                 self._session.keep((stack, object_id, frame), None)
                 earlier = self._session.kept((stack, other, frame)) or ()
                 self._session.keep((stack, other, frame), (*earlier, *prompts))
+
+    def _taken(self) -> set[int]:
+        """Numbers of objects that are known, drawn, or the next to be drawn in another image."""
+        known = {entry.object_id for entry in self._session.objects}
+        elsewhere = {number for number, _ in self._active_in.values()}
+        return known | elsewhere | self._workspace.prompts.numbers()
 
     def _ignored(self, object_id: int | None = None) -> list[tuple[StackKey, int, int]]:
         """Where earlier prompts count for nothing: stack, object and frame."""

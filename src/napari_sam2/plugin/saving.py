@@ -96,8 +96,9 @@ class Saving:
         self._timer.stop()
         waiting = self._waiting()
         worked_on = {stack.image for stack in self._session.stacks}
-        if waiting and self._workspace.image_id is not None:
-            worked_on.add(self._workspace.image_id)
+        if waiting:  # for an image that has prompts, or is to have them
+            drawn = (image for image, _, each in self._workspace.prompts.every() if len(each.data))
+            worked_on.update(filter(None, (self._workspace.image_id, *drawn)))
         for image_id in worked_on.difference(self._savers):
             if image_id in self._identities.known:
                 self._begin(image_id)

@@ -94,20 +94,26 @@ class Strokes:
         if geometry is not None and touches_objects(geometry, strokes, self._session):
             self._painting.take_over()
             self._waiting.append((geometry, strokes))
+            self._prompting.reserve(max(stroke.label for stroke in strokes))
             self._display.show_painted(self._waiting)
             self._edits.when_taken(self._take, partial(_paint, geometry, strokes))
 
     def _on_painted_elsewhere(self, event: Any) -> None:
         """Go to the image whose masks are painted in, and take the strokes."""
-        if event.source is self._workspace.target:
+        layer, strokes = event.source, strokes_of(event)
+        if layer is self._workspace.target:
             return
-        for image_id, layer in self._workspace.targets.every().items():
-            image = self._workspace.find_image(image_id)
-            if layer is event.source and image is not None:
-                self._choose_image(image)
-                self._workspace.viewer.layers.selection.active = layer  # the brush stays in hand
-                self._on_painted(strokes_of(event))
-                return
+        owners = (owner for owner, each in self._workspace.targets.every().items() if each is layer)
+        image = self._workspace.find_image(next(owners, ""))
+        if image is None:
+            return
+        if touches_objects(self._workspace.geometry_of(image), strokes, self._session):
+            label = layer.selected_label
+            self._choose_image(image)
+            # the brush stays in hand, as it is
+            self._workspace.viewer.layers.selection.active = layer
+            layer.selected_label = label
+            self._on_painted(strokes)
 
     def _take(self) -> None:
         geometry, strokes = self._waiting.pop(0)

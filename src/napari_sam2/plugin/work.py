@@ -17,6 +17,7 @@ from napari_sam2.plugin.layers.drawings import (
     DRAWING_MS,
     Drawing,
     as_they_were,
+    end_drawing,
     is_being_drawn,
     is_dragged,
 )
@@ -94,7 +95,6 @@ class Work:
         # of each image, as it was shown to the model last
         self._sources: WeakKeyDictionary[Image, StackSource] = WeakKeyDictionary()
         self._waiting: list[_Waiting] = []  # in order
-        self._missed: dict[tuple[StackKey, int], None] = {}  # frames that were to be run
         self._is_acting = False  # what is asked for by what waited is done with it
         self._closed = False
         runs.ended.connect(self._go_on)
@@ -185,13 +185,6 @@ class Work:
             reads=False,
         )
 
-    def missed(self, image: str) -> list[tuple[StackKey, int]]:
-        """Frames of an image that were to be run, but for that it was left; each is told once."""
-        found = [each for each in self._missed if each[0].image == image]
-        for each in found:
-            del self._missed[each]
-        return found
-
     def run_frames(self, stack: StackKey, first: int, last: int) -> None:
         """Show the masks of the prompts on several frames; no run may be under way."""
         self._start(stack, (first, last), None)
@@ -219,10 +212,8 @@ class Work:
     ) -> None:
         if self._closed:
             return
-        image = self._workspace.image
-        if image is None or stack.image != str(image.unique_id):
-            if request is None:  # the image was left, if not deleted, while this was waiting
-                self._missed |= {(stack, frame): None for frame in range(frames[0], frames[1] + 1)}
+        image = self._workspace.find_image(stack.image)
+        if image is None:  # deleted while this was waiting
             return
         channels = self._workspace.channels
         target = self._workspace.targets.make(image, channels.of(image))
@@ -304,12 +295,12 @@ class Work:
             QTimer.singleShot(0, self._go_on)
 
     def _is_mouse_busy(self) -> bool:
+        """Whether a shape is being drawn, or something dragged; a shape that was left is ended."""
         active = self._workspace.viewer.layers.selection.active
-        # a layer that is not active any longer is not told where the drag ends
-        return any(
-            is_being_drawn(layer) or (layer is active and is_dragged(layer))
-            for layer in self._drawn_in()
-        )
+        for layer in self._drawn_in():
+            if is_being_drawn(layer) and layer is not active:
+                end_drawing(layer)
+        return active in self._drawn_in() and (is_being_drawn(active) or is_dragged(active))
 
     def _drop_runs(self, name: str = "") -> None:
         """Drop the runs that wait: those of a name, or else all."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Points
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
 
 from napari_sam2.inference.prompts import (
     BoxPrompt,
@@ -116,6 +118,10 @@ class Drawing:
             and self.kinds == other.kinds
             and (not self.data or bool(self.features.equals(other.features)))
         )
+
+    def lacks(self, other: Drawing) -> bool:
+        """Whether another one has something that this one does not have."""
+        return bool(self._lacks(other).any())
 
     def show(self, layer: Points | Shapes) -> None:
         """Make the layer show it again."""
@@ -233,15 +239,26 @@ def is_being_drawn(layer: Points | Shapes) -> bool:
 
 def is_dragged(layer: Points | Shapes) -> bool:
     """Whether the mouse, where the layer is the active one, drags something in it."""
-    return layer._drag_start is not None or bool(getattr(layer, "_is_moving", False))
+    # napari tells a layer nothing of a drag that ends when another one is active
+    pressed = QGuiApplication.mouseButtons() != Qt.MouseButton.NoButton
+    moved = layer._drag_start is not None or bool(getattr(layer, "_is_moving", False))
+    return pressed and moved
 
 
 def end_drawing(layer: Points | Shapes) -> bool:
     """End the shape that the mouse is drawing, as Escape does: whether anything of it is left."""
-    count, mode = len(layer.data), layer.mode
-    layer.mode = "pan_zoom"
-    layer.mode = mode
+    count = len(layer.data)
+    layer._finish_drawing()  # another mode would leave a shape of one corner
+    drop_given_up(layer)
     return len(layer.data) == count
+
+
+def drop_given_up(layer: Points | Shapes) -> None:
+    """Drop the features of an outline that was given up, which napari leaves to the next shape."""
+    count, drawn_next = len(layer.data), layer.feature_defaults.copy()
+    if len(layer.features) > count:
+        layer.features = layer.features.iloc[:count]
+        _draw_next(layer, drawn_next)
 
 
 @contextmanager

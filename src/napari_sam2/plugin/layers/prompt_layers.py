@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Points, Shapes
 from psygnal import Signal
 
+from napari_sam2.plugin.layers.drawings import drop_given_up
 from napari_sam2.plugin.layers.own_layers import (
     is_made_for,
     is_own,
@@ -48,9 +49,9 @@ class PromptLayers:
         Emitted after another layer was chosen or made.
     edited : Signal()
         Emitted after a point or a shape was added, moved, changed or deleted.
-    edited_elsewhere : Signal(str)
+    edited_elsewhere : Signal(str, object)
         Emitted after that happened in the active layer, which is of an image not in use: with what
-        identifies it.
+        identifies it, and the layer.
     next_object_changed : Signal(int, object)
         Emitted with object and sign (None where the layer lost it) that a selection made those of
         what is drawn next in a layer of our own.
@@ -60,7 +61,7 @@ class PromptLayers:
 
     changed = Signal()
     edited = Signal()
-    edited_elsewhere = Signal(str)
+    edited_elsewhere = Signal(str, object)
     next_object_changed = Signal(int, object)
     tool_changed = Signal(str)
 
@@ -71,6 +72,7 @@ class PromptLayers:
         self._viewer = viewer
         self._held: dict[tuple[str | None, str], Points | Shapes | None] = {}  # by image and name
         self._active: Points | Shapes | None = None
+        self._shows_earlier = False
         viewer.layers.selection.events.active.connect(self._on_active)
 
     def close(self) -> None:
@@ -111,13 +113,18 @@ class PromptLayers:
 
     @contextmanager
     def as_chosen(self, earlier: Chosen) -> Iterator[None]:
-        """Read prompts from the layers that were chosen at a time, as long as they are there."""
+        """Read prompts from the layers that were chosen at a time, as long as they are there.
+
+        What is changed in layers meanwhile is not drawn by the user.
+        """
         held = dict(self._held)
         there = {key: each for key, each in earlier.items() if each in self._viewer.layers}
         self._held |= there
+        self._shows_earlier = True
         try:
             yield
         finally:  # but for what was chosen meanwhile
+            self._shows_earlier = False
             self._held |= {
                 key: held.get(key) for key, each in there.items() if self._held[key] is each
             }
@@ -186,6 +193,7 @@ class PromptLayers:
         Who is drawing in the Shapes layer stays there; in the 3D view clicks turn it.
         """
         if self._viewer.dims.ndisplay == 3:
+            self.rest()
             return
         layers = self._viewer.layers
         drawing = self.shapes is not None and layers.selection.active is self.shapes
@@ -195,9 +203,8 @@ class PromptLayers:
 
     def rest(self) -> None:
         """Let the mouse move and turn the view."""
-        for layer in (self.points, self.shapes):
-            if layer is not None:
-                layer.mode = "pan_zoom"
+        for _, _, layer in self.every():
+            layer.mode = "pan_zoom"
 
     @property
     def tool(self) -> str:
@@ -221,10 +228,16 @@ class PromptLayers:
                 with layer.events.feature_defaults.blocker(self._on_feature_defaults):
                     use_object(layer, object_id, positive)
 
+    def replace_object(self, object_id: int, other: int) -> None:
+        """Where the next thing drawn in layers of our own is of an object, make it another's."""
+        for _, _, layer in self.every():
+            drawn_next = next_object(layer) if is_own(layer) else None
+            if drawn_next is not None and drawn_next[0] == object_id:
+                use_object(layer, other, drawn_next[1] is not False)
+
     def numbers(self) -> set[int]:
-        """Numbers that objects have in our own layers of every image."""
-        layers = (layer for _, _, layer in self.every() if is_own(layer))
-        return set().union(*map(numbers_in, layers))
+        """Numbers that objects have in the layers of every image."""
+        return set().union(*(numbers_in(layer) for _, _, layer in self.every()))
 
     def _remove_unused(self, layers: Sequence[Points | Shapes]) -> None:
         """Remove those of our layers that are empty; they are made again when they are needed."""
@@ -266,16 +279,21 @@ class PromptLayers:
         self._on_tool()
 
     def _on_active_data(self, event: Any) -> None:
-        if _is_done(event) and event.source not in (self.points, self.shapes):
-            owners = (owner for (owner, _), each in self._held.items() if each is event.source)
-            if owner := next(owners, None):
-                self.edited_elsewhere.emit(owner)
+        layer = event.source
+        if not _is_done(event) or self._shows_earlier or layer in (self.points, self.shapes):
+            return
+        there = {str(each.unique_id) for each in self._viewer.layers}
+        owners = {owner for (owner, _), each in self._held.items() if each is layer} & there
+        if len(owners) == 1:  # a layer of the user's may be of several
+            self.edited_elsewhere.emit(*owners, layer)
 
     def _on_tool(self) -> None:
         self.tool_changed.emit(self.tool)
 
     def _on_data(self, event: Any) -> None:
         if _is_done(event):
+            if _action(event) == "added":
+                drop_given_up(event.source)
             self.edited.emit()
 
     def _on_features(self, event: Any) -> None:
@@ -292,4 +310,8 @@ class PromptLayers:
 
 def _is_done(event: Any) -> bool:
     """Whether something has happened: napari also announces what is about to."""
-    return str(event.action).rsplit(".", 1)[-1].lower() in _DONE
+    return _action(event) in _DONE
+
+
+def _action(event: Any) -> str:
+    return str(event.action).rsplit(".", 1)[-1].lower()

@@ -51,8 +51,6 @@ class Workspace:
         The Labels layers with the results.
     kinds : AxisKinds
         Whether frames lie along z or time.
-    frame_axis : int or None
-        Axis of the image that frames lie along; None chooses.
     layers_changed : Signal()
         Emitted after another layer was chosen, by the user or because one was deleted.
     stack_changed : Signal()
@@ -73,7 +71,7 @@ class Workspace:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self.viewer = viewer
-        self.frame_axis: int | None = None
+        self._frame_axes: dict[str | None, int | None] = {}  # as chosen, by image
         self.prompts = PromptLayers(viewer)
         self.channels = Channels(viewer)
         self.targets = Targets(viewer)
@@ -103,6 +101,11 @@ class Workspace:
         """The image in use."""
         return self.prompts.image
 
+    @property
+    def frame_axis(self) -> int | None:
+        """Axis of the image that frames lie along, as it was chosen; None chooses."""
+        return self._frame_axes.get(self.image_id)
+
     def likely_image(self) -> Image | None:
         """Image that the user probably means: the active layer, or else the topmost image."""
         layers = self.viewer.layers
@@ -116,7 +119,6 @@ class Workspace:
         if image is self.image:
             return
         self._listen_image(image)
-        self.frame_axis = None
         lost = self.prompts.use_image(image)
         self.layers_changed.emit()
         self.stack_changed.emit()
@@ -138,7 +140,7 @@ class Workspace:
     def choose_frame_axis(self, axis: int | None) -> None:
         """Lay the frames along another axis of the image; None chooses."""
         if axis != self.frame_axis:
-            self.frame_axis = axis
+            self._frame_axes[self.image_id] = axis
             self.stack_changed.emit()
 
     @property
@@ -184,9 +186,12 @@ class Workspace:
 
     def geometry(self) -> StackGeometry | None:
         """Stack that the viewer shows; None without an image."""
-        if self.image is None:
-            return None
-        return stack_geometry(self.viewer.dims, self.image, self.frame_axis)
+        return None if self.image is None else self.geometry_of(self.image)
+
+    def geometry_of(self, image: Image) -> StackGeometry:
+        """Stack that the viewer shows of an image, perhaps one that is not in use."""
+        frame_axis = self._frame_axes.get(str(image.unique_id))
+        return stack_geometry(self.viewer.dims, image, frame_axis)
 
     def frame(self, geometry: StackGeometry) -> int:
         """Frame that the slider stands at."""
