@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Points, Shapes
+from tests.plugin.conftest import sizes
 
 from napari_sam2.session.pass_request import PassRequest
 from napari_sam2.session.values import ModelChoice
@@ -359,3 +360,37 @@ def test_an_image_that_became_smaller(open_dock, stack, messages, part):
     assert "SAM 2 labels [2]" not in opened.viewer.layers
     assert [severity for severity, _ in messages] == ["warning"]
     assert told(messages, "smaller than it was")
+
+
+def test_a_second_box_leaves_the_mask_of_the_first(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack)
+    opened.controller.use_tool("box")
+    for row, column in ((12, 10), (36, 38)):
+        box = [[0, row, column], [0, row, column + 16], [0, row + 16, column + 16],
+               [0, row + 16, column]]  # fmt: skip
+        opened.shapes.add(np.array(box), shape_type="rectangle")
+        qtbot.wait(200)
+        opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] == 197
+    assert "it can have one" in messages[-1][1]
+
+
+def test_one_object_each_of_detections_of_which_one_is_nowhere(open_dock, stack, qtbot, messages):
+    opened = open_dock(stack)
+    found = opened.viewer.add_points(np.array([[0, 20, 18], [np.nan, 9, 9], [0, 44, 46]]))
+    opened.viewer.layers.selection.active = found
+    opened.controller.objects.one_each()
+    opened.wait_idle()
+    assert np.unique(opened.labels()[0]).tolist() == [0, 1, 2]
+    assert len(opened.points.data) == 2
+
+
+def test_an_image_of_many_axes_is_deleted_and_another_added(open_dock, stack, qtbot, messages):
+    opened = open_dock(np.stack([np.stack([stack[:2]] * 2)] * 2))
+    opened.viewer.layers.clear()
+    qtbot.wait(50)
+    assert opened.workspace.image is None
+    image = opened.viewer.add_image(stack[0])
+    qtbot.wait(50)
+    assert opened.workspace.image is image
+    assert messages == []

@@ -434,3 +434,28 @@ def test_layers_follow_an_image_that_was_moved_while_another_was_in_use(open_doc
     points.add([1, 20, 18])
     opened.wait_idle()
     assert opened.session.prompts(opened.session.stacks[0])[1, 0] == (PointPrompt((20, 18)),)
+
+
+def test_the_dock_says_whose_the_next_point_in_an_empty_layer_of_the_user_is(
+    open_dock, stack, qtbot, messages
+):
+    opened = open_dock(stack)
+    mine = opened.viewer.add_points(np.empty((0, 3)), name="mine")
+    opened.controller.choose_points(mine)
+    mine.add([0, 20, 18])
+    opened.controller.new_object()
+    mine.add([0, 44, 46])
+    opened.controller.toggle_sign()
+    mine.add([0, 50, 60])
+    opened.wait_idle()
+    assert list(mine.features["object"]) == [1, 2, 2]
+    assert list(mine.features["sign"]) == ["positive", "positive", "negative"]
+    assert messages == []
+
+
+def test_a_layer_of_the_user_that_names_no_objects_is_told(open_dock, stack, messages):
+    opened = open_dock(stack)
+    mine = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]], name="mine")
+    opened.controller.choose_points(mine)
+    assert "All in “mine” belongs to object 1" in messages[0][1]
+    assert len(mine.features.columns) == 0

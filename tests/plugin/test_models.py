@@ -137,3 +137,17 @@ def test_what_a_model_cannot_do_is_told_once(open_dock, stack, engine, messages)
         opened.points.add([0, 20, column])
         opened.wait_idle()
     assert messages == [("info", "This model has no memory.")]
+
+
+def test_a_file_that_is_no_checkpoint_is_not_gone_on_with(open_dock, discs, tmp_path, messages):
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    opened = open_dock(discs[0], engine=Engine())
+    opened.dock.model.add_file(str(tmp_path / "junk.pt"))
+    opened.points.add([0, 30, 33])
+    opened.wait_idle(20_000)
+    assert "junk.pt" in messages[-1][1]
+    assert opened.dock.model.model.currentData() == "nano"
+    assert opened.dock.model.note.text().startswith("junk.pt cannot be used, so nano is.")
+    opened.controller.plane.run()
+    opened.wait_idle(20_000)
+    assert opened.labels()[0].any()

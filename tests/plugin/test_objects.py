@@ -1,5 +1,7 @@
 """The table of objects and the timeline, by mouse and keys."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -92,6 +94,20 @@ def test_rename(two, table, qtbot):
     assert two.session.find_object(1).name == "nucleus"
     two.controller.undo()
     qtbot.waitUntil(lambda: rows(two)[0][0] == "object 1", timeout=2000)
+
+
+def test_a_name_that_is_typed_stays_when_a_plane_is_found(two, table, qtbot):
+    click(table, qtbot, 0)
+    click(table, qtbot, 0, double=True)
+    editor = table.findChild(type(two.dock.propagate.first.lineEdit()))
+    editor.selectAll()
+    qtbot.keyClicks(editor, "nucl")
+    model = two.dock.objects.model
+    fewer = tuple(replace(row, planes=row.planes - 1) for row in model.rows)
+    model.set_rows(fewer)
+    qtbot.keyClicks(editor, "eus")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: two.session.find_object(1).name == "nucleus", timeout=2000)
 
 
 def test_delete_takes_the_clicks_along_and_undo_brings_them_back(two, table, qtbot):
@@ -323,7 +339,7 @@ def test_boxes_that_were_read_as_one_object_become_one_each(open_dock, stack, qt
     opened.viewer.layers.selection.active = own
     qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
     opened.wait_idle()
-    assert sorted(np.unique(opened.labels()[0])) == [0, 1, 2]
+    assert sorted(np.unique(opened.labels()[0])) == [0, 2, 3]
     assert opened.workspace.prompts.shapes is opened.shapes
     assert opened.shapes.nshapes == len(own.data) == 2
 

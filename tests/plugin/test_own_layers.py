@@ -159,14 +159,25 @@ def test_a_shape_beside_the_image_is_told_and_the_rest_works(image, geometry):
     assert "covers no pixel of the plane of 20 x 30" in reading.problems[0]
 
 
-def test_two_boxes_of_one_object_are_told_and_other_objects_work(image, geometry):
+def test_of_two_boxes_of_one_object_the_first_is_used(image, geometry):
     shapes = make_shapes_layer(image, geometry)
     shapes.add_rectangles([RECTANGLE, RECTANGLE + np.array((0, 3, 3))])
     use_object(shapes, 2, True)
     shapes.add_rectangles(RECTANGLE + np.array((1, 0, 0)))
     reading = read(image, geometry, shapes=shapes)
-    assert list(reading.prompts) == [(2, 5)]
+    assert {key: len(prompts) for key, prompts in reading.prompts.items()} == {(1, 4): 1, (2, 5): 1}
+    assert reading.prompts[1, 4][0].box[0] == RECTANGLE[:, 1].min()
     assert "Object 1, plane 4" in reading.problems[0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_point_that_is_nowhere_is_left_out_alone(image, geometry, bad):
+    points = make_points_layer(image, geometry)
+    points.add([[4, 9, 9]])
+    points.data = np.array([[bad, 9, 9], [4, 9, 9]])
+    reading = read(image, geometry, points=points)
+    assert list(reading.prompts) == [(1, 4)]
+    assert "is nowhere" in reading.problems[0]
 
 
 def test_a_rectangle_across_planes_is_told(image, geometry):

@@ -185,6 +185,16 @@ def test_an_image_deleted_meanwhile_breaks_nothing(open_all, qtbot, messages):
     assert messages == []
 
 
+def test_an_image_that_is_added_later_is_segmented(open_all, qtbot, messages):
+    viewer, dock = open_all()
+    search(dock, qtbot)
+    assert "There is no image" in dock.search.status.text()
+    image = viewer.add_image(discs()[0])
+    qtbot.waitUntil(lambda: dock.search.image.currentData() is image, timeout=1000)
+    search(dock, qtbot)
+    assert LABELS_NAME in viewer.layers
+
+
 def test_each_plane_is_shown_in_the_same_layer(open_all, qtbot):
     viewer, dock = open_all(discs(2))
     search(dock, qtbot)

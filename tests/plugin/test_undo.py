@@ -473,9 +473,9 @@ def test_what_was_done_during_a_cancelled_run_is_carried_out_in_order(propagatin
     assert names[1:] == [
         "Propagate",
         "Prompt object 2",
-        "Change object 1",
-        "Change object 1",
-        "Change object 1",
+        "Rename object 1",
+        "Rename object 1",
+        "Hide object 1",
         "Prompt object 3",
         "Delete object 3",
     ]
@@ -585,7 +585,7 @@ def test_a_click_just_before_an_object_is_changed_has_its_mask(open_dock, stack,
     opened.controller.objects.rename(1, "nucleus")
     settled(opened, qtbot)
     assert sizes(opened.labels(), 2)[0] == 197
-    assert opened.session.undo_name == "Change object 1"
+    assert opened.session.undo_name == "Rename object 1"
 
 
 def test_clicks_at_two_times_during_a_run_are_both_taken(open_dock, stack, qtbot, engine):
@@ -603,3 +603,30 @@ def test_clicks_at_two_times_during_a_run_are_both_taken(open_dock, stack, qtbot
     engine.gate.release(20)
     opened.wait_idle()
     assert [sizes(volume, 1)[0] for volume in opened.labels()] == [394, 197]
+
+
+def test_undo_in_a_dock_that_was_opened_again(open_dock, stack, qtbot, engine):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    settled(opened, qtbot)
+    opened.viewer.window.remove_dock_widget(opened.dock)
+    again = type(opened.dock)(opened.viewer, engine)
+    opened.viewer.window.add_dock_widget(again, name="SAM 2 again")
+    qtbot.waitUntil(lambda: again.controller.prompting.active == (2, True))
+
+    def settle():
+        qtbot.wait(250)
+        qtbot.waitUntil(lambda: not again.controller.is_busy, timeout=5000)
+
+    points, session = opened.points, again.controller.session
+    points.add([0, 44, 46])
+    settle()
+    name = session.undo_name
+    again.controller.undo()
+    settle()
+    assert (len(points.data), session.undo_name, session.redo_name) == (1, "", name)
+    again.controller.redo()
+    settle()
+    assert len(points.data) == 2
+    assert session.masks(*session.stacks, 0).keys() == {1, 2}
+    again.let_go()

@@ -19,6 +19,7 @@ from napari_sam2.plugin.edits import Edits
 from napari_sam2.plugin.job_runner import Jobs
 from napari_sam2.plugin.layers.drawings import end_drawing, is_being_drawn
 from napari_sam2.plugin.layers.image_identity import Identities
+from napari_sam2.plugin.layers.own_layers import is_own, name_objects
 from napari_sam2.plugin.layers.result_display import ResultDisplay
 from napari_sam2.plugin.layers.workspace import Workspace
 from napari_sam2.plugin.notify import tell_error
@@ -245,15 +246,11 @@ class Controller:
 
     def choose_points(self, layer: Points | None) -> None:
         """Read points from another layer; None makes one."""
-        self._edits.take_unsettled()
-        self.workspace.prompts.choose("points", layer)
-        self._take_other_layers()
+        self._choose_prompts("points", layer)
 
     def choose_shapes(self, layer: Shapes | None) -> None:
         """Read shapes from another layer; None makes one."""
-        self._edits.take_unsettled()
-        self.workspace.prompts.choose("shapes", layer)
-        self._take_other_layers()
+        self._choose_prompts("shapes", layer)
 
     def choose_target(self, layer: Labels | None) -> None:
         """Write results to another layer, with numbers that are free there; None makes one."""
@@ -302,7 +299,14 @@ class Controller:
             self.session.redo()
             self.stepped.emit(f"Done again: {name}")
 
-    def _take_other_layers(self) -> None:
+    def _choose_prompts(self, name: str, layer: Points | Shapes | None) -> None:
+        self._edits.take_unsettled()
+        if layer is not None and not is_own(layer) and not name_objects(layer):
+            show_info(
+                f"All in “{layer.name}” belongs to object 1, as the layer has no feature “object”. "
+                "One object each makes an object of every point or shape in it."
+            )
+        self.workspace.prompts.choose(name, layer)
         self.prepare_layers()
         geometry = self.workspace.geometry()
         if geometry is not None:

@@ -86,10 +86,12 @@ class StackGeometry:
         Returns
         -------
         PlanePosition or None
-            None where it lies at another index of an axis that stays, so in another stack. It
-            may lie outside the image.
+            None where it lies at another index of an axis that stays, so in another stack, or
+            nowhere, as a coordinate is not finite. It may lie outside the image.
         """
         position = np.asarray(position, dtype=float)
+        if not np.isfinite(position).all():
+            return None
         if any(_nearest(position[axis]) != index for axis, index in self.key.fixed):
             return None
         axis = self.key.frame_axis

@@ -64,7 +64,7 @@ class Edits:
         # The first change is taken at once; one within this time of another replaces it.
         self._settle = QTimer()
         self._settle.setSingleShot(True)
-        self._settle.timeout.connect(self.take_now)
+        self._settle.timeout.connect(self._take_changed)
         workspace.prompts.edited.connect(self._on_prompts_edited)
 
     @property
@@ -79,7 +79,7 @@ class Edits:
     def take_unsettled(self) -> None:
         """Take what was drawn just now, and would be taken in a moment."""
         if self.is_waiting:
-            self.take_now()
+            self._take_changed()
 
     def keep_masks(self, geometry: StackGeometry | None) -> None:
         """Let an image's masks stay when its prompts are taken next, as other layers are read.
@@ -210,6 +210,14 @@ class Edits:
                 # of a stack that was in view, the planes that were; others have lost prompts
                 for frame in sorted(frames & edited.get(at, frames)):
                     self.run(at.key, frame)
+
+    def _take_changed(self) -> None:
+        """Take what was drawn, unless it is as when it was taken last: undo draws, too."""
+        self._settle.stop()
+        image = self._workspace.image_id
+        # what was taken during a run still waits
+        if self._work.is_busy or image is None or self._prompting.has_changed(image):
+            self.take_now()
 
     def _on_prompts_edited(self) -> None:
         now, earlier = time.monotonic(), self._last

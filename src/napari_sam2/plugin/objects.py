@@ -276,7 +276,11 @@ class Objects:
             workspace.prompts.make(name)
         kinds = ["point"] * len(layer.data) if isinstance(layer, Points) else layer.shape_type
         drawn = zip(layer.data, kinds, signs(layer), strict=True)
-        parts = [(corners, kind) for corners, kind, positive in drawn if positive]
+        parts = [
+            (corners, kind)
+            for corners, kind, positive in drawn
+            if positive and np.isfinite(corners).all()
+        ]
         entries = [
             (to_image(corners, layer, workspace.image), kind, number, SIGNS[0])
             for number, (corners, kind) in enumerate(parts, start=first)

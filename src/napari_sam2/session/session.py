@@ -112,13 +112,18 @@ class Session(Contents):
     ) -> None:
         """Rename, hide or show an object; None leaves as it is. A KeyError as in `find_object`."""
         held = self.find_object(object_id)
-        self.apply(
-            ChangeObject(
-                object_id,
-                held.name if name is None else name,
-                held.visible if visible is None else visible,
+        if name is not None:
+            verb = "Rename"
+        else:
+            verb = "Show" if visible else "Hide"
+        with self.step(f"{verb} object {object_id}"):
+            self.apply(
+                ChangeObject(
+                    object_id,
+                    held.name if name is None else name,
+                    held.visible if visible is None else visible,
+                )
             )
-        )
 
     def split_object(
         self, stack: StackKey, object_id: int, frame: int, part: int, plane_shape: tuple[int, int]

@@ -106,26 +106,44 @@ def own_layer(viewer: napari.Viewer, name: str, image: Image, make: bool) -> Poi
 
 
 def use_object(layer: Points | Shapes, object_id: int, positive: bool) -> None:
-    """Make what is drawn next in a layer of our own belong to an object.
+    """Make what is drawn next in a layer belong to an object.
 
     Parameters
     ----------
     layer : napari.layers.Points or napari.layers.Shapes
-        A layer made here.
+        A layer made here, or one of the user's, which says it only where it has the features.
     object_id : int
         The object.
     positive : bool
         Whether the next point or scribble is part of the object.
     """
+    sign = "positive" if positive else "negative"
+    said = {"object": object_id, "sign": sign}
+    if not is_own(layer):
+        defaults = layer.feature_defaults
+        known = {name: value for name, value in said.items() if name in defaults}
+        if known:
+            layer.selected_data = set()
+            layer.feature_defaults = defaults.assign(**known)
+        return
     # napari changes whatever is selected together with the defaults, and a new point is selected.
     layer.selected_data = set()
-    sign = "positive" if positive else "negative"
-    layer.feature_defaults = {"object": object_id, "sign": sign}
+    layer.feature_defaults = said
     if isinstance(layer, Points):
         layer.current_face_color = object_color(object_id)
         layer.current_symbol = SYMBOLS[sign]
     else:
         layer.current_edge_color = _edge_color(object_id, sign)
+
+
+def name_objects(layer: Points | Shapes) -> bool:
+    """Let a layer of the user's say which object is what, where that changes nothing in it.
+
+    Gives whether it can say so.
+    """
+    if "object" not in layer.features and len(layer.data) == 0:
+        layer.features = layer.features.assign(**_no_features())
+    return "object" in layer.features
 
 
 def restyle(layer: Points | Shapes) -> None:

@@ -221,12 +221,13 @@ class PromptLayers:
             layer.mode = mode
 
     def use_object(self, object_id: int, positive: bool) -> None:
-        """Make what is drawn next in layers of our own belong to an object."""
+        """Make what is drawn next belong to an object."""
         for layer in (self.points, self.shapes):
             # Left alone where it says so already: the user may have selected something there.
-            if is_own(layer) and next_object(layer) != (object_id, positive):
-                with layer.events.feature_defaults.blocker(self._on_feature_defaults):
-                    use_object(layer, object_id, positive)
+            if layer is None or next_object(layer) in ((object_id, positive), (object_id, None)):
+                continue
+            with layer.events.feature_defaults.blocker(self._on_feature_defaults):
+                use_object(layer, object_id, positive)
 
     def replace_object(self, object_id: int, other: int) -> None:
         """Where the next thing drawn in layers of our own is of an object, make it another's."""

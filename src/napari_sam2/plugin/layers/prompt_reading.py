@@ -85,8 +85,10 @@ def read_prompts(
     for (object_id, frame), group in found.items():
         try:
             prompts[object_id, frame] = check_prompts(group, geometry.plane_shape)
-        except ValueError as error:
-            problems.append(f"Object {object_id}, plane {frame}: {error}")
+        except ValueError as error:  # each was checked by itself, so there are several boxes
+            problems.append(f"Object {object_id}, plane {frame}: {error} The first one is used.")
+            further = [each for each in group if isinstance(each, BoxPrompt)][1:]
+            prompts[object_id, frame] = tuple(each for each in group if each not in further)
     # dict.fromkeys: each problem once, in order.
     return PromptReading(prompts, tuple(dict.fromkeys(problems)))
 
@@ -99,6 +101,11 @@ def _read_points(
     problems: list[str],
 ) -> None:
     positions = to_image(layer.data, layer, image)
+    if not np.isfinite(positions).all():
+        problems.append(
+            f"A point in the layer “{layer.name}” is nowhere: it has a coordinate that is not a "
+            "number. It is left out: delete it."
+        )
     for object_id, positive, position in zip(
         object_ids(layer), signs(layer), positions, strict=True
     ):

@@ -248,11 +248,15 @@ class Workspace:
                 for name in _PLACED:
                     setattr(layer, name, placed[name])
 
+    # Axes go before their image is told to be gone: until then it has more than the viewer.
+
     def _on_stack_changed(self) -> None:
-        self.stack_changed.emit()
+        if self.image is None or self.image in self.viewer.layers:
+            self.stack_changed.emit()
 
     def _on_slider_moved(self) -> None:
-        self.slider_moved.emit()
+        if self.image is None or self.image in self.viewer.layers:
+            self.slider_moved.emit()
 
     def _on_inserted(self, event: Any) -> None:
         if self.image is None and isinstance(event.value, Image):

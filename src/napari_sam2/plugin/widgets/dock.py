@@ -9,6 +9,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_sam2.checkpoints.errors import CheckpointError
 from napari_sam2.checkpoints.registry import CHECKPOINTS
 from napari_sam2.plugin import keys
 from napari_sam2.plugin.controller import Controller
@@ -167,6 +168,7 @@ class Sam2Widget(Docked):
         controller.runs.progressed.connect(self.footer.show_progress)
         controller.runs.status_changed.connect(self.footer.show_status)
         controller.runs.noted.connect(self.model.show_note)
+        controller.runs.failed.connect(self._on_run_failed)
         controller.stepped.connect(self.footer.show_step)
         controller.runs.running_changed.connect(self._show_running)
         self.hint.sample_asked.connect(controller.samples.open)
@@ -273,6 +275,10 @@ class Sam2Widget(Docked):
         if done and done != self._done_last and not done.startswith(_OF_PROMPTS):
             self.footer.show_step(done)
         self._done_last = done
+
+    def _on_run_failed(self, error: Exception) -> None:
+        if isinstance(error, CheckpointError):
+            self.model.refuse()
 
     def _show_running(self, name: str) -> None:
         self._has_propagated |= name == PROPAGATING

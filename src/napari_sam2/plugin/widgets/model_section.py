@@ -83,7 +83,7 @@ class ModelSection(Section):
             tip="The size that a plane is brought to for the model. A smaller one is faster and "
             "gives other, coarser masks.",
         )
-        self._chosen = 0
+        self._chosen = self._before = 0
         self.note.setText(self._about(0))
         self._show_only()
         self.model.activated.connect(self._on_activated)
@@ -113,6 +113,14 @@ class ModelSection(Section):
         self.size.setCurrentIndex(self.size.findData(choice.image_size))
         self.add_file(name)
         return True
+
+    def refuse(self) -> None:
+        """Go back to the model before, as the one that was chosen cannot be used."""
+        name = Path(self.model.itemData(self._chosen)).name
+        before = Path(self.model.itemData(self._before)).name
+        self.model.setCurrentIndex(self._before)
+        self._choose(self._before)
+        self.note.setText(f"{name} cannot be used, so {before} is. {self._about(self._chosen)}")
 
     def show_note(self, text: str) -> None:
         """Say something of the model that runs: that it is slow here."""
@@ -178,7 +186,8 @@ class ModelSection(Section):
 
     def _choose(self, index: int) -> None:
         self._show_only()
-        self._chosen = index
+        if index != self._chosen:
+            self._before, self._chosen = self._chosen, index
         self.note.setText(self._about(index))
         self._emit()
 

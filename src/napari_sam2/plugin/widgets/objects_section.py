@@ -56,8 +56,11 @@ class ObjectTable(QAbstractTableModel):
             self.rows = rows
             self.endResetModel()
         elif rows != self.rows:
+            renamed = [row.entry for row in self.rows] != [row.entry for row in rows]
             self.rows = rows
-            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, CERTAINTY))
+            # a name that is being edited would be read anew
+            first = SHOWN if renamed else PLANES
+            self.dataChanged.emit(self.index(0, first), self.index(len(rows) - 1, CERTAINTY))
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """How many objects there are."""

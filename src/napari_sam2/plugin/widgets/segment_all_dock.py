@@ -36,7 +36,7 @@ class SegmentAllWidget(Docked):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        viewer = unwrapped(viewer)
+        self._viewer = viewer = unwrapped(viewer)
         self._loaded = LoadedModel()
         self.segmentation = SegmentAll(viewer, self._loaded)
         self.all_planes = AllPlanes(viewer, self._loaded)
@@ -60,9 +60,7 @@ class SegmentAllWidget(Docked):
         # the list of images is made anew with each change of the layers, entry by entry
         self._choose_image = QTimer(self)
         self._choose_image.setSingleShot(True)
-        self._choose_image.timeout.connect(
-            lambda: self.all_planes.choose_image(self.search.image.currentData())
-        )
+        self._choose_image.timeout.connect(self._take_image)
         self._wire()
         self._wire_stack()
         self.when_closed(
@@ -71,10 +69,19 @@ class SegmentAllWidget(Docked):
             self.downloads.close,
             self.search.image.disconnect_viewer,
         )
-        active = viewer.layers.selection.active
-        images = [layer for layer in viewer.layers if isinstance(layer, Image)]
-        self.search.image.show_layer(active if active in images else next(reversed(images), None))
+        self._adopt_image()
         self.all_planes.choose_image(self.search.image.currentData())
+
+    def _take_image(self) -> None:
+        if self.search.image.currentData() is None:  # one may have been added since
+            self._adopt_image()
+        self.all_planes.choose_image(self.search.image.currentData())
+
+    def _adopt_image(self) -> None:
+        """Choose the image that the user probably means: the active layer, or else the topmost."""
+        layers = self._viewer.layers
+        candidates = (layers.selection.active, *reversed(layers))
+        self.search.image.show_layer(next((c for c in candidates if isinstance(c, Image)), None))
 
     def _wire(self) -> None:
         segmentation, search, choice = self.segmentation, self.search, self.choice
