@@ -118,7 +118,7 @@ class Objects:
                     left = {entry.object_id for entry in self._session.objects}
                     merged = [other for other in there if other not in left]
                     for other in merged:
-                        self._prompting.ignore_as(other, into)
+                        self._prompting.ignored.move(other, into)
                         self._prompting.replace_active(other, into)
                     self._redraw(lambda objects, _: np.isin(objects, merged), into)
 
@@ -164,7 +164,7 @@ class Objects:
                     later: NDArray[np.bool_] = self._frames(layer, geometry) >= cut
                     return np.where(objects == number, later, False)
 
-                self._prompting.ignore_as(
+                self._prompting.ignored.move(
                     number, part, lambda stack, frame: stack == geometry.key and frame >= cut
                 )
                 self._redraw(goes, part, geometry.key.image)

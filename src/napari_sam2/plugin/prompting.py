@@ -9,6 +9,7 @@ from napari.layers import Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
+from napari_sam2.plugin.ignored import Ignored
 from napari_sam2.plugin.layers.drawings import NOTHING, Drawing, draw
 from napari_sam2.plugin.layers.own_layers import is_own
 from napari_sam2.plugin.layers.painting import (
@@ -19,10 +20,9 @@ from napari_sam2.plugin.layers.painting import (
 )
 from napari_sam2.plugin.prompt_commands import masks_among, prompt_edits, without_masks
 from napari_sam2.session.log import Paint, RemoveMask, SetPrompts
-from napari_sam2.session.values import StackKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_sam2.plugin.layers.workspace import Workspace
     from napari_sam2.plugin.prompt_commands import Drawn
     from napari_sam2.session.session import Session
+    from napari_sam2.session.values import StackKey
 
 TakenEdit = SetPrompts | RemoveMask | Paint
 _Key = tuple[str | None, str]  # an image, and "points" or "shapes"
@@ -66,6 +67,8 @@ class Prompting:
 
     Attributes
     ----------
+    ignored : Ignored
+        What is drawn and counts for nothing.
     active_changed : Signal(int, bool)
         Emitted with the active object and the sign of the next point.
     """
@@ -75,6 +78,7 @@ class Prompting:
     def __init__(self, session: Session, workspace: Workspace) -> None:
         self._session = session
         self._workspace = workspace
+        self.ignored = Ignored(session)
         self._active = (1, True)
         self._reserved = 0
         self._active_in: dict[str, tuple[int, bool]] = {}  # in each image that was left
@@ -271,26 +275,7 @@ class Prompting:
         for stack in self._session.stacks:
             for (held, frame), prompts in self._session.prompts(stack).items():
                 if held == object_id:
-                    self._ignore((stack, object_id, frame), prompts)
-
-    def ignore_as(
-        self, object_id: int, other: int, where: Callable[[StackKey, int], bool] = lambda *_: True
-    ) -> None:
-        """Take what counts for nothing of an object for nothing of another one, that it became.
-
-        Parameters
-        ----------
-        object_id, other : int
-            The object that was, and the one that what was drawn belongs to now.
-        where : callable
-            Whether a stack and a frame are concerned.
-        """
-        for stack, _, frame in self._ignored(object_id):
-            if where(stack, frame):
-                prompts = self._session.kept((stack, object_id, frame))
-                self._session.keep((stack, object_id, frame), None)
-                earlier = self._session.kept((stack, other, frame)) or ()
-                self._session.keep((stack, other, frame), (*earlier, *prompts))
+                    self.ignored.add((stack, object_id, frame), prompts)
 
     def _taken(self) -> set[int]:
         """Numbers of objects that are known, drawn, or the next to be drawn in another image."""
@@ -298,20 +283,9 @@ class Prompting:
         elsewhere = {number for number, _ in self._active_in.values()}
         return known | elsewhere | self._workspace.prompts.numbers()
 
-    def _ignored(self, object_id: int | None = None) -> list[tuple[StackKey, int, int]]:
-        """Where earlier prompts count for nothing: stack, object and frame."""
-        kept = self._session.table("kept", None)
-        places = [key for key in kept if isinstance(key, tuple) and isinstance(key[0], StackKey)]
-        return [place for place in places if object_id in (None, place[1])]
-
-    def _ignore(self, place: tuple[StackKey, int, int], prompts: Sequence[Prompt]) -> None:
-        earlier = self._session.kept(place) or ()
-        self._session.keep(place, (*earlier, *without_masks(prompts)) or None)
-
     def _largest_left(self) -> int:
         """Largest number whose earlier prompts, as long as they are the same, give no mask."""
-        ignored = {object_id for _, object_id, _ in self._ignored()}
-        return max(ignored | self._session.remembered, default=0)
+        return max(self.ignored.numbers() | self._session.remembered, default=0)
 
     def _keep_painted(
         self, geometry: StackGeometry, strokes: Sequence[Stroke], frames: set[int]
@@ -327,7 +301,7 @@ class Prompting:
         self, stack: StackKey, object_id: int, frame: int, mask: NDArray[np.bool_]
     ) -> None:
         session, place = self._session, (stack, object_id, frame)
-        self._ignore(place, session.prompts(stack).get((object_id, frame), ()))
+        self.ignored.add(place, session.prompts(stack).get((object_id, frame), ()))
         for edit in _painted_edits(stack, object_id, frame, mask):
             session.apply(edit)
 
@@ -351,7 +325,7 @@ class Prompting:
 
         That stays in its layer, which may be the user's; what is drawn after painting refines.
         """
-        over = {key: self._session.kept((stack, *key)) or () for key in drawn}
+        over = {key: self.ignored.of((stack, *key)) for key in drawn}
         return {
             key: tuple(prompt for prompt in prompts if prompt not in over[key])
             for key, prompts in drawn.items()
