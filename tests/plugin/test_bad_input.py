@@ -394,3 +394,44 @@ def test_an_image_of_many_axes_is_deleted_and_another_added(open_dock, stack, qt
     qtbot.wait(50)
     assert opened.workspace.image is image
     assert messages == []
+
+
+def box(row, column):
+    return np.array([[0, row, column], [0, row, column + 16], [0, row + 16, column + 16],
+                     [0, row + 16, column]])  # fmt: skip
+
+
+def test_a_box_that_is_pasted_over_itself_leaves_its_mask(open_dock, stack, messages):
+    opened = open_dock(stack)
+    opened.shapes.add(np.array([box(12, 10)] * 2), shape_type="rectangle")
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] == 197
+    assert "The first one is used" in messages[-1][1]
+
+
+def test_a_layer_of_the_user_whose_signs_are_no_text(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    features = {"object": [1, 2], "sign": [np.nan, np.nan]}
+    mine = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]], features=features)
+    opened.controller.choose_points(mine)
+    opened.controller.new_object()
+    opened.controller.toggle_sign()
+    opened.wait_idle()
+    assert [entry.object_id for entry in opened.session.objects] == [1, 2]
+    assert opened.controller.prompting.active == (3, False)
+
+
+def test_a_box_that_was_held_when_prompts_were_taken_is_taken_in_the_end(open_dock, stack, qtbot):
+    opened = open_dock(stack)
+    opened.viewer.layers.selection.active = opened.shapes
+    opened.shapes.mode = "add_rectangle"
+    opened.shapes._is_creating = True
+    opened.shapes.add(box(12, 10), shape_type="rectangle")
+    opened.shapes._moving_value = (0, 4)
+    opened.controller.new_object()
+    qtbot.wait(250)
+    assert not opened.session.objects
+    opened.shapes._finish_drawing()
+    qtbot.wait(250)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] == 197

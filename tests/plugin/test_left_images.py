@@ -235,3 +235,20 @@ def test_masks_beyond_an_image_that_became_smaller(open_dock, stack, qtbot, mess
     assert len(opened.session.objects) == 4
     assert opened.session.prompts(key)[4, 2][0].shape == (40, 40)
     assert not any("broadcast" in text for _, text in messages)
+
+
+def test_an_empty_layer_of_the_user_in_an_image_that_was_left_keeps_its_number(two, qtbot):
+    mine = two.viewer.add_points(np.empty((0, 3)))
+    two.choose(two.other)
+    two.controller.choose_points(mine)
+    two.controller.new_object()
+    two.choose(two.image)
+    two.controller.new_object()
+    two.workspace.prompts.points.add([0, 44, 46])
+    settled(two, qtbot)
+    two.viewer.layers.selection.active = mine
+    mine.add([0, 43, 18])
+    settled(two, qtbot)
+    found = [{number for number, _ in two.session.prompts(key)} for key in two.session.stacks]
+    assert len(found) == 2
+    assert not found[0] & found[1]

@@ -532,3 +532,53 @@ def test_points_of_another_image_and_negative_ones_are_no_objects(open_dock, sta
     opened.wait_idle()
     assert others.features.equals(before)
     assert [number for number, _ in opened.session.prompts(key)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("how", ["split", "one each"])
+def test_a_new_object_is_no_part_of_another(open_dock, stack, qtbot, how):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.plane.propagate()
+    opened.wait_idle()
+    opened.controller.new_object()
+    if how == "split":
+        opened.viewer.dims.set_current_step(0, 3)
+        opened.controller.objects.split(1)
+        opened.viewer.dims.set_current_step(0, 0)
+    else:
+        opened.viewer.layers.selection.active = opened.viewer.add_points([[3, 44, 43]])
+        opened.controller.objects.one_each()
+    opened.wait_idle()
+    opened.points.add([0, 44, 46])
+    qtbot.wait(200)
+    opened.wait_idle()
+    assert len(opened.session.objects) == 3
+
+
+def test_a_number_whose_stroke_was_undone_is_not_given_again_where_it_is_taken(
+    open_dock, stack, qtbot
+):
+    opened = open_dock(stack)
+    opened.points.add([0, 20, 18])
+    opened.wait_idle()
+    opened.controller.new_object()
+    opened.workspace.target.paint((0, 5, 50), 2)
+    opened.wait_idle()
+    opened.controller.undo()
+    opened.wait_idle()
+    cells = np.zeros((6, 64, 64), int)
+    cells[0, 2:6, 2:6] = 2
+    opened.controller.choose_target(opened.viewer.add_labels(cells))
+    qtbot.waitUntil(lambda: opened.controller.prompting.active[0] == 3, timeout=2000)
+
+
+def test_a_point_that_is_selected_in_a_layer_of_the_user_makes_its_object_active(open_dock, stack):
+    opened = open_dock(stack)
+    features = {"object": [1, 2], "sign": ["positive"] * 2}
+    mine = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]], features=features)
+    opened.controller.choose_points(mine)
+    opened.wait_idle()
+    opened.controller.prompting.set_active(2, True)
+    mine.selected_data = {0}
+    assert opened.controller.prompting.active == (1, True)

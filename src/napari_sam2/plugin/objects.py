@@ -143,7 +143,9 @@ class Objects:
         geometry = self._workspace.geometry()
         if geometry is None:
             return
-        cut, free = self._workspace.frame(geometry), self._prompting.free_number()
+        cut = self._workspace.frame(geometry)
+        # not that of what is drawn next, either
+        free = max(self._prompting.free_number(), self._prompting.active[0] + 1)
         if self._work.is_busy:
             self._prompting.reserve(free)
 
@@ -191,12 +193,14 @@ class Objects:
         except ValueError as error:
             show_warning(str(error))
             return
-        first = self._prompting.free_number()
+        first, was_new = self._prompting.free_number(), self._prompting.is_active_new()
         # at once, as if each had been drawn so: what is drawn is saved while a run lasts
         if is_made_for(layer, workspace.image):
             self._number(layer, first)
         else:
             self._copy(layer, first)
+        if was_new and not self._prompting.is_active_new():  # what is drawn next is none of these
+            self._prompting.new_object()
 
         def take() -> None:
             if workspace.find_image(geometry.key.image) is None:

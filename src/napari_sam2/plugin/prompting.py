@@ -128,9 +128,10 @@ class Prompting:
     def leave_image(self) -> None:
         """Keep the active object of the image in use for when it is in use again."""
         image = self._workspace.image_id
-        drawn = any(layer is not None and len(layer.data) for _, layer in self._layers(image))
-        # where nothing is drawn, no layer is left that says what is drawn next
-        if image is not None and (drawn or not self.is_active_new()):
+        layers = [layer for _, layer in self._layers(image) if layer is not None]
+        # without these no layer is left that says what is drawn next
+        left = any(len(layer.data) or not is_own(layer) for layer in layers)
+        if image is not None and (left or not self.is_active_new()):
             self._active_in[image] = self._active
 
     def enter_image(self) -> None:
@@ -140,6 +141,10 @@ class Prompting:
             self.set_active(*active)
         elif not self.is_active_new():
             self.new_object()
+
+    def active_in(self, image: str) -> int:
+        """The object that was active in an image when it was left; 0 where it was not in use."""
+        return self._active_in.get(image, (0, True))[0]
 
     def replace_active(self, object_id: int, other: int) -> None:
         """Where an object is active, in whatever image, make another one that."""

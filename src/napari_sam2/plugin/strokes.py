@@ -76,9 +76,12 @@ class Strokes:
             layer.events.paint.disconnect(self._on_painted_elsewhere)
 
     def _on_layers_changed(self) -> None:
-        for layer in set(self._workspace.targets.every().values()).difference(self._targets):
-            layer.events.paint.connect(self._on_painted_elsewhere)
-            self._targets.add(layer)
+        for image, layer in self._workspace.targets.every().items():
+            if layer not in self._targets:
+                layer.events.paint.connect(self._on_painted_elsewhere)
+                self._targets.add(layer)
+                if 0 < (number := self._prompting.active_in(image)) <= largest_label(layer):
+                    layer.selected_label = number
         # in the same layer the brush may have a label that was picked, to be used as mask
         if self._painting.listen(self._workspace.target):
             self._load_brush()
@@ -94,9 +97,10 @@ class Strokes:
         if geometry is not None and touches_objects(geometry, strokes, self._session):
             self._painting.take_over()
             self._waiting.append((geometry, strokes))
-            self._prompting.reserve(max(stroke.label for stroke in strokes))
             self._display.show_painted(self._waiting)
             self._edits.when_taken(self._take, partial(_paint, geometry, strokes))
+            if self._waiting:
+                self._prompting.reserve(max(stroke.label for stroke in strokes))
 
     def _on_painted_elsewhere(self, event: Any) -> None:
         """Go to the image whose masks are painted in, and take the strokes."""

@@ -6,6 +6,7 @@ object; colour and marker show it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
@@ -120,11 +121,11 @@ def use_object(layer: Points | Shapes, object_id: int, positive: bool) -> None:
     sign = "positive" if positive else "negative"
     said = {"object": object_id, "sign": sign}
     if not is_own(layer):
-        defaults = layer.feature_defaults
-        known = {name: value for name, value in said.items() if name in defaults}
-        if known:
-            layer.selected_data = set()
-            layer.feature_defaults = defaults.assign(**known)
+        layer.selected_data = set()
+        for name, value in said.items():
+            if name in layer.features:
+                with suppress(ValueError, TypeError):  # a column of another type
+                    layer.feature_defaults = layer.feature_defaults.assign(**{name: value})
         return
     # napari changes whatever is selected together with the defaults, and a new point is selected.
     layer.selected_data = set()

@@ -304,7 +304,7 @@ class PromptLayers:
 
     def _on_feature_defaults(self, event: Any) -> None:
         layer = event.source
-        wanted = next_object(layer) if is_own(layer) else None
+        wanted = next_object(layer)
         if wanted is not None:
             self.next_object_changed.emit(*wanted)
 

@@ -278,7 +278,7 @@ class Sam2Widget(Docked):
 
     def _on_run_failed(self, error: Exception) -> None:
         if isinstance(error, CheckpointError):
-            self.model.refuse()
+            self.model.refuse(str(error))
 
     def _show_running(self, name: str) -> None:
         self._has_propagated |= name == PROPAGATING

@@ -114,10 +114,12 @@ class ModelSection(Section):
         self.add_file(name)
         return True
 
-    def refuse(self) -> None:
-        """Go back to the model before, as the one that was chosen cannot be used."""
+    def refuse(self, message: str) -> None:
+        """Go back to the model before, where the one that is chosen cannot be used, as is told."""
         name = Path(self.model.itemData(self._chosen)).name
         before = Path(self.model.itemData(self._before)).name
+        if name not in message or self._before == self._chosen:
+            return  # another was chosen meanwhile, or there is no other
         self.model.setCurrentIndex(self._before)
         self._choose(self._before)
         self.note.setText(f"{name} cannot be used, so {before} is. {self._about(self._chosen)}")
