@@ -82,13 +82,19 @@ def test_undo_in_the_active_points_of_another_image_does_not_go_there(two, qtbot
     assert two.workspace.image is two.other
 
 
-def test_painting_in_masks_of_another_image_goes_there(two, qtbot):
+def paint_elsewhere(two, qtbot):
+    """Paint object 1 in its masks while the other image is in use; gives the layer."""
     layer = two.workspace.target
     two.choose(two.other)
     two.viewer.layers.selection.active = layer
     layer.selected_label = 1
     layer.paint((0, 5, 50), 1)
     settled(two, qtbot)
+    return layer
+
+
+def test_painting_in_masks_of_another_image_goes_there(two, qtbot):
+    layer = paint_elsewhere(two, qtbot)
     assert two.workspace.image is two.image
     assert two.viewer.layers.selection.active is layer  # for the next stroke
     (stack,) = two.session.stacks
@@ -116,12 +122,7 @@ def test_the_brush_keeps_its_label_in_the_masks_of_another_image(two, qtbot):
     two.controller.new_object()
     two.points.add([0, 44, 46])
     settled(two, qtbot)
-    layer = two.workspace.target
-    two.choose(two.other)
-    two.viewer.layers.selection.active = layer
-    layer.selected_label = 1
-    layer.paint((0, 5, 50), 1)
-    settled(two, qtbot)
+    layer = paint_elsewhere(two, qtbot)
     assert (two.workspace.image, layer.selected_label) == (two.image, 1)
 
 

@@ -257,7 +257,9 @@ def test_one_object_each_of_what_is_to_be_merged(three_points, qtbot, engine):
     assert held(three_points).keys() == {(number, 0) for number in (1, *others)}
 
 
-def test_a_point_is_moved_after_its_object_was_split(open_dock, stack, qtbot, engine):
+@pytest.fixture
+def splitting(open_dock, stack, qtbot, engine):
+    """Object 1 with points on planes 0 and 3, to be split at plane 3 once a run has ended."""
     opened = open_dock(stack)
     for position in ((0, 20, 18), (3, 20, 21)):
         opened.points.add(position)
@@ -266,6 +268,11 @@ def test_a_point_is_moved_after_its_object_was_split(open_dock, stack, qtbot, en
     engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
     opened.controller.plane.propagate()
     opened.controller.objects.split(1)
+    return opened
+
+
+def test_a_point_is_moved_after_its_object_was_split(splitting, qtbot, engine):
+    opened = splitting
     opened.points.data = [[0, 20, 18], [3, 21, 22]]
     qtbot.wait(250)
     finish(opened, qtbot, engine)
@@ -372,22 +379,12 @@ def test_a_merge_leaves_out_what_was_deleted_meanwhile(three_points, qtbot, engi
     assert list(opened.points.features["object"]) == [2] * 3
 
 
-def test_a_split_and_what_is_drawn_after_it_get_numbers_of_their_own(
-    open_dock, stack, qtbot, engine
-):
-    opened = open_dock(stack)
-    for position in ((0, 20, 18), (3, 20, 21)):
-        opened.points.add(position)
-        settled(opened, qtbot)
-    opened.viewer.dims.set_current_step(0, 3)
-    engine.gate = engine.predictors[-1]._gate = threading.Semaphore(0)
-    opened.controller.plane.propagate()
-    opened.controller.objects.split(1)
-    opened.controller.new_object()
-    opened.points.add([3, 44, 43])
+def test_a_split_and_what_is_drawn_after_it_get_numbers_of_their_own(splitting, qtbot, engine):
+    splitting.controller.new_object()
+    splitting.points.add([3, 44, 43])
     qtbot.wait(250)
-    finish(opened, qtbot, engine)
-    assert list(opened.points.features["object"]) == [1, 2, 3]
+    finish(splitting, qtbot, engine)
+    assert list(splitting.points.features["object"]) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("how", ["painted", "layer"])

@@ -263,7 +263,7 @@ class Objects:
         seen, gone = (set[int]().union(*each) for each in (self._merged, self._deleted))
         numbers = list(named)
         for index, (number, part) in enumerate(zip(named, positive, strict=True)):
-            if part and number in seen - gone:
+            if part and number in seen and number not in gone:
                 numbers[index] = first
                 first += 1
             if part:

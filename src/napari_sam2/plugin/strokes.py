@@ -104,13 +104,14 @@ class Strokes:
 
     def _on_painted_elsewhere(self, event: Any) -> None:
         """Go to the image whose masks are painted in, and take the strokes."""
-        layer, strokes = event.source, strokes_of(event)
+        layer = event.source
         if layer is self._workspace.target:
             return
         owners = (owner for owner, each in self._workspace.targets.every().items() if each is layer)
         image = self._workspace.find_image(next(owners, ""))
         if image is None:
             return
+        strokes = strokes_of(event)
         if touches_objects(self._workspace.geometry_of(image), strokes, self._session):
             label = layer.selected_label
             self._choose_image(image)

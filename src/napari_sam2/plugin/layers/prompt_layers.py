@@ -54,7 +54,7 @@ class PromptLayers:
         identifies it, and the layer.
     next_object_changed : Signal(int, object)
         Emitted with object and sign (None where the layer lost it) that a selection made those of
-        what is drawn next in a layer of our own.
+        what is drawn next in the layer.
     tool_changed : Signal(str)
         Emitted with what the mouse draws now, one of `TOOLS`, or "".
     """
