@@ -435,3 +435,31 @@ def test_a_box_that_was_held_when_prompts_were_taken_is_taken_in_the_end(open_do
     qtbot.wait(250)
     opened.wait_idle()
     assert sizes(opened.labels(), 1)[0] == 197
+    opened.controller.undo()
+    assert len(opened.shapes.data) == 0
+    opened.viewer.layers.selection.active = opened.points
+    opened.points.add([0, 44, 46])
+    qtbot.wait(250)
+    opened.wait_idle()
+    assert [entry.object_id for entry in opened.session.objects] == [2]
+
+
+def test_a_layer_of_the_user_that_names_nothing_keeps_what_is_selected_in_it(open_dock, stack):
+    opened = open_dock(stack)
+    mine = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]])
+    opened.controller.choose_points(mine)
+    mine.selected_data = {1}
+    opened.controller.toggle_sign()
+    opened.controller.new_object()
+    assert mine.selected_data == {1}
+
+
+def test_a_point_that_names_no_object_is_of_the_first_as_is_the_next(open_dock, stack):
+    opened = open_dock(stack)
+    features = {"object": [2.0, np.nan]}
+    mine = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]], features=features)
+    opened.controller.choose_points(mine)
+    opened.controller.new_object()
+    assert opened.controller.prompting.active[0] == 3
+    mine.selected_data = {1}
+    assert opened.controller.prompting.active[0] == 1

@@ -151,3 +151,16 @@ def test_a_file_that_is_no_checkpoint_is_not_gone_on_with(open_dock, discs, tmp_
     opened.controller.plane.run()
     opened.wait_idle(20_000)
     assert opened.labels()[0].any()
+
+
+def test_of_two_files_that_are_no_checkpoints_neither_is_gone_back_to(
+    open_dock, discs, tmp_path, messages
+):
+    opened = open_dock(discs[0], engine=Engine())
+    for name in ("one.pt", "two.pt"):
+        (tmp_path / name).write_bytes(b"junk")
+        opened.dock.model.add_file(str(tmp_path / name))
+    for column, left in ((33, "one.pt"), (34, "nano")):
+        opened.points.add([0, 30, column])
+        opened.wait_idle(20_000)
+        assert opened.dock.model.model.currentText().startswith(left)

@@ -582,3 +582,23 @@ def test_a_point_that_is_selected_in_a_layer_of_the_user_makes_its_object_active
     opened.controller.prompting.set_active(2, True)
     mine.selected_data = {0}
     assert opened.controller.prompting.active == (1, True)
+
+
+@pytest.mark.parametrize("sign", ["positive", "+"])
+def test_one_each_of_another_layer_leaves_the_masks_of_the_one_in_use(
+    open_dock, stack, qtbot, messages, sign
+):
+    opened = open_dock(stack)
+    mine = opened.viewer.add_points([[0, 20, 18]], features={"object": [1]})
+    opened.controller.choose_points(mine)
+    opened.wait_idle()
+    more = opened.viewer.add_points([[0, 44, 46]], features={"sign": [sign]})
+    opened.viewer.layers.selection.active = more
+    qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
+    opened.wait_idle()
+    assert sizes(opened.labels(), 1)[0] == 197
+    if sign == "positive":
+        assert sizes(opened.labels(), 2)[0] == 197
+    else:
+        assert "“sign”" in messages[-1][1]
+        assert opened.workspace.prompts.points is mine

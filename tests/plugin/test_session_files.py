@@ -271,3 +271,34 @@ def test_work_that_goes_over_to_other_pixels_after_a_restore_is_kept(
     qtbot.waitUntil(lambda: len({path.parent for path in folders(sessions)}) == 2, timeout=5000)
     again.viewer.window.remove_dock_widget(again.dock)
     assert len({path.parent for path in folders(sessions)}) == 2
+
+
+def test_a_session_with_the_next_number_of_another_image(
+    open_dock, stack, qtbot, tmp_path, messages
+):
+    saved_by = open_dock(stack)
+    saved_by.controller.prompting.set_active(2, True)
+    saved_by.points.add([0, 20, 18])
+    saved_by.wait_idle()
+    saved_by.dock.history.save_asked.emit(str(tmp_path / "mine"))
+    qtbot.waitUntil(lambda: any("is saved to" in text for _, text in messages), timeout=5000)
+    opened = open_dock(stack[:, ::-1], stack)
+    other, image = (opened.viewer.layers[name] for name in ("image", "image [1]"))
+    for chosen in (other, image):
+        opened.dock.image.image.chosen.emit(chosen)
+        qtbot.wait(250)
+        if chosen is other:
+            opened.workspace.prompts.make("points")
+            opened.workspace.prompts.points.add([0, 43, 18])
+            opened.wait_idle()
+            opened.controller.new_object()
+    opened.dock.history.open_asked.emit(str(tmp_path / "mine"))
+    qtbot.waitUntil(lambda: len(opened.session.stacks) == 2, timeout=5000)
+    opened.dock.image.image.chosen.emit(other)
+    qtbot.wait(250)
+    opened.workspace.prompts.points.add([0, 19, 46])
+    opened.wait_idle()
+    found = {
+        s.image: {number for number, _ in opened.session.prompts(s)} for s in opened.session.stacks
+    }
+    assert sorted(map(sorted, found.values())) == [[1, 3], [2]]

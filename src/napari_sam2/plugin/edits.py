@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
-from napari_sam2.plugin.layers.drawings import is_being_drawn
 from napari_sam2.plugin.layers.painting import stacks_of_image
 from napari_sam2.plugin.prompt_commands import apply_drawn, drawn_changes
 
@@ -56,7 +55,6 @@ class Edits:
         self._prompting = prompting
         self._work = work
         self._last = -float("inf")
-        self._was_drawn = False  # a shape, when prompts were taken
         # frames in view while prompts changed, of the last time that they are to be taken
         self._edited: dict[StackGeometry, set[int]] = {}
         # what was drawn when they were last to be taken, and the time before that
@@ -133,8 +131,6 @@ class Edits:
     def take_now(self) -> None:
         """Take what was drawn, as soon as no run is under way, and run it."""
         self._settle.stop()
-        layers = [layer for _, _, layer in self._workspace.prompts.every()]
-        self._was_drawn = any(map(is_being_drawn, layers))
         geometry = self._workspace.geometry()
         if not self._work.waits_last("prompts"):
             self._edited = {}
@@ -221,8 +217,7 @@ class Edits:
         image = self._workspace.image_id
         # what was taken during a run still waits
         changed = image is None or self._prompting.has_changed(image)
-        # of a shape that was being drawn nothing was taken, whatever was recorded
-        if changed or self._work.is_busy or self._was_drawn:
+        if changed or self._work.is_busy:
             self.take_now()
 
     def _on_prompts_edited(self) -> None:

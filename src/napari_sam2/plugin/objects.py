@@ -190,6 +190,7 @@ class Objects:
         assert workspace.image is not None
         try:
             to_image((), layer, workspace.image)
+            object_ids(layer), signs(layer)
         except ValueError as error:
             show_warning(str(error))
             return
@@ -275,7 +276,10 @@ class Objects:
         workspace = self._workspace
         assert workspace.image is not None
         name = "points" if isinstance(layer, Points) else "shapes"
-        if not is_own(getattr(workspace.prompts, name)):
+        in_use = getattr(workspace.prompts, name)
+        if not is_own(in_use):
+            if in_use is not layer:  # whose prompts are not the ones that are drawn again
+                self._edits.keep_masks(workspace.geometry())
             workspace.prompts.choose(name, None)
             workspace.prompts.make(name)
         kinds = ["point"] * len(layer.data) if isinstance(layer, Points) else layer.shape_type

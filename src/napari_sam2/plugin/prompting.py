@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_sam2.inference.prompts import MaskPrompt
 from napari_sam2.plugin.ignored import Ignored
-from napari_sam2.plugin.layers.drawings import NOTHING, Drawing, draw
+from napari_sam2.plugin.layers.drawings import NOTHING, Drawing, draw, finished
 from napari_sam2.plugin.layers.own_layers import is_own
 from napari_sam2.plugin.layers.painting import (
     join_pixels,
@@ -156,6 +156,11 @@ class Prompting:
         if self._active[0] == object_id:
             self.set_active(other, self._active[1])
 
+    def give_way(self, numbers: set[int]) -> None:
+        """Give images that were left other numbers for what is drawn next than these."""
+        for number in {next_ for next_, _ in self._active_in.values()} & numbers:
+            self.replace_active(number, self.free_number())
+
     def has_changed(self, image: str) -> bool:
         """Whether an image's layers show something else than when they were taken last."""
         return any(
@@ -218,7 +223,7 @@ class Prompting:
     def record_drawings(self, image: str | None) -> None:
         """Keep what an image's prompt layers show now, so that undo and redo bring it back."""
         for key, layer in self._layers(image):
-            shown = NOTHING if layer is None else Drawing.of(layer)
+            shown = NOTHING if layer is None else finished(layer)
             if layer is not None:
                 self._seen[layer] = shown
             if not shown.equals(self._kept(key)):

@@ -204,12 +204,14 @@ class SessionFiles:
         self._identities.known.update(saved.channels)
         if "t" in saved.image.axes:
             self._workspace.kinds.say(image, saved.image.axes.index("t"), is_time=True)
+        earlier = {entry.object_id for entry in session.objects}
         with session.step("Open the session"):
             session.reopen(saved.log, saved.masks)
             self._prompting.draw(image_id)
             self._prompting.record_drawings(image_id)
         self._saving.note_opened(image_id)
         numbers = [entry.object_id for entry in session.objects]
+        self._prompting.give_way(set(numbers) - earlier)
         if numbers:
             self._prompting.set_active(max(numbers), True)
         self._go_to_masks()

@@ -237,6 +237,13 @@ def is_being_drawn(layer: Points | Shapes) -> bool:
     return bool(getattr(layer, "_is_creating", False))
 
 
+def finished(layer: Points | Shapes) -> Drawing:
+    """What a layer shows, but for the shape that the mouse is drawing in it."""
+    drawing = Drawing.of(layer)
+    count = len(drawing.data)
+    return drawing.without(np.arange(count) >= count - is_being_drawn(layer))
+
+
 def is_dragged(layer: Points | Shapes) -> bool:
     """Whether the mouse, where the layer is the active one, drags something in it."""
     # napari tells a layer nothing of a drag that ends when another one is active

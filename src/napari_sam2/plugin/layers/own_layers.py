@@ -121,11 +121,12 @@ def use_object(layer: Points | Shapes, object_id: int, positive: bool) -> None:
     sign = "positive" if positive else "negative"
     said = {"object": object_id, "sign": sign}
     if not is_own(layer):
-        layer.selected_data = set()
+        said = {name: value for name, value in said.items() if name in layer.features}
+        if said:
+            layer.selected_data = set()
         for name, value in said.items():
-            if name in layer.features:
-                with suppress(ValueError, TypeError):  # a column of another type
-                    layer.feature_defaults = layer.feature_defaults.assign(**{name: value})
+            with suppress(ValueError, TypeError):  # a column of another type
+                layer.feature_defaults = layer.feature_defaults.assign(**{name: value})
         return
     # napari changes whatever is selected together with the defaults, and a new point is selected.
     layer.selected_data = set()

@@ -65,10 +65,14 @@ def next_object(layer: Points | Shapes) -> tuple[int, bool | None] | None:
         The object, and whether positive; None where the defaults do not say it.
     """
     defaults = layer.feature_defaults
-    if "object" not in defaults or not is_object_id(defaults["object"].iloc[0]):
+    if "object" not in defaults:
+        return None
+    named = defaults["object"].iloc[0]
+    number = 1 if _is_missing(named) else named  # as `object_ids` reads it
+    if not is_object_id(number):
         return None
     sign = str(defaults["sign"].iloc[0]) != "negative" if "sign" in defaults else None
-    return int(defaults["object"].iloc[0]), sign
+    return int(number), sign
 
 
 def numbers_in(layer: Points | Shapes) -> set[int]:

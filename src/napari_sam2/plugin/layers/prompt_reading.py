@@ -87,7 +87,8 @@ def read_prompts(
             prompts[object_id, frame] = check_prompts(group, geometry.plane_shape)
         except ValueError as error:  # each was checked by itself, so there are several boxes
             problems.append(f"Object {object_id}, plane {frame}: {error} The first one is used.")
-            _, *further = (id(each) for each in group if isinstance(each, BoxPrompt))
+            first = next(id(each) for each in group if isinstance(each, BoxPrompt))
+            further = {id(each) for each in group if isinstance(each, BoxPrompt)} - {first}
             prompts[object_id, frame] = tuple(each for each in group if id(each) not in further)
     # dict.fromkeys: each problem once, in order.
     return PromptReading(prompts, tuple(dict.fromkeys(problems)))

@@ -122,6 +122,7 @@ class ModelSection(Section):
             return  # another was chosen meanwhile, or there is no other
         self.model.setCurrentIndex(self._before)
         self._choose(self._before)
+        self._before = 0  # nano: what was refused is not gone back to
         self.note.setText(f"{name} cannot be used, so {before} is. {self._about(self._chosen)}")
 
     def show_note(self, text: str) -> None:
