@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_sam2.inference.encode import (
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.prompts import check_prompts, expand_prompts
 from napari_sam2.inference.results import Prediction
+from napari_sam2.inference.stray import frees_masks, without_stray
 from napari_sam2.inference.transforms import chosen_limits, to_plane_logits
 from napari_sam2.inference.turns import mean_of_turns, turned_maps, turned_points, turns_of
 
@@ -168,4 +170,7 @@ def decode_prompts(
         decoded = network.decode(embedding, features, points, labels, previous)
         decoded = mean_of_turns(decoded)
         newer = model.config.family == "sam2"  # SAM 1 knows no fallback
-        return decoded.candidates() if multimask else decoded.single(newer)
+        chosen = decoded.candidates() if multimask else decoded.single(newer)
+        if frees_masks(model):
+            chosen = replace(chosen, logits=without_stray(chosen.logits, prompts, shape))
+        return chosen

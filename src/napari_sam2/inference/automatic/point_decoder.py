@@ -11,6 +11,7 @@ import torch
 from napari_sam2.inference.automatic.found_masks import FoundMask
 from napari_sam2.inference.automatic.runs import RunMask
 from napari_sam2.inference.encode import encode_plane
+from napari_sam2.inference.stray import freed, frees_masks
 from napari_sam2.inference.transforms import plane_weights, to_model_points
 from napari_sam2.model.prompt_encoder import POSITIVE
 
@@ -88,6 +89,9 @@ class PointDecoder:
         scores = decoded.scores.float()
         good = (scores > self.floors.score).nonzero()
         logits = decoded.logits[good[:, 0], good[:, 1]].float()
+        if frees_masks(model):
+            clicks = (within + 0.5) / self._fit.shape
+            logits = freed(logits, [[clicks[point]] for point in good[:, 0].tolist()])
         faint = logits > -STABILITY_OFFSET
         in_rows, in_columns = (faint.any(dim=dim).cpu().numpy() for dim in (2, 1))
         for (point, candidate), each, rows, columns in zip(

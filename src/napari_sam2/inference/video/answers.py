@@ -10,6 +10,7 @@ from scipy.ndimage import label
 
 from napari_sam2.inference.masks import NO_MASK, crop_of, repeated_masks
 from napari_sam2.inference.results import FrameResult, Prediction
+from napari_sam2.inference.stray import freed
 from napari_sam2.inference.transforms import to_plane_logits
 from napari_sam2.inference.video.memory_bank import FrameMemory
 
@@ -30,10 +31,11 @@ FILLED_LOGIT = 0.1  # of what was a hole, as in the sam2 package
 PIXELS = 2**25  # of masks that are stretched to the plane together, at most
 
 
-def split(tracked: Tracked, largest_hole: int) -> list[FrameMemory]:
-    """One entry an object of the batch; smaller holes in the masks are filled."""
+def split(tracked: Tracked, largest_hole: int, without_specks: bool = False) -> list[FrameMemory]:
+    """One entry an object of the batch; smaller holes are filled, and specks go where asked."""
+    shown = freed(tracked.logits[:, 0])[:, None] if without_specks else tracked.logits
     # copies: a part of the batch would keep the whole of it
-    every = [logits.to(torch.float32, copy=True) for logits in tracked.logits]
+    every = [logits.to(torch.float32, copy=True) for logits in shown]
     pointers = [pointer.clone() for pointer in tracked.pointers]
     # together, as a GPU is waited for at each answer; last, as it works on the copies meanwhile
     judged = torch.stack([tracked.scores.float(), tracked.present.float()], dim=1).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from napari_sam2.inference.device import is_out_of_memory
 from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_logits
 from napari_sam2.inference.prompts import expand_prompts, refines
+from napari_sam2.inference.stray import frees_masks, without_stray
 from napari_sam2.inference.video import answers
 from napari_sam2.inference.video.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.video.recall import recall
@@ -66,6 +68,7 @@ class Tracker(ABC):
         self.model, self.source, self.features = model, source, features
         self.largest_hole = largest_hole
         self.memories = memories
+        self._frees = frees_masks(model)
         self._told_of_memory = False
         self.batch = OBJECT_BATCH
 
@@ -111,9 +114,14 @@ class Tracker(ABC):
         )
         embedding = self._embedding(track, frame)
         decoded = network.decode(embedding, features, points, labels, before)
+        if self._frees:
+            decoded = replace(decoded, logits=without_stray(decoded.logits, expanded, shape))
         # one click may mean several things, but not inside a mask
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
-        return *self._split(own), *answers.decoded_candidates(network, decoded)
+        asked = answers.split(
+            own, self.largest_hole
+        )  # what is clicked on may be as small as a speck
+        return *asked, *answers.decoded_candidates(network, decoded)
 
     def _in_batches(
         self, items: list[Item], work: Callable[[list[Item]], None], most: int = OBJECT_BATCH
@@ -150,7 +158,7 @@ class Tracker(ABC):
         return True
 
     def _split(self, tracked: Tracked) -> list[FrameMemory]:
-        return answers.split(tracked, self.largest_hole)
+        return answers.split(tracked, self.largest_hole, self._frees)
 
     def _refined(self, track: Track, frame: int, prompts: tuple[Prompt, ...]) -> Tensor | None:
         """The logits that prompts refine, where there are any."""

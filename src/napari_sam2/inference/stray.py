@@ -1,0 +1,104 @@
+"""Parts of masks that lie apart from what was asked for.
+
+A small model lights up specks far from an object, and pieces of what looks like it. A click is on
+one piece; in what a box or a memory shows, specks are small beside the object.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.ndimage import label
+
+from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_sam2.inference.load import Model
+    from napari_sam2.inference.prompts import ModelPrompt
+
+    Place = NDArray[np.float64]  # (row, column) as shares of the plane's height and width
+
+# Models whose masks are freed of them; a published one answers as its own package does.
+FREED = ("nano",)
+SPECK = 0.1  # of the largest part: what is smaller is one
+TOUCHING = np.ones((3, 3), dtype=bool)  # parts that meet at a corner are one
+NOT_THERE = -8.0  # logit of what is taken away
+
+
+def frees_masks(model: Model) -> bool:
+    """Whether a model's masks are freed of what lies apart."""
+    return model.config.name in FREED
+
+
+def without_stray(logits: Tensor, prompts: Sequence[ModelPrompt], shape: tuple[int, int]) -> Tensor:
+    """Masks of one object without what lies apart from every positive click.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (1, N, h, w)
+        In the model's input.
+    prompts : sequence of ModelPrompt
+        What was asked, in pixels of the plane. With a mask among them nothing is taken away, as
+        what is drawn by hand may lie in many pieces. Beside a box, or where no click is on the
+        mask, specks alone are.
+    shape : tuple of int
+        (Y, X) of the plane.
+
+    Returns
+    -------
+    Tensor, shape (1, N, h, w)
+        On the same device.
+    """
+    if any(isinstance(prompt, MaskPrompt) for prompt in prompts):
+        return logits
+    clicks = [
+        (np.array(prompt.position) + 0.5) / shape
+        for prompt in prompts
+        if isinstance(prompt, PointPrompt) and prompt.positive
+    ]
+    boxed = any(isinstance(prompt, BoxPrompt) for prompt in prompts)
+    return freed(logits[0], [clicks] * logits.shape[1], boxed)[None]
+
+
+def freed(logits: Tensor, clicks: Sequence[Sequence[Place]] = (), boxed: bool = False) -> Tensor:
+    """Masks (N, h, w) without what lies apart from their clicks, where they have any, or specks.
+
+    Specks are parts smaller than a tenth of the largest; larger ones stay where a mask has no
+    clicks, they are not on it, or ``boxed`` says that there was a box, too.
+    """
+    masks = (logits > 0).cpu().numpy()
+    stray = np.zeros_like(masks)
+    for index, mask in enumerate(masks):
+        parts, count = label(mask, TOUCHING)
+        if count > 1:
+            on = _clicked(parts, clicks[index]) if clicks else set()
+            stray[index] = mask & ~_kept(parts, on, boxed)[parts]
+    if not stray.any():
+        return logits
+    return logits.masked_fill(torch.from_numpy(stray).to(logits.device), NOT_THERE)
+
+
+def _clicked(parts: NDArray[np.integer], clicks: Sequence[Place]) -> set[int]:
+    """Which parts of a mask clicks are on, or touch: an outline is no finer than a cell."""
+    found: set[int] = set()
+    for click in clicks:
+        row, column = (click * parts.shape).astype(int)
+        around = parts[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        found.update(np.unique(around[around > 0]).tolist())
+    return found
+
+
+def _kept(parts: NDArray[np.integer], clicked: set[int], boxed: bool) -> NDArray[np.bool_]:
+    """Which parts stay, by their number."""
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = sizes >= SPECK * sizes.max() if boxed or not clicked else np.zeros(len(sizes), bool)
+    kept[list(clicked)] = True
+    return kept
