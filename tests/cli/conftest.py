@@ -65,7 +65,7 @@ class PlaneBlobs(BlobPredictor):
     def predict(self, prompts):
         return SimpleNamespace(best=self._crop(self._bright, prompts))
 
-    def look_closer(self, prompts, answer):
+    def look_again(self, prompts, answer):
         return answer
 
 

@@ -93,7 +93,7 @@ def test_a_plane_much_larger_than_the_model_is_looked_at_in_parts(monkeypatch, l
             mask = np.full((4, 5), 2.0 / len(seen), np.float16)
             return SimpleNamespace(best=MaskCrop(mask, (900 + 2 * len(seen), 30)))
 
-        def look_closer(self, prompts, answer):
+        def look_again(self, prompts, answer):
             assert prompts is seen[-1]
             return answer
 

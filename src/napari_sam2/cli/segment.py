@@ -133,7 +133,7 @@ def _tiled(
         )
         for prompts in placement.prompts.values():
             answer = predictor.predict(prompts)
-            crops.append(predictor.look_closer(prompts, answer).best)
+            crops.append(predictor.look_again(prompts, answer).best)
             show(len(crops))
     ids = [object_id for object_id, _ in placement.prompts]
     labels = labels_from_crops(crops, ids, predictor.shape)

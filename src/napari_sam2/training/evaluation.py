@@ -179,7 +179,7 @@ def overlaps_by_clicks(
         One a click.
     """
     prompts: list[Prompt] = [PointPrompt(middle_of(truth))]
-    answer = predictor.look_closer(prompts, predictor.predict(prompts, multimask=True))
+    answer = predictor.look_again(prompts, predictor.predict(prompts, multimask=True))
     overlaps: list[float] = []
     while True:
         found = _mask(answer, truth)
@@ -189,7 +189,7 @@ def overlaps_by_clicks(
         click = next_click(truth, found)
         if click is not None:
             prompts.append(click)
-            answer = predictor.look_closer(prompts, predictor.predict(prompts, previous=answer))
+            answer = predictor.look_again(prompts, predictor.predict(prompts, previous=answer))
 
 
 def overlap_of_box(predictor: LargeImagePredictor, truth: NDArray[np.bool_]) -> float:
@@ -199,7 +199,7 @@ def overlap_of_box(predictor: LargeImagePredictor, truth: NDArray[np.bool_]) -> 
         raise ValueError("The mask is empty, so there is no box around it.")
     rows, columns = box
     around = [BoxPrompt((rows.start, columns.start, rows.stop - 1, columns.stop - 1))]
-    answer = predictor.look_closer(around, predictor.predict(around))
+    answer = predictor.look_again(around, predictor.predict(around))
     return intersection_over_union(_mask(answer, truth), truth)
 
 

@@ -93,7 +93,7 @@ class LargePlaneObjects:
             answer = self.predictor.predict(
                 checked, previous=self._refined(object_id, checked), view=self._seen(checked)
             )
-            shown = self.predictor.look_closer(checked, answer)
+            shown = self.predictor.look_again(checked, answer)
             self._known[object_id] = PlaneObject(checked, answer, shown, shown.best)
         return self.result(frame)
 
@@ -105,16 +105,19 @@ class LargePlaneObjects:
                 "The mask was given, so there is no candidate beside it. Add a point or a box to "
                 "it first."
             )
-        chosen, found = known.answer, known.candidates
-        if index is not None:
+        found = known.candidates
+        if index is None:
+            shown = self.predictor.look_again(known.prompts, known.answer)
+        else:
             found = found or self.predictor.candidates(known.prompts, known.answer)
             best_first = np.argsort(-found.scores, kind="stable")
             if not 0 <= index < len(best_first):
                 raise IndexError(
                     f"There is no candidate {index}: there are {len(best_first)}, from 0."
                 )
+            # not again, which may find what another candidate shows
             chosen = found.only(int(best_first[index]))
-        shown = self.predictor.look_closer(known.prompts, chosen)
+            shown = self.predictor.look_closer(known.prompts, chosen)
         self._known[object_id] = replace(known, shown=shown, crop=shown.best, candidates=found)
         return self.result(frame)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 STRAY = 0.01  # of a mask, on each side, that does not count as part of where it lies
 BAND = 1024  # rows of a mask that are stretched at a time
+# Of the depth of a mask's middle: its other end is as far from a click, and as deep. No two places
+# in a disc are.
+FAR, AS_DEEP = 1.4, 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +107,32 @@ class LargePrediction:
     @property
     def middle(self) -> tuple[float, float]:
         """The place in the best candidate, not empty, that is farthest from its outline."""
-        depth = distance_transform_edt(np.pad(self._shown(self._best) > 0, 1))
-        row, column = np.unravel_index(depth.argmax(), depth.shape)
+        return self._place(self._depth)
+
+    def other_end(self, position: tuple[float, float]) -> tuple[float, float] | None:
+        """A place in the best candidate, not empty, that is far from a (row, column) in it.
+
+        None where there is none, as in whatever is no longer than a disc.
+        """
+        depth = self._depth
+        row, column = self.field.to_shown(position)
+        rows, columns = np.indices(depth.shape, dtype=np.float32)
+        away = np.hypot(rows - row, columns - column) * (depth >= AS_DEEP * depth.max())
+        return self._place(away) if away.max() > FAR * depth.max() else None
+
+    @property
+    def _depth(self) -> NDArray[np.float64]:
+        """How far each place that is shown lies from the best candidate's outline, inside it."""
+        depth: NDArray[np.float64] = distance_transform_edt(np.pad(self._shown(self._best) > 0, 1))
+        return depth[1:-1, 1:-1]
+
+    def _place(self, height: NDArray[np.floating[Any]]) -> tuple[float, float]:
+        """Where a map of what is shown is highest, in pixels of the plane."""
+        row, column = np.unravel_index(height.argmax(), height.shape)
         step = self.field.step
         return (
-            self.field.row + (int(row) - 0.5) * step - 0.5,
-            self.field.column + (int(column) - 0.5) * step - 0.5,
+            self.field.row + (int(row) + 0.5) * step - 0.5,
+            self.field.column + (int(column) + 0.5) * step - 0.5,
         )
 
     @property

@@ -69,6 +69,11 @@ class PlacedPrompts:
         return only if isinstance(only, PointPrompt) and only.positive else None
 
     @property
+    def is_box(self) -> bool:
+        """Whether they are a box alone."""
+        return len(self.drawn) == 1 and not self.patches and isinstance(self.drawn[0], BoxPrompt)
+
+    @property
     def bounds(self) -> Bounds:
         """The box around all of them, in pixels of the plane."""
         corners: list[tuple[float, float]] = []

@@ -224,6 +224,42 @@ class LargeImagePredictor:
         field = self._closer(placed, best, longest)
         return best if field is None else self._ask(field, placed, False, best)
 
+    def look_again(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
+        """The best mask of a first answer after a second look, by the models of `CLOSER`.
+
+        What is small is looked at closer, as `look_closer` does. Else the answer to a box alone is
+        fed back, and so is that to one click on something long, with another click at its far end.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            As for `predict`.
+        answer : LargePrediction
+            What `predict` answered to them.
+
+        Returns
+        -------
+        LargePrediction
+            One mask; the answer's own where there are other prompts, or nothing long.
+
+        Raises
+        ------
+        ValueError, MemoryError
+            As for `predict`.
+        """
+        found = self.look_closer(prompts, answer)
+        if not self._looks_closer or found.field != answer.field or found.extent is None:
+            return found
+        placed = PlacedPrompts.of(prompts, self.shape)
+        if placed.click is not None:
+            end = found.other_end(placed.click.position)
+            if end is None:
+                return found
+            placed = PlacedPrompts((placed.click, PointPrompt(end)), ())
+        elif not placed.is_box:
+            return found
+        return self._ask(found.field, placed, False, found)
+
     def _refined_closer(
         self, placed: PlacedPrompts, previous: LargePrediction
     ) -> LargePrediction | None:
