@@ -58,6 +58,7 @@ ANYTHING = [True, True, False]  # but specks
         (["small", "not the large"], [False, True, False]),
         (["beside the small"], [False, True, False]),
         (["nowhere"], ANYTHING),
+        (["small", "nowhere"], ANYTHING),
         ([], ANYTHING),
     ],
 )
@@ -70,6 +71,13 @@ def test_a_box_may_hold_several_parts_and_a_click_on_a_speck_means_it(logits):
     assert parts_left(without_stray(logits, [BOX], SHAPE)) == ANYTHING
     assert parts_left(without_stray(logits, [BOX, CLICKS["small"]], SHAPE)) == ANYTHING
     assert parts_left(without_stray(logits, [BOX, CLICKS["speck"]], SHAPE)) == [True] * 3
+
+
+def test_what_clicks_refine_stays(logits):
+    before = torch.full((1, 1, 20, 20), -3.0)
+    before[0, 0, 2:4, 2:4] = 3.0
+    found = without_stray(logits, [CLICKS["small"]], SHAPE, before)
+    assert parts_left(found) == [True, True, False]
 
 
 def test_what_is_drawn_may_lie_in_pieces(logits):

@@ -22,8 +22,8 @@ LOST = ObjectMask(MaskCrop(np.zeros((0, 0), np.float16), (0, 0)), 0.1, False)
 @pytest.mark.parametrize(
     ("prompts", "mask", "order"),
     [
-        ([CLICK], FOUND, [None, 1, 2, 0, 1]),
-        ([CLICK], LOST, [None, 0, 1, 2, 0]),
+        ([CLICK], FOUND, [None, 1, 2, None, 1]),
+        ([CLICK], LOST, [None, 0, 1, 2, None]),
         ([CLICK], None, [None, 0, 1]),
         ([BOX], FOUND, [None, 0, 1, 2, None, 0]),
         ([CLICK, CLICK], FOUND, [None, 0, 1, 2, None]),

@@ -592,7 +592,7 @@ def test_one_each_of_another_layer_leaves_the_masks_of_the_one_in_use(
     mine = opened.viewer.add_points([[0, 20, 18]], features={"object": [1]})
     opened.controller.choose_points(mine)
     opened.wait_idle()
-    more = opened.viewer.add_points([[0, 44, 46]], features={"sign": [sign]})
+    more = opened.viewer.add_points([[0, 44, 46]], features={"object": [0], "sign": [sign]})
     opened.viewer.layers.selection.active = more
     qtbot.mouseClick(opened.dock.prompts.one_each, LEFT)
     opened.wait_idle()

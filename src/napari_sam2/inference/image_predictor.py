@@ -164,13 +164,14 @@ def decode_prompts(
             previous = network.mask_logits(mask)
         elif previous is not None:
             previous = previous_logits(model, previous)
+        before = previous
         if previous is not None:
             previous = turned_maps(previous, turns)
         embedding = network.without_memory(features)
         decoded = network.decode(embedding, features, points, labels, previous)
         decoded = mean_of_turns(decoded)
         newer = model.config.family == "sam2"  # SAM 1 knows no fallback
-        chosen = decoded.candidates() if multimask else decoded.single(newer)
         if frees_masks(model):
-            chosen = replace(chosen, logits=without_stray(chosen.logits, prompts, shape))
-        return chosen
+            kept = without_stray(decoded.logits, prompts, shape, before)
+            decoded = replace(decoded, logits=kept)
+        return decoded.candidates() if multimask else decoded.single(newer)

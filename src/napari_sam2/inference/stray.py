@@ -37,7 +37,12 @@ def frees_masks(model: Model) -> bool:
     return model.config.name in FREED
 
 
-def without_stray(logits: Tensor, prompts: Sequence[ModelPrompt], shape: tuple[int, int]) -> Tensor:
+def without_stray(
+    logits: Tensor,
+    prompts: Sequence[ModelPrompt],
+    shape: tuple[int, int],
+    before: Tensor | None = None,
+) -> Tensor:
     """Masks of one object without what lies apart from every positive click.
 
     Parameters
@@ -46,10 +51,12 @@ def without_stray(logits: Tensor, prompts: Sequence[ModelPrompt], shape: tuple[i
         In the model's input.
     prompts : sequence of ModelPrompt
         What was asked, in pixels of the plane. With a mask among them nothing is taken away, as
-        what is drawn by hand may lie in many pieces. Beside a box, or where no click is on the
+        what is drawn by hand may lie in many pieces. Beside a box, or where a click is not on the
         mask, specks alone are.
     shape : tuple of int
         (Y, X) of the plane.
+    before : Tensor, optional
+        Logits (1, 1, h, w) of the mask that is refined: what belongs to that stays, too.
 
     Returns
     -------
@@ -64,41 +71,43 @@ def without_stray(logits: Tensor, prompts: Sequence[ModelPrompt], shape: tuple[i
         if isinstance(prompt, PointPrompt) and prompt.positive
     ]
     boxed = any(isinstance(prompt, BoxPrompt) for prompt in prompts)
-    return freed(logits[0], [clicks] * logits.shape[1], boxed)[None]
+    refined = None if before is None else (before[0, 0] > 0).cpu().numpy()
+    return freed(logits[0], [clicks] * logits.shape[1], boxed, refined)[None]
 
 
-def freed(logits: Tensor, clicks: Sequence[Sequence[Place]] = (), boxed: bool = False) -> Tensor:
+def freed(
+    logits: Tensor,
+    clicks: Sequence[Sequence[Place]] = (),
+    boxed: bool = False,
+    refined: NDArray[np.bool_] | None = None,
+) -> Tensor:
     """Masks (N, h, w) without what lies apart from their clicks, where they have any, or specks.
 
     Specks are parts smaller than a tenth of the largest; larger ones stay where a mask has no
-    clicks, they are not on it, or ``boxed`` says that there was a box, too.
+    clicks, one of them is not on it, or ``boxed`` says that there was a box, too. What belongs to
+    a mask (h, w) that is ``refined`` stays.
     """
     masks = (logits > 0).cpu().numpy()
     stray = np.zeros_like(masks)
     for index, mask in enumerate(masks):
         parts, count = label(mask, TOUCHING)
         if count > 1:
-            on = _clicked(parts, clicks[index]) if clicks else set()
-            stray[index] = mask & ~_kept(parts, on, boxed)[parts]
+            asked = [_clicked(parts, click) for click in clicks[index]] if clicks else []
+            kept = np.zeros(count + 1, dtype=bool)
+            if boxed or not asked or not all(asked):
+                sizes = np.bincount(parts.ravel())[1:]
+                kept[1:] = sizes >= SPECK * sizes.max()
+            kept[list(set().union(*asked))] = True
+            if refined is not None:
+                kept[parts[refined]] = True
+            stray[index] = mask & ~kept[parts]
     if not stray.any():
         return logits
     return logits.masked_fill(torch.from_numpy(stray).to(logits.device), NOT_THERE)
 
 
-def _clicked(parts: NDArray[np.integer], clicks: Sequence[Place]) -> set[int]:
-    """Which parts of a mask clicks are on, or touch: an outline is no finer than a cell."""
-    found: set[int] = set()
-    for click in clicks:
-        row, column = (click * parts.shape).astype(int)
-        around = parts[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-        found.update(np.unique(around[around > 0]).tolist())
-    return found
-
-
-def _kept(parts: NDArray[np.integer], clicked: set[int], boxed: bool) -> NDArray[np.bool_]:
-    """Which parts stay, by their number."""
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    kept = sizes >= SPECK * sizes.max() if boxed or not clicked else np.zeros(len(sizes), bool)
-    kept[list(clicked)] = True
-    return kept
+def _clicked(parts: NDArray[np.integer], click: Place) -> set[int]:
+    """Which parts of a mask a click is on, or touches: an outline is no finer than a cell."""
+    row, column = (click * parts.shape).astype(int)
+    around = parts[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+    return set(around[around > 0].tolist())

@@ -32,8 +32,8 @@ def next_choice(
     Returns
     -------
     int or None
-        The next candidate. After the last one comes the first, or None where the model's own
-        choice is not among them.
+        The next candidate. After the last one comes None, what was shown first: the model's own
+        choice, which it may have looked at a second time.
 
     Raises
     ------
@@ -51,11 +51,9 @@ def next_choice(
             "through. Add a click, a scribble or a box to it first."
         )
     if chosen is None:
-        # What is shown after one click is the first of them, unless the object was not found.
+        # What is shown after one click is from the first of them, unless nothing was found.
         return 1 if _is_one_click(prompts) and mask is not None and mask.present else 0
-    if chosen + 1 < COUNT:
-        return chosen + 1
-    return 0 if _is_one_click(prompts) else None
+    return chosen + 1 if chosen + 1 < COUNT else None
 
 
 def describe(

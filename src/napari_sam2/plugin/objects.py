@@ -190,16 +190,17 @@ class Objects:
         assert workspace.image is not None
         try:
             to_image((), layer, workspace.image)
-            object_ids(layer), signs(layer)
+            signs(layer)
         except ValueError as error:
             show_warning(str(error))
             return
         first, was_new = self._prompting.free_number(), self._prompting.is_active_new()
         # at once, as if each had been drawn so: what is drawn is saved while a run lasts
+        instead = False  # of another layer of the user's
         if is_made_for(layer, workspace.image):
             self._number(layer, first)
         else:
-            self._copy(layer, first)
+            instead = self._copy(layer, first)
         if was_new and not self._prompting.is_active_new():  # what is drawn next is none of these
             self._prompting.new_object()
 
@@ -207,6 +208,8 @@ class Objects:
             if workspace.find_image(geometry.key.image) is None:
                 return  # Deleted while this was waiting.
             with self._session.step("One object each"):
+                if instead:  # whose prompts are not the ones that are drawn again
+                    self._edits.keep_masks(geometry)
                 self._edits.take(geometry)
                 prompts = self._session.prompts(geometry.key)
                 new = [frame for number, frame in prompts if number >= first]
@@ -271,15 +274,16 @@ class Objects:
                 seen.add(number)
         Drawing.of(layer).of_objects(numbers).show(layer)
 
-    def _copy(self, layer: Points | Shapes, first: int) -> None:
-        """Draw what is in a layer of the user's in our own, each with a number of its own."""
+    def _copy(self, layer: Points | Shapes, first: int) -> bool:
+        """Draw what is in a layer of the user's in our own, each with a number of its own.
+
+        Gives whether another layer of the user's was in use.
+        """
         workspace = self._workspace
         assert workspace.image is not None
         name = "points" if isinstance(layer, Points) else "shapes"
         in_use = getattr(workspace.prompts, name)
         if not is_own(in_use):
-            if in_use is not layer:  # whose prompts are not the ones that are drawn again
-                self._edits.keep_masks(workspace.geometry())
             workspace.prompts.choose(name, None)
             workspace.prompts.make(name)
         kinds = ["point"] * len(layer.data) if isinstance(layer, Points) else layer.shape_type
@@ -294,6 +298,7 @@ class Objects:
             for number, (corners, kind) in enumerate(parts, start=first)
         ]
         add_entries(getattr(workspace.prompts, name), entries)
+        return in_use is not None and not is_own(in_use) and in_use is not layer
 
     def _refuse_foreign(self, numbers: Sequence[int]) -> None:
         for _, _, layer in self._workspace.prompts.every():

@@ -68,6 +68,14 @@ def test_a_click_on_something_round_is_answered_once(predictor_of):
     np.testing.assert_array_equal(found.logits, answer.only_best.logits)
 
 
+def test_a_click_beside_what_was_found_is_answered_once(predictor_of):
+    predictor = predictor_of(bar())
+    answer = predictor.predict([CLICK])
+    predictor.calls.clear()
+    predictor.look_again([PointPrompt((50, 12))], answer)
+    assert not predictor.calls
+
+
 def test_the_answer_to_a_box_is_fed_back(predictor_of):
     box = BoxPrompt((20, 2, 44, 62))
     _, calls, _ = second(predictor_of(bar()), [box])

@@ -251,14 +251,14 @@ class LargeImagePredictor:
         if not self._looks_closer or found.field != answer.field or found.extent is None:
             return found
         placed = PlacedPrompts.of(prompts, self.shape)
-        if placed.click is not None:
-            end = found.other_end(placed.click.position)
-            if end is None:
-                return found
-            placed = PlacedPrompts((placed.click, PointPrompt(end)), ())
-        elif not placed.is_box:
+        click = placed.click
+        if click is None:
+            return self._ask(found.field, placed, False, found) if placed.is_box else found
+        end = found.other_end(click.position) if found.covers(click.position) else None
+        if end is None:
             return found
-        return self._ask(found.field, placed, False, found)
+        again = self._ask(found.field, PlacedPrompts((click, PointPrompt(end)), ()), False, found)
+        return again if again.covers(click.position) else found
 
     def _refined_closer(
         self, placed: PlacedPrompts, previous: LargePrediction

@@ -115,7 +115,8 @@ class Tracker(ABC):
         embedding = self._embedding(track, frame)
         decoded = network.decode(embedding, features, points, labels, before)
         if self._frees:
-            decoded = replace(decoded, logits=without_stray(decoded.logits, expanded, shape))
+            kept = without_stray(decoded.logits, expanded, shape, before)
+            decoded = replace(decoded, logits=kept)
         # one click may mean several things, but not inside a mask
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
         asked = answers.split(
