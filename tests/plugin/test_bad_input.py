@@ -366,9 +366,7 @@ def test_a_second_box_leaves_the_mask_of_the_first(open_dock, stack, qtbot, mess
     opened = open_dock(stack)
     opened.controller.use_tool("box")
     for row, column in ((12, 10), (36, 38)):
-        box = [[0, row, column], [0, row, column + 16], [0, row + 16, column + 16],
-               [0, row + 16, column]]  # fmt: skip
-        opened.shapes.add(np.array(box), shape_type="rectangle")
+        opened.shapes.add(box(row, column), shape_type="rectangle")
         qtbot.wait(200)
         opened.wait_idle()
     assert sizes(opened.labels(), 1)[0] == 197

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from napari_sam2.inference.encode import (
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.prompts import check_prompts, expand_prompts
 from napari_sam2.inference.results import Prediction
-from napari_sam2.inference.stray import frees_masks, without_stray
+from napari_sam2.inference.stray import freed_answer
 from napari_sam2.inference.transforms import chosen_limits, to_plane_logits
 from napari_sam2.inference.turns import mean_of_turns, turned_maps, turned_points, turns_of
 
@@ -164,14 +163,9 @@ def decode_prompts(
             previous = network.mask_logits(mask)
         elif previous is not None:
             previous = previous_logits(model, previous)
-        before = previous
-        if previous is not None:
-            previous = turned_maps(previous, turns)
+        fed_back = None if previous is None else turned_maps(previous, turns)
         embedding = network.without_memory(features)
-        decoded = network.decode(embedding, features, points, labels, previous)
-        decoded = mean_of_turns(decoded)
+        decoded = network.decode(embedding, features, points, labels, fed_back)
+        decoded = freed_answer(model, mean_of_turns(decoded), prompts, shape, previous)
         newer = model.config.family == "sam2"  # SAM 1 knows no fallback
-        if frees_masks(model):
-            kept = without_stray(decoded.logits, prompts, shape, before)
-            decoded = replace(decoded, logits=kept)
         return decoded.candidates() if multimask else decoded.single(newer)

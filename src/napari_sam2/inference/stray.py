@@ -6,6 +6,7 @@ one piece; in what a box or a memory shows, specks are small beside the object.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import ModelPrompt
+    from napari_sam2.model.mask_decoder import Decoded
 
     Place = NDArray[np.float64]  # (row, column) as shares of the plane's height and width
 
@@ -35,6 +37,19 @@ NOT_THERE = -8.0  # logit of what is taken away
 def frees_masks(model: Model) -> bool:
     """Whether a model's masks are freed of what lies apart."""
     return model.config.name in FREED
+
+
+def freed_answer(
+    model: Model,
+    decoded: Decoded,
+    prompts: Sequence[ModelPrompt],
+    shape: tuple[int, int],
+    before: Tensor | None,
+) -> Decoded:
+    """What prompts of one object were answered, by `without_stray` where the model's masks are."""
+    if not frees_masks(model):
+        return decoded
+    return replace(decoded, logits=without_stray(decoded.logits, prompts, shape, before))
 
 
 def without_stray(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from napari_sam2.inference.device import is_out_of_memory
 from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_logits
 from napari_sam2.inference.prompts import expand_prompts, refines
-from napari_sam2.inference.stray import frees_masks, without_stray
+from napari_sam2.inference.stray import freed_answer, frees_masks
 from napari_sam2.inference.video import answers
 from napari_sam2.inference.video.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.video.recall import recall
@@ -114,9 +113,7 @@ class Tracker(ABC):
         )
         embedding = self._embedding(track, frame)
         decoded = network.decode(embedding, features, points, labels, before)
-        if self._frees:
-            kept = without_stray(decoded.logits, expanded, shape, before)
-            decoded = replace(decoded, logits=kept)
+        decoded = freed_answer(self.model, decoded, expanded, shape, before)
         # one click may mean several things, but not inside a mask
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
         asked = answers.split(
