@@ -336,6 +336,11 @@ def test_features_edited_into_nonsense(open_dock, stack, messages):
     opened.points.features = {"object": ["cell"], "sign": ["perhaps"]}
     opened.wait_idle()
     assert told(messages, "'cell' in its feature “object”")
+    messages.clear()
+    opened.points.features = {"object": ["cell"], "sign": ["positive"]}
+    opened.viewer.layers.selection.active = opened.points
+    opened.controller.objects.one_each()
+    assert told(messages, "'cell' in its feature “object”")
     opened.controller.new_object()
     assert opened.controller.prompting.active[0] >= 1
     opened.points.features = {"object": [5], "sign": ["positive"]}
@@ -442,12 +447,16 @@ def test_a_box_that_was_held_when_prompts_were_taken_is_taken_in_the_end(open_do
     assert [entry.object_id for entry in opened.session.objects] == [2]
 
 
-def test_a_layer_of_the_user_that_names_nothing_keeps_what_is_selected_in_it(open_dock, stack):
+@pytest.mark.parametrize("features", [{}, {"sign": ["positive", "positive"]}])
+def test_a_layer_of_the_user_that_names_nothing_keeps_what_is_selected_in_it(
+    open_dock, stack, features
+):
     opened = open_dock(stack)
-    mine = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]])
+    mine = opened.viewer.add_points([[0, 20, 18], [0, 44, 46]], features=features)
     opened.controller.choose_points(mine)
     mine.selected_data = {1}
-    opened.controller.toggle_sign()
+    if not features:
+        opened.controller.toggle_sign()
     opened.controller.new_object()
     assert mine.selected_data == {1}
 

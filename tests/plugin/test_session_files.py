@@ -273,17 +273,30 @@ def test_work_that_goes_over_to_other_pixels_after_a_restore_is_kept(
     assert len({path.parent for path in folders(sessions)}) == 2
 
 
+def other_and_session(opener, stack, qtbot, path, messages, number):
+    """Save a session of one object; then choose, in a dock for two images, the one it is of."""
+    saved_by = opener(stack)
+    saved_by.controller.prompting.set_active(number, True)
+    saved_by.points.add([0, 20, 18])
+    saved_by.wait_idle()
+    saved_by.dock.history.save_asked.emit(str(path))
+    qtbot.waitUntil(lambda: any("is saved to" in text for _, text in messages), timeout=5000)
+    opened = opener(stack[:, ::-1], stack)
+    return opened, *(opened.viewer.layers[name] for name in ("image", "image [1]"))
+
+
+def numbers_of(opened):
+    return sorted(
+        sorted({number for number, _ in opened.session.prompts(s)}) for s in opened.session.stacks
+    )
+
+
 def test_a_session_with_the_next_number_of_another_image(
     open_dock, stack, qtbot, tmp_path, messages
 ):
-    saved_by = open_dock(stack)
-    saved_by.controller.prompting.set_active(2, True)
-    saved_by.points.add([0, 20, 18])
-    saved_by.wait_idle()
-    saved_by.dock.history.save_asked.emit(str(tmp_path / "mine"))
-    qtbot.waitUntil(lambda: any("is saved to" in text for _, text in messages), timeout=5000)
-    opened = open_dock(stack[:, ::-1], stack)
-    other, image = (opened.viewer.layers[name] for name in ("image", "image [1]"))
+    opened, other, image = other_and_session(
+        open_dock, stack, qtbot, tmp_path / "mine", messages, 2
+    )
     for chosen in (other, image):
         opened.dock.image.image.chosen.emit(chosen)
         qtbot.wait(250)
@@ -298,7 +311,27 @@ def test_a_session_with_the_next_number_of_another_image(
     qtbot.wait(250)
     opened.workspace.prompts.points.add([0, 19, 46])
     opened.wait_idle()
-    found = {
-        s.image: {number for number, _ in opened.session.prompts(s)} for s in opened.session.stacks
-    }
-    assert sorted(map(sorted, found.values())) == [[1, 3], [2]]
+    assert numbers_of(opened) == [[1, 3], [2]]
+
+
+def test_after_opening_a_session_its_own_object_is_active(
+    open_dock, stack, qtbot, tmp_path, messages
+):
+    opened, other, image = other_and_session(
+        open_dock, stack, qtbot, tmp_path / "mine", messages, 1
+    )
+    opened.dock.image.image.chosen.emit(other)
+    qtbot.wait(250)
+    opened.workspace.prompts.make("points")
+    opened.controller.prompting.set_active(5, True)
+    opened.workspace.prompts.points.add([0, 43, 18])
+    opened.wait_idle()
+    opened.dock.image.image.chosen.emit(image)
+    qtbot.wait(250)
+    opened.dock.history.open_asked.emit(str(tmp_path / "mine"))
+    qtbot.waitUntil(lambda: len(opened.session.stacks) == 2, timeout=5000)
+    assert opened.controller.prompting.active == (1, True)
+    # what is left there has its number still
+    opened.dock.image.image.chosen.emit(other)
+    qtbot.wait(250)
+    assert opened.controller.prompting.active == (5, True)

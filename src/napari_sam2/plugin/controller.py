@@ -273,7 +273,10 @@ class Controller:
         self._work.when_idle(partial(self._undo, self._edits.has_unread()))
 
     def redo(self) -> None:
-        """Do again what was taken back last."""
+        """Do again what was taken back last; a shape that the mouse draws is ended."""
+        for _, _, layer in self.workspace.prompts.every():
+            if is_being_drawn(layer):
+                end_drawing(layer)
         self._edits.when_taken(self._redo)
 
     def cancel(self) -> None:

@@ -9,7 +9,13 @@ from napari.layers import Points, Shapes
 from napari.utils.notifications import show_info, show_warning
 
 from napari_sam2.plugin.coordinates import to_image
-from napari_sam2.plugin.layers.drawings import Drawing, add_entries
+from napari_sam2.plugin.layers.drawings import (
+    Drawing,
+    add_entries,
+    end_drawing,
+    finished,
+    is_being_drawn,
+)
 from napari_sam2.plugin.layers.own_layers import is_made_for, is_own
 from napari_sam2.plugin.layers.prompt_features import SIGNS, object_ids, signs
 from napari_sam2.session.log import MergeObjects, RemoveObject
@@ -181,6 +187,8 @@ class Objects:
         """
         workspace = self._workspace
         layer, geometry = workspace.viewer.layers.selection.active, workspace.geometry()
+        if isinstance(layer, Points | Shapes) and is_being_drawn(layer):
+            end_drawing(layer)
         if not isinstance(layer, Points | Shapes) or len(layer.data) == 0 or geometry is None:
             show_warning(
                 "Select a Points or a Shapes layer in which there is something for the image first."
@@ -191,6 +199,8 @@ class Objects:
         try:
             to_image((), layer, workspace.image)
             signs(layer)
+            if is_made_for(layer, workspace.image):
+                object_ids(layer)
         except ValueError as error:
             show_warning(str(error))
             return
@@ -323,8 +333,9 @@ class Objects:
         for owner, name, layer in self._workspace.prompts.every():
             if not is_own(layer) or len(layer.data) == 0 or image not in (None, owner):
                 continue
-            drawing, numbers = Drawing.of(layer), np.array(object_ids(layer))
-            where = chosen(numbers, layer)
+            drawing, every = finished(layer), np.array(object_ids(layer))
+            count = len(drawing.data)  # a shape that is being drawn is given up
+            numbers, where = every[:count], chosen(every, layer)[:count]
             if not where.any():
                 continue
             if object_id is None:

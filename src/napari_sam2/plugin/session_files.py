@@ -210,10 +210,12 @@ class SessionFiles:
             self._prompting.draw(image_id)
             self._prompting.record_drawings(image_id)
         self._saving.note_opened(image_id)
-        numbers = [entry.object_id for entry in session.objects]
-        self._prompting.give_way(set(numbers) - earlier)
-        if numbers:
-            self._prompting.set_active(max(numbers), True)
+        opened = {entry.object_id for entry in session.objects} - earlier
+        self._prompting.give_way(opened)
+        if opened:
+            self._prompting.set_active(max(opened), True)
+        elif not self._prompting.is_active_new():
+            self._prompting.new_object()
         self._go_to_masks()
         self._go_on_as_before(image, saved)
 

@@ -122,7 +122,7 @@ def use_object(layer: Points | Shapes, object_id: int, positive: bool) -> None:
     said = {"object": object_id, "sign": sign}
     if not is_own(layer):
         said = {name: value for name, value in said.items() if name in layer.features}
-        if said:
+        if any(not (layer.feature_defaults[name] == value).all() for name, value in said.items()):
             layer.selected_data = set()
         for name, value in said.items():
             with suppress(ValueError, TypeError):  # a column of another type
