@@ -13,10 +13,11 @@ from napari_sam2 import (
     PointPrompt,
     VideoPredictor,
 )
-from napari_sam2.inference import stray
+from napari_sam2.inference import image_predictor, small_models, stray, turns
 from napari_sam2.inference.large.tiling import LargeImagePredictor
-from napari_sam2.inference.stray import NOT_THERE, TOUCHING, freed, frees_masks, without_stray
-from napari_sam2.inference.video import answers
+from napari_sam2.inference.small_models import is_small
+from napari_sam2.inference.stray import NOT_THERE, TOUCHING, freed, without_stray
+from napari_sam2.inference.video import answers, trackers
 
 SHAPE = (40, 80)  # of a plane whose masks have 20 x 20 cells: two pixels by four
 LARGE, SMALL, SPECK = (slice(0, 8), slice(0, 8)), (slice(12, 16), slice(0, 4)), (19, 19)
@@ -94,6 +95,15 @@ def test_what_goes_is_surely_background_and_all_else_as_it_was(logits):
     assert (found[gone] == NOT_THERE).all()
 
 
+def test_what_is_faint_around_it_goes_along(logits):
+    """As the stability of a mask is that of what is left of it."""
+    logits[0, 0, 11, :4] = logits[0, 0, 8, :8] = logits[0, 0, 18, 15] = -0.5
+    found = without_stray(logits, [CLICKS["large"]], SHAPE)[0, 0]
+    assert (found[11, :4] == NOT_THERE).all()
+    assert (found[8, :8] == -0.5).all()
+    assert found[18, 15] == NOT_THERE  # nothing there was kept
+
+
 def test_each_mask_has_its_own_clicks(logits):
     both = logits[0].expand(2, -1, -1)
     found = freed(both, [[np.array([0.2, 0.2])], [np.array([0.7, 0.1])]])
@@ -112,7 +122,8 @@ def test_parts_that_meet_at_a_corner_are_one_and_nothing_is_copied():
 @pytest.fixture
 def like_nano(tiny_model, monkeypatch):
     """Random weights, whose masks are full of specks, freed of them."""
-    monkeypatch.setattr(stray, "FREED", (tiny_model.config.name,))
+    monkeypatch.setattr(small_models, "SMALL_MODELS", (tiny_model.config.name,))
+    monkeypatch.setattr(turns, "TURNS", 1)  # whose mean has fewer
     return tiny_model
 
 
@@ -141,11 +152,8 @@ def in_a_stack(model, stack):
     video = VideoPredictor(model, stack)
     video.add_prompts(1, 3, [CLICK])
     list(video.propagate("both"))
-    track = video._tracks[1]
-    shown = [track.get(frame) for frame in range(len(stack))]
-    return [
-        logits > 0 for logits in (*video.candidates(1, 3).logits, *(m.logits[0] for m in shown))
-    ]
+    tracked = video._tracks[1].tracked
+    return [tracked[frame].logits[0] > 0 for frame in range(len(stack)) if frame != 3]
 
 
 def everything(model, stack):
@@ -157,8 +165,28 @@ def everything(model, stack):
 @pytest.mark.parametrize("way", [on_a_plane, on_a_large_plane, in_a_stack])
 def test_masks_come_without_specks(way, like_nano, discs, monkeypatch):
     assert not any(map(has_specks, way(like_nano, discs[0])))
-    monkeypatch.setattr(stray, "FREED", ())
+    monkeypatch.setattr(small_models, "SMALL_MODELS", ())
     assert any(map(has_specks, way(like_nano, discs[0])))
+
+
+def test_masks_that_are_refined_are_kept(like_nano, discs, monkeypatch):
+    """What they are freed by knows them, on a plane and where something was carried to."""
+    refined = []
+
+    def seen(model, decoded, prompts, shape, before):
+        refined.append(before is not None)
+        return decoded
+
+    monkeypatch.setattr(image_predictor, "freed_answer", seen)
+    monkeypatch.setattr(trackers, "freed_answer", seen)
+    on_a_plane(like_nano, discs[0])
+    assert refined == [False, True]
+    video = VideoPredictor(like_nano, discs[0])
+    video.add_prompts(1, 3, [CLICK])
+    list(video.propagate())
+    refined.clear()
+    video.add_prompts(1, 5, [CLICK])
+    assert refined == [True]
 
 
 def test_what_is_asked_for_in_a_stack_may_be_as_small_as_a_speck(like_nano, discs, monkeypatch):
@@ -173,10 +201,10 @@ def test_without_a_click_each_mask_is_what_hangs_together(like_nano, discs, monk
         return np.mean([label(mask, TOUCHING)[1] for mask in everything(like_nano, discs[0])])
 
     alone = parts()
-    monkeypatch.setattr(stray, "FREED", ())
+    monkeypatch.setattr(small_models, "SMALL_MODELS", ())
     assert alone < 0.6 * parts()
 
 
-def test_only_nano_is_freed(nano, tiny_model):
-    assert frees_masks(nano)
-    assert not frees_masks(tiny_model)
+def test_only_nano_is_small(nano, tiny_model):
+    assert is_small(nano)
+    assert not is_small(tiny_model)

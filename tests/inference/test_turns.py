@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_sam2 import BoxPrompt, ImagePredictor, MaskPrompt, PointPrompt
-from napari_sam2.inference import turns
+from napari_sam2.inference import small_models, turns
 from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.turns import mean_of_turns, turned_maps, turned_points
 from napari_sam2.model.mask_decoder import Decoded
@@ -20,7 +20,8 @@ def turned_back(logits):
 
 @pytest.fixture
 def all_turns(tiny_model, monkeypatch):
-    monkeypatch.setitem(turns.TURNS, tiny_model.config.name, 4)
+    monkeypatch.setattr(small_models, "SMALL_MODELS", (tiny_model.config.name,))
+    monkeypatch.setattr(turns, "TURNS", 4)
     return tiny_model
 
 
@@ -61,7 +62,7 @@ def test_masks_are_turned_back_before_they_are_averaged():
 
 
 @pytest.mark.parametrize("kind", ["click", "box", "mask and click"])
-def test_the_answer_turns_with_the_plane(all_turns, kind):
+def test_the_answer_turns_with_the_plane(all_turns, kind, monkeypatch):
     """With all four turns it does so exactly, whatever the weights; with one it does not."""
     plane = np.random.default_rng(0).random((SIZE, SIZE)).astype(np.float32)
     mask = np.zeros((SIZE, SIZE), dtype=bool)
@@ -89,7 +90,7 @@ def test_the_answer_turns_with_the_plane(all_turns, kind):
     np.testing.assert_allclose(turned_back(second.logits), first.logits, atol=1e-4)
     np.testing.assert_allclose(second.scores, first.scores, atol=1e-5)
     np.testing.assert_allclose(turned_back(second_refined.logits), refined.logits, atol=1e-4)
-    turns.TURNS[all_turns.config.name] = 1  # the fixture's patch goes with the test
+    monkeypatch.setattr(turns, "TURNS", 1)
     first, second, *_ = both()
     assert abs(turned_back(second.logits) - first.logits).max() > 0.01
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_sam2.inference.agreement import with_agreement
 from napari_sam2.inference.encode import (
     encode_plane,
     mask_tensor,
@@ -16,6 +17,7 @@ from napari_sam2.inference.encode import (
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.prompts import check_prompts, expand_prompts
 from napari_sam2.inference.results import Prediction
+from napari_sam2.inference.small_models import is_small
 from napari_sam2.inference.stray import freed_answer
 from napari_sam2.inference.transforms import chosen_limits, to_plane_logits
 from napari_sam2.inference.turns import mean_of_turns, turned_maps, turned_points, turns_of
@@ -168,4 +170,7 @@ def decode_prompts(
         decoded = network.decode(embedding, features, points, labels, fed_back)
         decoded = freed_answer(model, mean_of_turns(decoded), prompts, shape, previous)
         newer = model.config.family == "sam2"  # SAM 1 knows no fallback
-        return decoded.candidates() if multimask else decoded.single(newer)
+        if not multimask:
+            return decoded.single(newer)
+        found = decoded.candidates()
+        return with_agreement(found) if is_small(model) else found

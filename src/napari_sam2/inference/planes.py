@@ -50,13 +50,14 @@ class ShownPlanes:
 
     def encode(self, frame: int) -> ImageFeatures:
         """Read a plane and encode it."""
-        return encode_plane(self.model, *self._shown(frame))
+        return encode_plane(self.model, *self.shown(frame))
 
     def key(self, frame: int) -> str:
         """What identifies the features of a plane, wherever it comes from."""
-        return content_key(self.model, *self._shown(frame))
+        return content_key(self.model, *self.shown(frame))
 
-    def _shown(self, frame: int) -> tuple[NDArray[Any], tuple[float, float]]:
+    def shown(self, frame: int) -> tuple[NDArray[Any], tuple[float, float]]:
+        """Read a plane, with what is black and white on it."""
         plane = self.reader.plane(frame)
         if self.contrast_limits is None:
             self.contrast_limits = contrast_limits_of(plane)

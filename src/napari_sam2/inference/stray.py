@@ -14,6 +14,7 @@ import torch
 from scipy.ndimage import label
 
 from napari_sam2.inference.prompts import BoxPrompt, MaskPrompt, PointPrompt
+from napari_sam2.inference.small_models import is_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +28,10 @@ if TYPE_CHECKING:
 
     Place = NDArray[np.float64]  # (row, column) as shares of the plane's height and width
 
-# Models whose masks are freed of them; a published one answers as its own package does.
-FREED = ("nano",)
 SPECK = 0.1  # of the largest part: what is smaller is one
 TOUCHING = np.ones((3, 3), dtype=bool)  # parts that meet at a corner are one
+FAINT = -1.0  # logit of what surrounds a part, as far as the stability of a mask looks
 NOT_THERE = -8.0  # logit of what is taken away
-
-
-def frees_masks(model: Model) -> bool:
-    """Whether a model's masks are freed of what lies apart."""
-    return model.config.name in FREED
 
 
 def freed_answer(
@@ -46,8 +41,8 @@ def freed_answer(
     shape: tuple[int, int],
     before: Tensor | None,
 ) -> Decoded:
-    """What prompts of one object were answered, by `without_stray` where the model's masks are."""
-    if not frees_masks(model):
+    """What prompts of one object were answered, by `without_stray` where the model is small."""
+    if not is_small(model):
         return decoded
     return replace(decoded, logits=without_stray(decoded.logits, prompts, shape, before))
 
@@ -102,7 +97,7 @@ def freed(
     clicks, one of them is not on it, or ``boxed`` says that there was a box, too. What belongs to
     a mask (h, w) that is ``refined`` stays.
     """
-    masks = (logits > 0).cpu().numpy()
+    masks, reach = ((logits > least).cpu().numpy() for least in (0, FAINT))
     stray = np.zeros_like(masks)
     for index, mask in enumerate(masks):
         parts, count = label(mask, TOUCHING)
@@ -116,6 +111,9 @@ def freed(
             if refined is not None:
                 kept[parts[refined]] = True
             stray[index] = mask & ~kept[parts]
+        if stray[index].any():  # with what is faint around it, which would make a mask unstable
+            faint = label(reach[index], TOUCHING)[0]
+            stray[index] |= reach[index] & ~np.isin(faint, faint[mask & ~stray[index]])
     if not stray.any():
         return logits
     return logits.masked_fill(torch.from_numpy(stray).to(logits.device), NOT_THERE)

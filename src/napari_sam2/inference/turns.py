@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_sam2.inference.small_models import is_small
 from napari_sam2.model.mask_decoder import Decoded
 from napari_sam2.model.prompt_encoder import BOX_MAX, BOX_MIN
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
     from napari_sam2.inference.load import Model
 
-TURNS = {"nano": 3}  # a quarter each, the first as the plane lies; other models see that one alone
+TURNS = 3  # of small models: a quarter each, the first as the plane lies
 # Each takes as long to encode: a fourth brought nano less than a hundredth of IoU.
 
 
 def turns_of(model: Model) -> int:
     """How many turns of a plane a model is shown where it is prompted."""
-    return TURNS.get(model.config.name, 1)
+    return TURNS if is_small(model) else 1
 
 
 def turned_maps(maps: Tensor, turns: int) -> Tensor:

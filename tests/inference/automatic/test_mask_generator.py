@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from napari_sam2 import ImagePredictor, MaskGenerator, PointPrompt
+from napari_sam2.inference import small_models
 from napari_sam2.inference.automatic import point_decoder
 from napari_sam2.inference.automatic.found_masks import USUAL, USUAL_OF_NANO, Thresholds
 from napari_sam2.inference.automatic.mask_generator import crops_of
@@ -184,6 +185,27 @@ def test_masks_of_crops_lie_on_the_plane(tiny_model, circles, encoded):
     assert {mask.crop for mask in candidates.masks} == set(crops)
     for mask in candidates.masks:
         assert mask.runs.mask()[tuple(np.round(mask.point_yx).astype(int))]
+
+
+def test_clicks_are_where_they_lie_in_their_crop(tiny_model, circles, monkeypatch):
+    asked = []
+    monkeypatch.setattr(small_models, "SMALL_MODELS", (tiny_model.config.name,))
+    monkeypatch.setattr(
+        point_decoder, "freed", lambda logits, clicks: asked.append(clicks[0][0]) or logits
+    )
+    plane = np.zeros((160, 200), np.uint8)
+    MaskGenerator(tiny_model, crop_layers=1, **EVERYTHING).generate(plane, points_yx=[(70.0, 90.0)])
+    holding = [
+        box
+        for _, box in crops_of(plane.shape, 1)
+        if box[0] <= 70 <= box[2] and box[1] <= 90 <= box[3]
+    ]
+    expected = [
+        ((70.5 - top) / (bottom - top + 1), (90.5 - left) / (right - left + 1))
+        for top, left, bottom, right in holding
+    ]
+    assert len(holding) > 1
+    np.testing.assert_allclose(asked, expected)
 
 
 def test_masks_cut_off_by_a_crop_are_left_out(tiny_model, circles):

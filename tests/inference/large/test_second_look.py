@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.inference.large.test_tiling import BlobPredictor, discs_at
 
 from napari_sam2 import BoxPrompt, PointPrompt
+from napari_sam2.inference import small_models
+from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
 from napari_sam2.inference.prompts import MaskPrompt
+from napari_sam2.training.evaluation import overlap_of_box, overlaps_by_clicks
 
 SHAPE = (64, 64)  # one tile
 CLICK = PointPrompt((32, 12))
@@ -31,7 +36,7 @@ def bar():
 
 @pytest.fixture
 def predictor_of(tiny_model, monkeypatch):
-    monkeypatch.setattr("napari_sam2.inference.large.tiling.CLOSER", (tiny_model.config.name,))
+    monkeypatch.setattr(small_models, "SMALL_MODELS", (tiny_model.config.name,))
     monkeypatch.setattr("napari_sam2.inference.large.tiling.SMALL", 4)
 
     def made(plane):
@@ -106,5 +111,86 @@ def test_what_says_more_is_answered_once(predictor_of, prompts):
 
 def test_nothing_is_asked_about_nothing_nor_of_other_models(predictor_of, monkeypatch):
     assert not second(predictor_of(bar()), [PointPrompt((5, 5))])[1]
-    monkeypatch.setattr("napari_sam2.inference.large.tiling.CLOSER", ())
+    monkeypatch.setattr(small_models, "SMALL_MODELS", ())
     assert not second(predictor_of(bar()), [CLICK])[1]
+
+
+class Leaving(Asked):
+    """Finds nothing where it is clicked when it looks a second time."""
+
+    def _ask(self, field, placed, multimask, previous):
+        if len(placed.drawn) > 1:
+            placed = type(placed)((PointPrompt((5, 5)),), ())
+        return super()._ask(field, placed, multimask, previous)
+
+
+def test_a_second_answer_without_the_click_does_not_count(predictor_of, tiny_model):
+    predictor_of(bar())  # for what it patches
+    predictor = Leaving(tiny_model, bar(), (0.0, 1.0), store=None)
+    predictor.calls = []
+    answer, calls, found = second(predictor, [CLICK])
+    assert calls
+    np.testing.assert_array_equal(found.logits, answer.only_best.logits)
+
+
+class Ambiguous(Asked):
+    """Gives three masks, of which the likeliest is not the one that it answers with."""
+
+    def _ask(self, field, placed, multimask, previous):
+        found = super()._ask(field, placed, multimask, previous)
+        if not multimask:
+            return found
+        less, lesser = (found.logits[0].copy() for _ in range(2))
+        less[:, 12:] = lesser[:, 8:] = -10
+        scores = np.array([0.7, 0.9, 0.8], np.float32)
+        return replace(found, scores=scores, logits=np.stack([found.logits[0], less, lesser]))
+
+
+@pytest.fixture
+def objects(predictor_of, tiny_model):
+    predictor_of(bar())  # for what it patches
+    predictor = Ambiguous(tiny_model, bar(), (0.0, 1.0), store=None)
+    predictor.calls = []
+    return LargePlaneObjects(predictor)
+
+
+def ends_asked(objects):
+    """At which ends something was asked a second time since the last time."""
+    found = [drawn[1].position for drawn, _, _ in objects.predictor.calls if len(drawn) == 2]
+    objects.predictor.calls.clear()
+    return found
+
+
+def test_clicks_and_what_a_choice_goes_back_to_get_one_but_no_candidate(objects):
+    objects.add_prompts(1, 0, [CLICK])
+    first = ends_asked(objects)
+    assert len(first) == 1
+    for index in range(3):
+        objects.choose_candidate(1, 0, index)
+        assert not ends_asked(objects)
+    objects.choose_candidate(1, 0, None)
+    assert ends_asked(objects) == first
+
+
+def test_the_first_candidate_of_a_click_is_what_is_most_like_its_answer(objects):
+    """So that the others show something else."""
+    predictor = objects.predictor
+    whole = predictor.predict([PointPrompt((32, 40))], multimask=True)
+    for candidate, scores in ((0, [0.7, 0.9, 0.8]), (2, [0.8, 0.9, 0.7])):
+        found = predictor.candidates([CLICK], whole.only([candidate]))
+        np.testing.assert_allclose(found.scores, scores)
+    found = predictor.candidates([BoxPrompt((20, 2, 44, 62))], whole.only([0]))
+    np.testing.assert_allclose(found.scores, [0.9, 0.8, 0.7])
+
+
+def test_evaluation_has_them_too(objects, monkeypatch):
+    predictor, asked = objects.predictor, []
+    look = predictor.look_again
+    monkeypatch.setattr(
+        predictor,
+        "look_again",
+        lambda prompts, answer: asked.append(prompts) or look(prompts, answer),
+    )
+    overlaps_by_clicks(predictor, bar(), 1)
+    overlap_of_box(predictor, bar())
+    assert [type(prompts[0]) for prompts in asked] == [PointPrompt, BoxPrompt]

@@ -19,6 +19,7 @@ from napari_sam2 import (
     PolygonPrompt,
     ScribblePrompt,
 )
+from napari_sam2.inference import small_models
 from napari_sam2.inference.large.tiling import LargePrediction
 from napari_sam2.inference.load import Model
 from napari_sam2.inference.masks import intersection_over_union
@@ -231,7 +232,7 @@ def test_settling_keeps_what_was_clicked(tiny_model):
 @pytest.fixture
 def discs(tiny_model, monkeypatch):
     """Discs of 3 and of 10 pixels, for a stand-in that looks closer at what is below 12."""
-    monkeypatch.setattr("napari_sam2.inference.large.tiling.CLOSER", (tiny_model.config.name,))
+    monkeypatch.setattr(small_models, "SMALL_MODELS", (tiny_model.config.name,))
     monkeypatch.setattr("napari_sam2.inference.large.tiling.SMALL", 12)
     plane = discs_at((300, 400), [(100, 100)], 3) | discs_at((300, 400), [(100, 130)], 10)
     return BlobPredictor(tiny_model, plane, (0.0, 1.0), store=None)
@@ -269,7 +270,7 @@ def test_only_tiles_are_looked_at_closer(discs, monkeypatch):
     assert discs.look_closer(prompts, seen).field == seen.field
     far = [*prompts, PointPrompt((100, 140), positive=False)]
     assert discs.look_closer(far, discs.predict(far)).field.shown == (64, 64)
-    monkeypatch.setattr("napari_sam2.inference.large.tiling.CLOSER", ())
+    monkeypatch.setattr(small_models, "SMALL_MODELS", ())
     assert discs.look_closer(prompts, discs.predict(prompts)).field.shown == (64, 64)
 
 

@@ -19,6 +19,7 @@ from napari_sam2.inference.automatic.point_decoder import CROP_MARGIN, PointDeco
 from napari_sam2.inference.device import is_out_of_memory, memory_explained
 from napari_sam2.inference.errors import check_whole
 from napari_sam2.inference.frames import FrameSource
+from napari_sam2.inference.small_models import is_small
 from napari_sam2.inference.transforms import chosen_limits
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ class MaskGenerator:
     @property
     def usual(self) -> Thresholds:
         """What masks of this model must reach, unless `Candidates.choose` is told otherwise."""
-        config = self.model.config
-        return USUAL_OF_NANO if config.name == "nano" else USUAL[config.family]
+        return USUAL_OF_NANO if is_small(self.model) else USUAL[self.model.config.family]
 
     def generate(
         self,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_sam2.inference.agreement import with_agreement
 from napari_sam2.inference.automatic.found_masks import FoundMask
 from napari_sam2.inference.automatic.runs import RunMask
 from napari_sam2.inference.encode import encode_plane
-from napari_sam2.inference.stray import freed, frees_masks
+from napari_sam2.inference.small_models import is_small
+from napari_sam2.inference.stray import freed
 from napari_sam2.inference.transforms import plane_weights, to_model_points
 from napari_sam2.model.prompt_encoder import POSITIVE
 
@@ -86,10 +88,12 @@ class PointDecoder:
             decoded = model.network.decode(
                 self._embedding, self._features, points_xy_model, labels
             ).candidates()
+            if is_small(model):
+                decoded = with_agreement(decoded)
         scores = decoded.scores.float()
         good = (scores > self.floors.score).nonzero()
         logits = decoded.logits[good[:, 0], good[:, 1]].float()
-        if frees_masks(model):
+        if is_small(model):
             clicks = (within + 0.5) / self._fit.shape
             logits = freed(logits, [[clicks[point]] for point in good[:, 0].tolist()])
         faint = logits > -STABILITY_OFFSET

@@ -110,13 +110,12 @@ class LargePlaneObjects:
             shown = self.predictor.look_again(known.prompts, known.answer)
         else:
             found = found or self.predictor.candidates(known.prompts, known.answer)
-            best_first = np.argsort(-found.scores, kind="stable")
-            if not 0 <= index < len(best_first):
+            if not 0 <= index < len(found.scores):
                 raise IndexError(
-                    f"There is no candidate {index}: there are {len(best_first)}, from 0."
+                    f"There is no candidate {index}: there are {len(found.scores)}, from 0."
                 )
             # not again, which may find what another candidate shows
-            chosen = found.only(int(best_first[index]))
+            chosen = found.only([index])
             shown = self.predictor.look_closer(known.prompts, chosen)
         self._known[object_id] = replace(known, shown=shown, crop=shown.best, candidates=found)
         return self.result(frame)

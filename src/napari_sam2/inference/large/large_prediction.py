@@ -12,10 +12,16 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.inference.crops import MaskCrop
-from napari_sam2.inference.masks import bounding_box, half_precision
+from napari_sam2.inference.masks import (
+    bounding_box,
+    half_precision,
+    intersection_over_union,
+)
 from napari_sam2.inference.transforms import plane_weights, to_plane_logits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -138,12 +144,16 @@ class LargePrediction:
     @property
     def only_best(self) -> LargePrediction:
         """The best candidate alone."""
-        return self.only(self._best)
+        return self.only([self._best])
 
-    def only(self, candidate: int) -> LargePrediction:
-        """One candidate alone."""
-        one = slice(candidate, candidate + 1)
-        return replace(self, scores=self.scores[one], logits=self.logits[one])
+    def only(self, candidates: Sequence[int] | NDArray[np.intp]) -> LargePrediction:
+        """Some candidates alone, in this order."""
+        return replace(self, scores=self.scores[candidates], logits=self.logits[candidates])
+
+    def likeness(self, other: LargePrediction) -> NDArray[np.float64]:
+        """IoU of each candidate (N,) with the best one of another answer in the same field."""
+        theirs = other.logits[other._best] > 0
+        return np.array([intersection_over_union(each > 0, theirs) for each in self.logits])
 
     def covers(self, position: tuple[float, float]) -> bool:
         """Whether the best candidate has a (row, column) in it."""

@@ -18,6 +18,7 @@ from napari_sam2.inference.large.large_prediction import LargePrediction
 from napari_sam2.inference.large.placed import PlacedPrompts
 from napari_sam2.inference.planes import content_key
 from napari_sam2.inference.prompts import PointPrompt
+from napari_sam2.inference.small_models import is_small
 from napari_sam2.inference.turns import turns_of
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ MOST_TILES = 3  # of a level that are tried for one object
 LARGE = 4 / 3
 # Of the model's input: objects no longer than so many pixels are looked at again, twice as large.
 SMALL = 48
-# Models that do so. With nano, nuclei came out better for it; others were not measured, and a
-# published one takes a second for a further part on a processor.
-CLOSER = ("nano",)
 
 
 def is_large(shape: tuple[int, ...], model: Model) -> bool:
@@ -115,10 +113,6 @@ class LargeImagePredictor:
         """The intensities shown as black and white."""
         return self._plane.contrast_limits
 
-    @property
-    def _looks_closer(self) -> bool:
-        return self.model.config.name in CLOSER
-
     def predict(
         self,
         prompts: Sequence[Prompt],
@@ -171,7 +165,8 @@ class LargeImagePredictor:
     def candidates(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
         """What else prompts may mean, in the tile that an earlier answer to them was found in.
 
-        Costs one call of the decoder, as the tile is not looked for again.
+        Costs one call of the decoder, as the tile is not looked for again. The best come first;
+        after one click the first is the one that is most like the answer to it.
 
         Parameters
         ----------
@@ -190,7 +185,13 @@ class LargeImagePredictor:
         ValueError
             As for `predict`.
         """
-        return self._ask(answer.field, PlacedPrompts.of(prompts, self.shape), True, None)
+        placed = PlacedPrompts.of(prompts, self.shape)
+        found = self._ask(answer.field, placed, True, None)
+        best_first = np.argsort(-found.scores, kind="stable")
+        if placed.click is not None:
+            alike = found.likeness(answer)[best_first].argmax()
+            best_first = np.r_[best_first[alike], np.delete(best_first, alike)]
+        return found.only(best_first)
 
     def look_closer(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
         """The best mask of an answer, seen again twice as large where the object is small.
@@ -208,8 +209,8 @@ class LargeImagePredictor:
         -------
         LargePrediction
             One mask; the answer's own where the object is longer than `SMALL` pixels of the
-            model's input, prompts lie far from it, the view was chosen, or the model is none of
-            `CLOSER`.
+            model's input, prompts lie far from it, the view was chosen, or the model is not
+            small.
 
         Raises
         ------
@@ -217,7 +218,7 @@ class LargeImagePredictor:
             As for `predict`.
         """
         best = answer.only_best
-        if not self._looks_closer or not self.grid.is_finest(answer.field):
+        if not is_small(self.model) or not self.grid.is_finest(answer.field):
             return best
         longest = SMALL * self.grid.size / self.model.config.image_size
         placed = PlacedPrompts.of(prompts, self.shape)
@@ -225,7 +226,7 @@ class LargeImagePredictor:
         return best if field is None else self._ask(field, placed, False, best)
 
     def look_again(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
-        """The best mask of a first answer after a second look, by the models of `CLOSER`.
+        """The best mask of a first answer after a second look, by a small model.
 
         What is small is looked at closer, as `look_closer` does. Else the answer to a box alone is
         fed back, and so is that to one click on something long, with another click at its far end.
@@ -248,7 +249,7 @@ class LargeImagePredictor:
             As for `predict`.
         """
         found = self.look_closer(prompts, answer)
-        if not self._looks_closer or found.field != answer.field or found.extent is None:
+        if not is_small(self.model) or found.field != answer.field or found.extent is None:
             return found
         placed = PlacedPrompts.of(prompts, self.shape)
         click = placed.click
@@ -323,7 +324,7 @@ class LargeImagePredictor:
             return self._ask(field, placed, False, previous)
         found = self._ask(field, placed, True, None).only_best
         is_only_tile = field == self.grid.whole and field.step == 1
-        if found.extent is None or (is_only_tile and not self._looks_closer):
+        if found.extent is None or (is_only_tile and not is_small(self.model)):
             return found
         middle = PlacedPrompts((PointPrompt(found.middle),), ())
         again = self._ask(field, middle, True, None).only_best

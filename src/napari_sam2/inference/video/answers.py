@@ -98,23 +98,6 @@ def decoded_candidates(network: Sam1 | Sam2, decoded: Decoded) -> tuple[FrameMem
     )
 
 
-def candidates_on(track: Track, frame: int) -> tuple[FrameMemory, ...]:
-    """The candidates of a prompted frame, best first.
-
-    Raises
-    ------
-    ValueError
-        When the mask was given, so that there are none.
-    """
-    found = track.answers[frame][1:]
-    if not found:
-        raise ValueError(
-            f"The mask on frame {frame} was given, so there is no candidate beside it. "
-            "Add a point or a box to it first."
-        )
-    return found
-
-
 def prediction(found: Sequence[FrameMemory], fit: Fit) -> Prediction:
     """Candidates as what an image predictor returns."""
     logits = torch.stack([memory.logits for memory in found], dim=1)  # (1, N, h, w)
@@ -135,6 +118,9 @@ def frame_result(
         if (found := track.get(frame)) is not None
     }
     crops = list(_crops(list(known.values()), fit))
+    for index, found in enumerate(known.values()):
+        if found.look is not None:  # finer where the plane is large, or the object small
+            crops[index] = found.look.shown.best
     scores = np.array([found.score for found in known.values()], dtype=np.float32)
     present = np.array([found.present for found in known.values()], dtype=bool)
     if distinct:

@@ -23,12 +23,29 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_sam2.inference.large.large_prediction import LargePrediction
     from napari_sam2.inference.prompts import Prompt
 
-    _Large = tuple[Tensor, Tensor | None, Tensor]
+    _Large = tuple[Tensor, Tensor | None, Tensor | None]
 
 _numbers = count()
 _LEAST = 1e-3  # score of which there is a logarithm
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a plane that was looked at by itself answered to an object's prompts.
+
+    Attributes
+    ----------
+    answer : LargePrediction
+        The first answer.
+    shown : LargePrediction
+        The same mask, looked at again.
+    """
+
+    answer: LargePrediction
+    shown: LargePrediction
 
 
 class FrameMemory:
@@ -42,10 +59,12 @@ class FrameMemory:
         Predicted IoU.
     present : bool
         Whether the object is on the frame.
-    pointer : Tensor, shape (C,)
-        The object pointer.
+    pointer : Tensor, shape (C,), optional
+        The object pointer; without one it is that of the mask, made when a pass needs it.
     map : Tensor, shape (M, h, w), optional
         The spatial memory, made when a pass needs it.
+    look : Look, optional
+        What the mask comes from, and is shown by, where its plane was looked at by itself.
 
     Attributes
     ----------
@@ -57,18 +76,19 @@ class FrameMemory:
     """
 
     # one for each object of thousands of frames
-    __slots__ = ("__weakref__", "_large", "number", "origin", "present", "score")
+    __slots__ = ("__weakref__", "_large", "look", "number", "origin", "present", "score")
 
     def __init__(
         self,
         logits: Tensor,
         score: float,
         present: bool,
-        pointer: Tensor,
+        pointer: Tensor | None,
         map: Tensor | None = None,
+        look: Look | None = None,
     ) -> None:
         self._large: _Large | str = (logits, map, pointer)  # or the file they are in
-        self.score, self.present = score, present
+        self.score, self.present, self.look = score, present, look
         self.number = next(_numbers)
         self.origin: bytes | None = None
 
@@ -92,9 +112,15 @@ class FrameMemory:
         self._large = (logits, made, pointer)
 
     @property
-    def pointer(self) -> Tensor:
-        """The object pointer, (C,)."""
+    def pointer(self) -> Tensor | None:
+        """The object pointer, (C,); None until it is made."""
         return self._get()[2]
+
+    @pointer.setter
+    def pointer(self, made: Tensor) -> None:
+        logits, map, _ = self._get()
+        self._remove_file()
+        self._large = (logits, map, made)
 
     @property
     def nbytes(self) -> int:

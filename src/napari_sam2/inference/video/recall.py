@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 
 from napari_sam2.inference.device import to_device
 from napari_sam2.model.sam2 import Memories
@@ -32,7 +33,7 @@ def recall(
     Parameters
     ----------
     network : Sam2
-        Encodes the memories of prompted frames, which are made only now.
+        Makes the memories of prompted frames, and pointers that are missing, only now.
     features : FeatureCache
         Of the stack.
     memories : MemoryBudget
@@ -61,13 +62,16 @@ def recall(
         memories.note(found)
         return made
 
+    def pointer(track: Track, frame: int) -> Tensor:
+        return _pointer(network, features, known(track, frame), frame)
+
     device = network.no_memory_embedding.device
     pairs = list(zip(tracks, seen, strict=True))
     longest = max(min(frames, network.config.pointers) - 1, 1)
     offsets = tuple(tuple(back for _, back in attention.pointers) for attention in seen)
     times = tuple(tuple(time for _, time in attention.maps) for attention in seen)
     maps = [spatial(track, frame) for track, a in pairs for frame, _ in a.maps]
-    pointers = [known(track, frame).pointer for track, a in pairs for frame, _ in a.pointers]
+    pointers = [pointer(track, frame) for track, a in pairs for frame, _ in a.pointers]
     return Memories(
         maps=torch.stack(maps).unflatten(0, (len(tracks), -1)),
         map_times=_numbers(times, torch.int64, device),
@@ -95,4 +99,13 @@ def _map(network: Sam2, features: FeatureCache, found: FrameMemory, frame: int) 
         present = torch.tensor([found.present], device=logits.device)
         kept = network.encode_memory(features[frame], logits, present, prompted=True)[0]
         found.map = kept
+    return kept
+
+
+def _pointer(network: Sam2, features: FeatureCache, found: FrameMemory, frame: int) -> Tensor:
+    kept = found.pointer
+    if kept is None:
+        whole = F.interpolate(found.logits[None], scale_factor=4, mode="bilinear")
+        mask = (whole > 0).float()
+        kept = found.pointer = network.track_mask(features[frame], mask).pointers[0]
     return kept

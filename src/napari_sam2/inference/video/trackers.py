@@ -10,8 +10,9 @@ import torch
 
 from napari_sam2.inference.device import is_out_of_memory
 from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_logits
-from napari_sam2.inference.prompts import expand_prompts, refines
-from napari_sam2.inference.stray import freed_answer, frees_masks
+from napari_sam2.inference.prompts import MaskPrompt, PolygonPrompt, expand_prompts, refines
+from napari_sam2.inference.small_models import is_small
+from napari_sam2.inference.stray import freed_answer
 from napari_sam2.inference.video import answers
 from napari_sam2.inference.video.memory_bank import Attended, FrameMemory, attended
 from napari_sam2.inference.video.recall import recall
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from napari_sam2.inference.frames import FrameSource
     from napari_sam2.inference.load import Model
     from napari_sam2.inference.prompts import Prompt
+    from napari_sam2.inference.video.looks import Looks
     from napari_sam2.inference.video.memory_bank import Track
     from napari_sam2.inference.video.spill import MemoryBudget
 
@@ -54,6 +56,8 @@ class Tracker(ABC):
         How many memories are held; the others wait on disk.
     largest_hole : int
         Holes of a mask up to so many cells are filled.
+    looks : Looks, optional
+        Answer to prompts where nothing is remembered.
     """
 
     def __init__(
@@ -63,24 +67,59 @@ class Tracker(ABC):
         features: FeatureCache,
         memories: MemoryBudget,
         largest_hole: int = 0,
+        looks: Looks | None = None,
     ) -> None:
         self.model, self.source, self.features = model, source, features
         self.largest_hole = largest_hole
+        self.looks = looks
         self.memories = memories
-        self._frees = frees_masks(model)
+        self._frees = is_small(model)
         self._told_of_memory = False
         self.batch = OBJECT_BATCH
 
     def answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
     ) -> tuple[FrameMemory, ...]:
-        """The mask of an object's prompts on a frame and, unless it was given, the candidates."""
+        """The mask of an object's prompts on a frame and, where known by now, the candidates."""
         found: list[FrameMemory] = []
-        with torch.inference_mode(), self.model.precision():
-            self._in_batches([track], lambda _: found.extend(self._answers(track, frame, prompts)))
+        if self.looks is not None and self._starts(track, frame, prompts):
+            known = track.get(frame)
+            refined = known if refines(prompts, track.prompts.get(frame, ())) else None
+            found.append(self.looks.answer(frame, prompts, refined.look if refined else None))
+        else:
+            with torch.inference_mode(), self.model.precision():
+                self._in_batches(
+                    [track], lambda _: found.extend(self._answers(track, frame, prompts))
+                )
         for memory in reversed(found):
             self.memories.note(memory)
         return tuple(found)
+
+    def candidates(self, track: Track, frame: int) -> tuple[FrameMemory, ...]:
+        """What the prompts of an object on a frame may mean, as `VideoPredictor.candidates` says.
+
+        Raises
+        ------
+        ValueError
+            When the mask was given, so that there are none.
+        """
+        own, *found = track.answers[frame]
+        if self.looks is not None and own.look is not None:
+            return self.looks.candidates(frame, track.prompts[frame], own.look)
+        if not found:
+            raise ValueError(
+                f"The mask on frame {frame} was given, so there is no candidate beside it. "
+                "Add a point or a box to it first."
+            )
+        return tuple(found)
+
+    def chosen(self, track: Track, frame: int, candidate: FrameMemory) -> FrameMemory:
+        """The mask that one of the candidates becomes."""
+        if self.looks is None or candidate.look is None:
+            return candidate
+        found = self.looks.closer(frame, track.prompts[frame], candidate.look)
+        self.memories.note(found)
+        return found
 
     def follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         """Carry objects to a frame in a pass, all but those prompted there."""
@@ -96,6 +135,13 @@ class Tracker(ABC):
     def is_current(self, track: Track, frame: int, reverse: bool) -> bool:
         """Whether a pass would find on a frame what is known there already."""
         return track.get(frame) is not None
+
+    def _starts(self, track: Track, frame: int, prompts: tuple[Prompt, ...]) -> bool:
+        """Whether prompts ask for a mask, not for another one of what was carried to the frame."""
+        if all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in prompts):
+            return False
+        known = track.get(frame)
+        return known is None or known.look is not None or frame not in track.passed
 
     def _answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]
@@ -144,6 +190,8 @@ class Tracker(ABC):
             self.batch = batch // 2
             self.features.shrink()
         self.memories.shrink()
+        if self.looks is not None:
+            self.looks.forget()
         self.model.graphs.clear()
         if not self._told_of_memory:
             self._told_of_memory = True
@@ -312,7 +360,8 @@ def tracker_for(
     features: FeatureCache,
     memories: MemoryBudget,
     largest_hole: int,
+    looks: Looks | None,
 ) -> Tracker:
     """The tracker for a model: with memory, or from mask to mask."""
     kind = MemoryTracker if model.has_memory else MaskTracker
-    return kind(model, source, features, memories, largest_hole)
+    return kind(model, source, features, memories, largest_hole, looks)

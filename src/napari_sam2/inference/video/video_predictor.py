@@ -10,7 +10,9 @@ from napari_sam2.inference.features import FeatureCache
 from napari_sam2.inference.frames import FrameSource
 from napari_sam2.inference.planes import ShownPlanes
 from napari_sam2.inference.prompts import check_object_id, check_prompts
+from napari_sam2.inference.small_models import is_small
 from napari_sam2.inference.video import answers
+from napari_sam2.inference.video.looks import Looks
 from napari_sam2.inference.video.memory_bank import Track
 from napari_sam2.inference.video.passes import plan_passes
 from napari_sam2.inference.video.propagation import Propagation
@@ -87,15 +89,19 @@ class VideoPredictor:
         self.model = model
         self.source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
         self._planes = ShownPlanes(model, self.source, contrast_limits)
+        looked_at = budget // 8 if is_small(model) else 0
         self.features = FeatureCache(
             self._planes.encode,
-            budget // 2,
+            budget // 2 - looked_at,
             default_store(model.device) if store == "default" else store,
             self._planes.key,
         )
         self._fit = model.fit(self.source.plane_shape)
         memories = MemoryBudget(budget // 2) if memories is None else memories
-        self._tracker = tracker_for(model, self.source, self.features, memories, fill_holes)
+        looks = None
+        if is_small(model):
+            looks = Looks(model, self._planes, looked_at, self.features.store, fill_holes)
+        self._tracker = tracker_for(model, self.source, self.features, memories, fill_holes, looks)
         self._tracks = Tracks()
         self._distinct = distinct
 
@@ -158,7 +164,8 @@ class VideoPredictor:
         -------
         Prediction
             Three masks, the highest score first. The first one is the object's mask after a
-            single click; several prompts have a mask of their own.
+            single click; several prompts have a mask of their own. Of a small model, which looks
+            at that mask again, the first one is what it is most like.
 
         Raises
         ------
@@ -168,7 +175,7 @@ class VideoPredictor:
             When its mask was given, so that there are no others.
         """
         known = self._prompted(object_id, frame)
-        return answers.prediction(answers.candidates_on(known, frame), self._fit)
+        return answers.prediction(self._tracker.candidates(known, frame), self._fit)
 
     def choose_candidate(self, object_id: int, frame: int, index: int | None) -> FrameResult:
         """Make a candidate the object's mask on a frame, so that propagation carries it.
@@ -194,10 +201,14 @@ class VideoPredictor:
         """
         self._prompted(object_id, frame)
         known = self._tracks.own(object_id)
-        found = answers.candidates_on(known, frame)
+        found = self._tracker.candidates(known, frame)
         if index is not None and not 0 <= index < len(found):
             raise IndexError(f"There is no candidate {index}: there are {len(found)}, from 0.")
-        known.pending[frame] = known.answers[frame][0] if index is None else found[index]
+        known.pending[frame] = (
+            known.answers[frame][0]
+            if index is None
+            else self._tracker.chosen(known, frame, found[index])
+        )
         return self.result(frame)
 
     def remove_prompts(self, object_id: int, frame: int, keep_mask: bool = True) -> None:

@@ -1,0 +1,109 @@
+"""Prompts on a plane of a stack, answered as on a plane by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_sam2.inference.large.large_plane import LargePlane
+from napari_sam2.inference.large.tiling import LargeImagePredictor
+from napari_sam2.inference.video.answers import fill_holes
+from napari_sam2.inference.video.memory_bank import FrameMemory, Look
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_sam2.inference.feature_store import FeatureStore
+    from napari_sam2.inference.large.large_prediction import LargePrediction
+    from napari_sam2.inference.load import Model
+    from napari_sam2.inference.planes import ShownPlanes
+    from napari_sam2.inference.prompts import Prompt
+
+
+class Looks:
+    """Looks at the planes of a stack, one at a time, in turns and closer.
+
+    What a small model finds on the plane of a click is what most is lost by in the others: they
+    are given that mask to remember, as one that a person has drawn.
+
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+    planes : ShownPlanes
+        Of the stack.
+    budget : int
+        Bytes that encoded parts of a plane may take up.
+    store : FeatureStore or None
+        Where they go that do not fit.
+    largest_hole : int
+        Holes of a mask up to so many cells are filled.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        planes: ShownPlanes,
+        budget: int,
+        store: FeatureStore | None,
+        largest_hole: int = 0,
+    ) -> None:
+        self.model, self.planes = model, planes
+        self.budget, self.store = budget, store
+        self.largest_hole = largest_hole
+        self._last: tuple[int, tuple[float, float], LargeImagePredictor] | None = None
+
+    def answer(
+        self, frame: int, prompts: Sequence[Prompt], before: Look | None = None
+    ) -> FrameMemory:
+        """The mask of an object's prompts on a frame, which may refine an earlier one."""
+        predictor = self._predictor(frame)
+        answer = predictor.predict(prompts, previous=before.shown if before else None)
+        return self._kept(predictor, answer, predictor.look_again(prompts, answer))
+
+    def candidates(
+        self, frame: int, prompts: Sequence[Prompt], look: Look
+    ) -> tuple[FrameMemory, ...]:
+        """The three masks that prompts may mean, as they were seen at first."""
+        predictor = self._predictor(frame)
+        found = predictor.candidates(prompts, look.answer)
+        each = [found.only([index]) for index in range(len(found.scores))]
+        return tuple(self._kept(predictor, one, one) for one in each)
+
+    def closer(self, frame: int, prompts: Sequence[Prompt], candidate: Look) -> FrameMemory:
+        """A candidate, seen closer where it is small."""
+        predictor = self._predictor(frame)
+        shown = predictor.look_closer(prompts, candidate.answer)
+        return self._kept(predictor, candidate.answer, shown)
+
+    def forget(self) -> None:
+        """Keep nothing of the last plane, as memory is short."""
+        self._last = None
+
+    def _kept(
+        self, predictor: LargeImagePredictor, answer: LargePrediction, shown: LargePrediction
+    ) -> FrameMemory:
+        if self.largest_hole:
+            filled = fill_holes(torch.from_numpy(shown.logits.copy()), self.largest_hole)
+            shown = replace(shown, logits=filled.numpy())
+        whole = predictor.grid.whole
+        logits = shown.seen_in(whole, self.model.fit(whole.shown))[0]
+        return FrameMemory(
+            logits.to(self.model.device),
+            score=float(shown.scores.max()),
+            present=bool((logits > 0).any()),
+            pointer=None,
+            look=Look(answer, shown),
+        )
+
+    def _predictor(self, frame: int) -> LargeImagePredictor:
+        limits = self.planes.contrast_limits
+        if self._last is None or self._last[:2] != (frame, limits):
+            plane, limits = self.planes.shown(frame)
+            predictor = LargeImagePredictor(
+                self.model, LargePlane(plane, limits), memory_budget=self.budget, store=self.store
+            )
+            self._last = frame, limits, predictor
+        return self._last[2]

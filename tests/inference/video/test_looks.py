@@ -1,0 +1,131 @@
+"""In a stack a small model answers prompts as on the plane alone, and carries that mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_sam2 import BoxPrompt, MaskPrompt, PointPrompt, VideoPredictor
+from napari_sam2.inference import small_models
+from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
+from napari_sam2.inference.large.tiling import LargeImagePredictor
+
+CLICK = PointPrompt((33, 30))
+AWAY = PointPrompt((60, 60), positive=False)
+FRAME = 3
+
+
+@pytest.fixture
+def small(tiny_model, monkeypatch):
+    monkeypatch.setattr(small_models, "SMALL_MODELS", (tiny_model.config.name,))
+    return tiny_model
+
+
+@pytest.fixture
+def video(small, discs):
+    return VideoPredictor(small, discs[0])
+
+
+@pytest.fixture
+def alone(small, discs):
+    """The plane of the prompts, by itself."""
+    return LargePlaneObjects(LargeImagePredictor(small, discs[0][FRAME], (0.0, 255.0)))
+
+
+def assert_alike(result, expected):
+    assert result.object_ids == expected.object_ids
+    np.testing.assert_array_equal(result.masks, expected.masks)
+    np.testing.assert_array_equal(result.scores, expected.scores)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [[CLICK]],
+        [[CLICK], [CLICK, AWAY]],
+        [[BoxPrompt((20, 20, 44, 44))], [BoxPrompt((20, 20, 44, 44)), AWAY]],
+    ],
+)
+def test_prompts_are_answered_as_on_the_plane_alone(video, alone, steps):
+    for prompts in steps:
+        assert_alike(video.add_prompts(1, FRAME, prompts), alone.add_prompts(1, 0, prompts))
+
+
+def test_so_are_choices(video, alone):
+    video.add_prompts(1, FRAME, [CLICK])
+    alone.add_prompts(1, 0, [CLICK])
+    for index in (2, 0, None):
+        assert_alike(video.choose_candidate(1, FRAME, index), alone.choose_candidate(1, 0, index))
+    with pytest.raises(IndexError, match="no candidate 3"):
+        video.choose_candidate(1, FRAME, 3)
+
+
+def test_its_mask_is_what_other_frames_are_given(video, small, discs):
+    """As if it had been drawn there."""
+    first = video.add_prompts(1, FRAME, [CLICK])
+    drawn = VideoPredictor(small, discs[0])
+    drawn.add_prompts(1, FRAME, [MaskPrompt(first.masks[0])])
+    for carried, expected in zip(video.propagate(), drawn.propagate(), strict=True):
+        same = (carried.masks == expected.masks).mean()
+        assert same > 0.95  # the outline lies within a cell of the drawn one
+    assert video.result(FRAME).masks.any()
+
+
+def test_nothing_of_the_stack_is_encoded_before_it_is_carried(video):
+    video.add_prompts(1, FRAME, [CLICK])
+    assert video.features.encoded == 0
+    list(video.propagate())
+    assert video.features.encoded == len(video.source)
+
+
+def test_corrections_of_what_was_carried_go_by_memory(video, small, discs):
+    video.add_prompts(1, FRAME, [CLICK])
+    list(video.propagate())
+    corrected = video.add_prompts(1, 5, [AWAY])
+    new = VideoPredictor(small, discs[0])
+    assert (new.add_prompts(1, 5, [AWAY]).masks != corrected.masks).any()
+    assert video._tracks[1].get(5).look is None
+    assert len(video.candidates(1, 5).scores) == 3
+
+
+def test_a_correction_where_it_was_prompted_refines_what_is_there(video, alone):
+    """A pass between the two changes nothing."""
+    for prompts in ([CLICK], [CLICK, AWAY]):
+        expected = alone.add_prompts(1, 0, prompts)
+        assert_alike(video.add_prompts(1, FRAME, prompts), expected)
+        list(video.propagate())
+        assert_alike(video.result(FRAME), expected)
+
+
+def test_a_click_beside_a_mask_refines_it(video, alone):
+    drawn = np.zeros(video.source.plane_shape, dtype=bool)
+    drawn[20:40, 20:40] = True
+    video.add_prompts(1, FRAME, [MaskPrompt(drawn)])
+    with pytest.raises(ValueError, match="The mask on frame 3 was given"):
+        video.candidates(1, FRAME)
+    prompts = [MaskPrompt(drawn), AWAY]
+    assert_alike(video.add_prompts(1, FRAME, prompts), alone.add_prompts(1, 0, prompts))
+
+
+def test_holes_are_filled_where_that_was_asked_for(small, discs):
+    plain, filled = (
+        VideoPredictor(small, discs[0], fill_holes=cells).add_prompts(1, FRAME, [CLICK])
+        for cells in (0, 200)
+    )
+    assert filled.masks.sum() > plain.masks.sum()
+
+
+def test_a_snapshot_brings_back_what_was_found(video):
+    first = video.add_prompts(1, FRAME, [CLICK])
+    kept = video.snapshot()
+    list(video.propagate())
+    video.add_prompts(1, FRAME, [CLICK, AWAY])
+    video.restore(kept)
+    assert_alike(video.result(FRAME), first)
+
+
+def test_published_models_are_asked_as_they_always_were(tiny_model, discs):
+    video = VideoPredictor(tiny_model, discs[0])
+    video.add_prompts(1, FRAME, [CLICK])
+    assert video.features.encoded == 1
+    assert video._tracks[1].get(FRAME).look is None
