@@ -59,6 +59,13 @@ class FeatureCache:
         """Forget what is in memory, as frames are shown in another way."""
         self._kept.clear()
 
+    def put_away(self) -> None:
+        """Leave nothing in memory, but what can be found in the store."""
+        for key, features in self._kept.values():
+            if self.store is not None:
+                self.store.put(key, features)
+        self._kept.clear()
+
     def shrink(self) -> bool:
         """Keep half as much from now on; False where one frame is all that is kept."""
         if len(self._kept) <= 1:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 
 from napari_sam2 import BoxPrompt, MaskPrompt, PointPrompt, VideoPredictor
 from napari_sam2.inference import small_models
+from napari_sam2.inference.feature_store import FeatureStore
+from napari_sam2.inference.large import tiling
 from napari_sam2.inference.large.large_plane_objects import LargePlaneObjects
 from napari_sam2.inference.large.tiling import LargeImagePredictor
+from napari_sam2.inference.video import looks
 
 CLICK = PointPrompt((33, 30))
 AWAY = PointPrompt((60, 60), positive=False)
@@ -129,3 +134,27 @@ def test_published_models_are_asked_as_they_always_were(tiny_model, discs):
     video.add_prompts(1, FRAME, [CLICK])
     assert video.features.encoded == 1
     assert video._tracks[1].get(FRAME).look is None
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_planes_that_were_clicked_on_are_encoded_once(small, discs, monkeypatch, tmp_path, stored):
+    monkeypatch.setattr(looks, "PLANES", 2)
+    encoded, encode = [], tiling.encode_plane
+    monkeypatch.setattr(
+        tiling, "encode_plane", lambda model, *rest: encoded.append(1) or encode(model, *rest)
+    )
+    store = FeatureStore(tmp_path, small.device) if stored else None
+    video = VideoPredictor(small, discs[0], store=store)
+    objects = count(1)
+
+    def clicked(frame):
+        return video.add_prompts(next(objects), frame, [CLICK]).masks[-1]
+
+    found = [clicked(frame) for frame in (0, 1, 0, 1, 0)]
+    assert len(encoded) <= 4  # each plane, and what was looked at closer
+    np.testing.assert_array_equal(found[0], found[-1])
+    for frame in (2, 3):  # those before leave the memory
+        clicked(frame)
+    before = len(encoded)
+    np.testing.assert_array_equal(clicked(0), found[0])
+    assert (len(encoded) == before) == stored

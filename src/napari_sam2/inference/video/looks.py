@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from napari_sam2.inference.planes import ShownPlanes
     from napari_sam2.inference.prompts import Prompt
 
+PLANES = 8  # that were clicked on last stay in memory; others are encoded, or come from the store
+
 
 class Looks:
-    """Looks at the planes of a stack, one at a time, in turns and closer.
+    """Looks at planes of a stack, in turns and closer.
 
     What a small model finds on the plane of a click is what most is lost by in the others: they
     are given that mask to remember, as one that a person has drawn.
@@ -53,7 +56,8 @@ class Looks:
         self.model, self.planes = model, planes
         self.budget, self.store = budget, store
         self.largest_hole = largest_hole
-        self._last: tuple[int, tuple[float, float], LargeImagePredictor] | None = None
+        # of the last planes, by frame and contrast limits
+        self._predictors: OrderedDict[tuple[int, Any], LargeImagePredictor] = OrderedDict()
 
     def answer(
         self, frame: int, prompts: Sequence[Prompt], before: Look | None = None
@@ -79,8 +83,8 @@ class Looks:
         return self._kept(predictor, candidate.answer, shown)
 
     def forget(self) -> None:
-        """Keep nothing of the last plane, as memory is short."""
-        self._last = None
+        """Keep nothing of the last planes, as memory is short."""
+        self._predictors.clear()
 
     def _kept(
         self, predictor: LargeImagePredictor, answer: LargePrediction, shown: LargePrediction
@@ -99,11 +103,18 @@ class Looks:
         )
 
     def _predictor(self, frame: int) -> LargeImagePredictor:
-        limits = self.planes.contrast_limits
-        if self._last is None or self._last[:2] != (frame, limits):
+        known = frame, self.planes.contrast_limits
+        if known not in self._predictors:
             plane, limits = self.planes.shown(frame)
-            predictor = LargeImagePredictor(
-                self.model, LargePlane(plane, limits), memory_budget=self.budget, store=self.store
+            known = frame, limits
+            self._predictors[known] = LargeImagePredictor(
+                self.model,
+                LargePlane(plane, limits),
+                memory_budget=self.budget // PLANES,
+                store=self.store,
             )
-            self._last = frame, limits, predictor
-        return self._last[2]
+            if len(self._predictors) > PLANES:
+                _, oldest = self._predictors.popitem(last=False)
+                oldest.features.put_away()
+        self._predictors.move_to_end(known)
+        return self._predictors[known]
