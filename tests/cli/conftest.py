@@ -16,7 +16,8 @@ class BlobPredictor:
 
     threshold = 50
 
-    def __init__(self, model, frames, distinct):
+    def __init__(self, model, frames, distinct, look_alone=True):
+        BlobPredictor.look_alone = look_alone  # of the last one
         self.frames = frames if isinstance(frames, FrameSource) else FrameSource(frames)
         self.prompts = {}
 

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 import zarr
 from skimage.io import imsave
+from tests.cli.conftest import BlobPredictor
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
@@ -112,6 +113,7 @@ def test_a_plane_much_larger_than_the_model_is_looked_at_in_parts(monkeypatch, l
     assert "looked at in parts, around each object (3 encoded)" in result.output
     result = segment(*where, "--tiles", "off")
     assert "in parts" not in result.output
+    assert not BlobPredictor.look_alone
     assert (len(seen), levels) == (2, [[1]])
 
     # a plane with further axes of length 1, in a pyramid

@@ -46,7 +46,8 @@ class Request:
     stop_when_absent : int or None
         Leave an object after so many planes without it.
     tiles : {"auto", "off"}
-        Whether a single plane much larger than the model's input is looked at in parts.
+        Whether planes are looked at in parts and closer: a single one much larger than the model's
+        input, and those with prompts by a small model.
     """
 
     image: Path
@@ -159,7 +160,12 @@ def _propagated(
     frame_axis = 0 if flat else request.frame_axis
     labels = np.zeros(image.shape, np.min_scalar_type(max(placement.object_ids)))
     with explained():
-        video = VideoPredictor(model, image.frames(frame_axis, placement.fixed), distinct=True)
+        video = VideoPredictor(
+            model,
+            image.frames(frame_axis, placement.fixed),
+            distinct=True,
+            look_alone=request.tiles == "auto",
+        )
         for (object_id, frame), prompts in placement.prompts.items():
             video.add_prompts(object_id=object_id, frame=frame, prompts=prompts)
         results = video.propagate(

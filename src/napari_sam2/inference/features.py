@@ -70,18 +70,22 @@ class FeatureCache:
         """Keep half as much from now on; False where one frame is all that is kept."""
         if len(self._kept) <= 1:
             return False
-        self.budget = min(self.budget, self._bytes()) // 2
+        self.budget = min(self.budget, self.nbytes) // 2
         # not stored: that takes memory, which is short
-        while len(self._kept) > 1 and self._bytes() > self.budget:
+        while len(self._kept) > 1 and self.nbytes > self.budget:
             self._kept.popitem(last=False)
         return True
 
     def _keep_within(self) -> None:
-        while len(self._kept) > 1 and self._bytes() > self.budget:
+        while len(self._kept) > 1 and self.nbytes > self.budget:
             _, (key, features) = self._kept.popitem(last=False)
             if self.store is not None:
                 self.store.put(key, features)
 
-    def _bytes(self) -> int:
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        if not self._kept:
+            return 0
         _, one = next(iter(self._kept.values()))
         return one.nbytes * len(self._kept)

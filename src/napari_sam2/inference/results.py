@@ -27,7 +27,8 @@ class Prediction:
     masks : array of bool, shape (N, Y, X)
         One candidate (N = 1), or three (N = 3) where several were asked for.
     scores : array of float32, shape (N,)
-        The model's own estimate of each mask's IoU; 0 to 1, but SAM 1's may leave that range.
+        The model's own estimate of each mask's IoU, of candidates of a small one by how far they
+        agree, too; 0 to 1, but SAM 1's may leave that range.
     logits : array of float32, shape (N, h, w)
         Mask logits at the decoder's resolution, a quarter of the model's input; feed the
         prediction back as ``previous`` to refine it.

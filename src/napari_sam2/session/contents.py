@@ -39,7 +39,7 @@ class Contents(State):
         return MappingProxyType(dict(self._table("prompts", stack)))
 
     def choices(self, stack: StackKey) -> Mapping[tuple[int, int], int]:
-        """Candidates that were chosen, by (object, frame); 0 is the one with the highest score."""
+        """Candidates that were chosen, by (object, frame); 0 is the predictor's first."""
         return MappingProxyType(dict(self._table("choice", stack)))
 
     def frames(self, stack: StackKey) -> tuple[int, ...]:

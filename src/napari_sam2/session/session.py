@@ -199,7 +199,7 @@ class Session(Contents):
         object_id, frame : int
             Of the prompts.
         index : int or None
-            The candidate, 0 for the highest score; None leaves the choice to the model.
+            The candidate, 0 for the first of the predictor's; None leaves the choice to the model.
 
         Raises
         ------

@@ -158,3 +158,76 @@ def test_planes_that_were_clicked_on_are_encoded_once(small, discs, monkeypatch,
     before = len(encoded)
     np.testing.assert_array_equal(clicked(0), found[0])
     assert (len(encoded) == before) == stored
+
+
+def test_what_is_smaller_than_a_cell_of_other_planes_is_there(nano):
+    stack = np.zeros((3, 1500, 1500), np.uint8)
+    rows, columns = np.ogrid[:1500, :1500]
+    stack[:, np.hypot(rows - 700, columns - 805) < 5] = 200
+    video = VideoPredictor(nano, stack, (0.0, 255.0), store=None)
+    result = video.add_prompts(1, 1, [PointPrompt((700, 805))])
+    assert result.present.all()
+    assert 40 < result.masks.sum() < 200
+    assert (video._tracks[1].get(1).logits > 0).sum() >= 1
+    assert all(mask.any() for mask in video.candidates(1, 1).masks)
+
+
+def test_a_mask_that_is_kept_when_its_prompts_go_is_refined(video, small, discs):
+    drawn = np.zeros(video.source.plane_shape, dtype=bool)
+    drawn[20:50, 20:50] = True
+    video.add_prompts(1, FRAME, [CLICK])
+    video.add_prompts(1, 6, [MaskPrompt(drawn)])
+    list(video.propagate())
+    video.remove_prompts(1, 6)
+    kept = video._tracks[1].get(6)
+    assert not video._tracker._starts(video._tracks[1], 6, (AWAY,))
+    video.add_prompts(1, 6, [AWAY])
+    assert video._tracks[1].get(6) is not kept
+    assert video._tracks[1].get(6).look is None
+
+
+def test_looks_wait_on_disk_as_memories_do(small, discs):
+    held, free = (VideoPredictor(small, discs[0], memory_budget=each) for each in (0, 10**9))
+    for frame in range(4):
+        for video in (held, free):
+            video.add_prompts(1, frame, [CLICK])
+    waiting = [held._tracks[1].get(frame) for frame in range(3)]
+    assert all(memory.nbytes == 0 for memory in waiting)
+    for frame in range(3):
+        prompts = [CLICK, AWAY]
+        assert_alike(held.add_prompts(1, frame, prompts), free.add_prompts(1, frame, prompts))
+    for one, other in zip(held.propagate(), free.propagate(), strict=True):
+        assert_alike(one, other)
+    known = {*held._tracks[1].conditioning.values(), *held._tracks[1].tracked.values()}
+    assert sum(memory.nbytes for memory in known) == held._tracker.memories.held
+
+
+def test_too_little_memory_for_a_look_makes_room(video, monkeypatch):
+    expected = video.add_prompts(1, FRAME, [CLICK])
+    list(video.propagate())
+    answer, failed = looks.Looks.answer, []
+
+    def short(self, *asked):
+        if not failed:
+            failed.append(len(video.features._kept))
+            raise MemoryError
+        return answer(self, *asked)
+
+    monkeypatch.setattr(looks.Looks, "answer", short)
+    with pytest.warns(UserWarning, match="The memory does not suffice"):
+        found = video.add_prompts(2, FRAME, [CLICK])
+    np.testing.assert_array_equal(found.masks[1], expected.masks[0])
+    assert len(video.features._kept) < failed[0]
+
+
+def test_few_planes_are_held_where_there_is_little_room(small, discs):
+    video = VideoPredictor(small, discs[0], memory_budget=0, store=None)
+    for frame in range(4):
+        video.add_prompts(1, frame, [CLICK])
+    assert len(video._tracker.looks._predictors) == 1
+
+
+def test_a_small_model_can_be_asked_as_others_are(small, discs):
+    video = VideoPredictor(small, discs[0], look_alone=False)
+    video.add_prompts(1, FRAME, [CLICK])
+    assert video._tracks[1].get(FRAME).look is None

@@ -66,6 +66,11 @@ class LargePlane:
             else checked_limits(contrast_limits)
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the levels that are in memory."""
+        return sum(each.nbytes for each in self._levels.values() if isinstance(each, np.ndarray))
+
     def read(self, field: Field) -> NDArray[np.float32]:
         """What the model is shown of a field.
 

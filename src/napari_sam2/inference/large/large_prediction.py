@@ -42,7 +42,8 @@ class LargePrediction:
     Attributes
     ----------
     scores : array of float32, shape (N,)
-        The model's own estimate of each mask's IoU; 0 to 1, but SAM 1's may leave that range.
+        The model's own estimate of each mask's IoU, of candidates of a small one by how far they
+        agree, too; 0 to 1, but SAM 1's may leave that range.
     logits : array of float32, shape (N, h, w)
         Mask logits at the decoder's resolution, of the field alone.
     field : Field
@@ -150,10 +151,15 @@ class LargePrediction:
         """Some candidates alone, in this order."""
         return replace(self, scores=self.scores[candidates], logits=self.logits[candidates])
 
-    def likeness(self, other: LargePrediction) -> NDArray[np.float64]:
-        """IoU of each candidate (N,) with the best one of another answer in the same field."""
-        theirs = other.logits[other._best] > 0
-        return np.array([intersection_over_union(each > 0, theirs) for each in self.logits])
+    def best_first(self, like: LargePrediction | None = None) -> LargePrediction:
+        """The candidates by score, but first the one most like another answer in the same field."""
+        order = np.argsort(-self.scores, kind="stable")
+        if like is not None:
+            theirs = like.logits[like._best] > 0
+            overlaps = [intersection_over_union(self.logits[each] > 0, theirs) for each in order]
+            alike = int(np.argmax(overlaps))
+            order = np.r_[order[alike], np.delete(order, alike)]
+        return self.only(order)
 
     def covers(self, position: tuple[float, float]) -> bool:
         """Whether the best candidate has a (row, column) in it."""

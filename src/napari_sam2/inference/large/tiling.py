@@ -109,6 +109,11 @@ class LargeImagePredictor:
         return self._plane.shape
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the plane, where it is in memory, and of what was encoded."""
+        return self._plane.nbytes + self.features.nbytes
+
+    @property
     def contrast_limits(self) -> tuple[float, float]:
         """The intensities shown as black and white."""
         return self._plane.contrast_limits
@@ -187,11 +192,7 @@ class LargeImagePredictor:
         """
         placed = PlacedPrompts.of(prompts, self.shape)
         found = self._ask(answer.field, placed, True, None)
-        best_first = np.argsort(-found.scores, kind="stable")
-        if placed.click is not None:
-            alike = found.likeness(answer)[best_first].argmax()
-            best_first = np.r_[best_first[alike], np.delete(best_first, alike)]
-        return found.only(best_first)
+        return found.best_first(None if placed.click is None else answer)
 
     def look_closer(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
         """The best mask of an answer, seen again twice as large where the object is small.

@@ -101,8 +101,13 @@ def decoded_candidates(network: Sam1 | Sam2, decoded: Decoded) -> tuple[FrameMem
 def prediction(found: Sequence[FrameMemory], fit: Fit) -> Prediction:
     """Candidates as what an image predictor returns."""
     logits = torch.stack([memory.logits for memory in found], dim=1)  # (1, N, h, w)
+    masks = (to_plane_logits(logits, fit)[0] > 0).cpu().numpy()
+    for mask, memory in zip(masks, found, strict=True):
+        if memory.crop is not None:
+            mask[:] = False
+            mask[memory.crop.slices] = memory.crop.logits > 0
     return Prediction(
-        masks=(to_plane_logits(logits, fit)[0] > 0).cpu().numpy(),
+        masks=masks,
         scores=np.array([memory.score for memory in found], dtype=np.float32),
         logits=logits[0].cpu().numpy(),
     )
@@ -117,10 +122,9 @@ def frame_result(
         for object_id, track in tracks.items()
         if (found := track.get(frame)) is not None
     }
-    crops = list(_crops(list(known.values()), fit))
-    for index, found in enumerate(known.values()):
-        if found.look is not None:  # finer where the plane is large, or the object small
-            crops[index] = found.look.shown.best
+    # what comes from a look is finer where the plane is large, or the object small
+    coarse = _crops([found for found in known.values() if found.crop is None], fit)
+    crops = [next(coarse) if found.crop is None else found.crop for found in known.values()]
     scores = np.array([found.score for found in known.values()], dtype=np.float32)
     present = np.array([found.present for found in known.values()], dtype=bool)
     if distinct:

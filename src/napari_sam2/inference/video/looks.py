@@ -7,14 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 
 from napari_sam2.inference.large.large_plane import LargePlane
 from napari_sam2.inference.large.tiling import LargeImagePredictor
-from napari_sam2.inference.video.answers import fill_holes
+from napari_sam2.inference.video.answers import FILLED_LOGIT, fill_holes
 from napari_sam2.inference.video.memory_bank import FrameMemory, Look
+from napari_sam2.model.promptable import MASK_BIAS, MASK_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
     from napari_sam2.inference.feature_store import FeatureStore
     from napari_sam2.inference.large.large_prediction import LargePrediction
@@ -92,15 +96,26 @@ class Looks:
         if self.largest_hole:
             filled = fill_holes(torch.from_numpy(shown.logits.copy()), self.largest_hole)
             shown = replace(shown, logits=filled.numpy())
-        whole = predictor.grid.whole
-        logits = shown.seen_in(whole, self.model.fit(whole.shown))[0]
         return FrameMemory(
-            logits.to(self.model.device),
+            self._in_stack(predictor, shown).to(self.model.device),
             score=float(shown.scores.max()),
-            present=bool((logits > 0).any()),
+            present=shown.best.logits.size > 0,
             pointer=None,
             look=Look(answer, shown),
         )
+
+    def _in_stack(self, predictor: LargeImagePredictor, shown: LargePrediction) -> Tensor:
+        """The logits (1, h, w) of a mask as other planes are seen, which is coarser at times."""
+        if shown.field == predictor.grid.whole:
+            return torch.from_numpy(shown.logits)
+        mask = torch.zeros(1, 1, *predictor.shape)
+        mask[0, 0][shown.best.slices] = torch.from_numpy(shown.best.logits > 0).float()
+        cells = self.model.config.image_size // 4
+        covered = F.interpolate(mask, size=(cells, cells), mode="bilinear", antialias=True)[0]
+        logits = covered * MASK_SCALE + MASK_BIAS
+        if covered.any() and not (logits > 0).any():
+            logits.view(-1)[covered.argmax()] = FILLED_LOGIT  # smaller than a cell, but there
+        return logits
 
     def _predictor(self, frame: int) -> LargeImagePredictor:
         known = frame, self.planes.contrast_limits
@@ -113,8 +128,13 @@ class Looks:
                 memory_budget=self.budget // PLANES,
                 store=self.store,
             )
-            if len(self._predictors) > PLANES:
-                _, oldest = self._predictors.popitem(last=False)
-                oldest.features.put_away()
         self._predictors.move_to_end(known)
+        self._keep_within(self._predictors[known].nbytes)
         return self._predictors[known]
+
+    def _keep_within(self, one: int) -> None:
+        """Let go of what was asked longest ago; planes of a stack take up about as much each."""
+        most = max(1, min(PLANES, self.budget // one))
+        while len(self._predictors) > most:
+            _, oldest = self._predictors.popitem(last=False)
+            oldest.features.put_away()

@@ -11,10 +11,11 @@ import io
 import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from napari_sam2.inference.large.large_prediction import LargePrediction
     from napari_sam2.inference.prompts import Prompt
 
-    _Large = tuple[Tensor, Tensor | None, Tensor | None]
+    # the mask, its map, its pointer, and the logits of a look
+    _Large = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 _numbers = count()
 _LEAST = 1e-3  # score of which there is a logarithm
@@ -64,19 +66,21 @@ class FrameMemory:
     map : Tensor, shape (M, h, w), optional
         The spatial memory, made when a pass needs it.
     look : Look, optional
-        What the mask comes from, and is shown by, where its plane was looked at by itself.
+        What the mask comes from, where its plane was looked at by itself.
 
     Attributes
     ----------
     number : int
         No other has it.
+    crop : MaskCrop or None
+        The mask as it is shown, where it comes from a look.
     origin : bytes, optional
         Of a tracked frame: a digest of the memories and the pointers of its own pass that it
         attended to, each with its place in time. Of the same origin, it is not computed again.
     """
 
     # one for each object of thousands of frames
-    __slots__ = ("__weakref__", "_large", "look", "number", "origin", "present", "score")
+    __slots__ = ("__weakref__", "_large", "_look", "crop", "number", "origin", "present", "score")
 
     def __init__(
         self,
@@ -87,8 +91,16 @@ class FrameMemory:
         map: Tensor | None = None,
         look: Look | None = None,
     ) -> None:
-        self._large: _Large | str = (logits, map, pointer)  # or the file they are in
-        self.score, self.present, self.look = score, present, look
+        looked = None
+        self.crop = None if look is None else look.shown.best
+        self._look = look
+        if look is not None:
+            answer, shown = look.answer, look.shown
+            looked = torch.from_numpy(np.concatenate([answer.logits, shown.logits]))
+            nothing = looked[:0].numpy()
+            self._look = Look(replace(answer, logits=nothing), replace(shown, logits=nothing))
+        self._large: _Large | str = (logits, map, pointer, looked)  # or the file they are in
+        self.score, self.present = score, present
         self.number = next(_numbers)
         self.origin: bytes | None = None
 
@@ -107,9 +119,9 @@ class FrameMemory:
 
     @map.setter
     def map(self, made: Tensor) -> None:
-        logits, _, pointer = self._get()
+        logits, _, pointer, looked = self._get()
         self._remove_file()
-        self._large = (logits, made, pointer)
+        self._large = (logits, made, pointer, looked)
 
     @property
     def pointer(self) -> Tensor | None:
@@ -118,9 +130,20 @@ class FrameMemory:
 
     @pointer.setter
     def pointer(self, made: Tensor) -> None:
-        logits, map, _ = self._get()
+        logits, map, _, looked = self._get()
         self._remove_file()
-        self._large = (logits, map, made)
+        self._large = (logits, map, made, looked)
+
+    @property
+    def look(self) -> Look | None:
+        """What the mask comes from, where its plane was looked at by itself."""
+        looked = None if self._look is None else self._get()[3]
+        if self._look is None or looked is None:
+            return None
+        answer, shown = looked.numpy()[:, None]
+        return Look(
+            replace(self._look.answer, logits=answer), replace(self._look.shown, logits=shown)
+        )
 
     @property
     def nbytes(self) -> int:

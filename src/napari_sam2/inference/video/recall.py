@@ -63,7 +63,10 @@ def recall(
         return made
 
     def pointer(track: Track, frame: int) -> Tensor:
-        return _pointer(network, features, known(track, frame), frame)
+        found = known(track, frame)
+        made = _pointer(network, features, found, frame)
+        memories.note(found)
+        return made
 
     device = network.no_memory_embedding.device
     pairs = list(zip(tracks, seen, strict=True))

@@ -83,9 +83,10 @@ class Tracker(ABC):
         """The mask of an object's prompts on a frame and, where known by now, the candidates."""
         found: list[FrameMemory] = []
         if self.looks is not None and self._starts(track, frame, prompts):
-            known = track.get(frame)
+            known, looks = track.get(frame), self.looks
             refined = known if refines(prompts, track.prompts.get(frame, ())) else None
-            found.append(self.looks.answer(frame, prompts, refined.look if refined else None))
+            before = refined.look if refined else None
+            self._in_batches([track], lambda _: found.append(looks.answer(frame, prompts, before)))
         else:
             with torch.inference_mode(), self.model.precision():
                 self._in_batches(
@@ -104,8 +105,9 @@ class Tracker(ABC):
             When the mask was given, so that there are none.
         """
         own, *found = track.answers[frame]
-        if self.looks is not None and own.look is not None:
-            return self.looks.candidates(frame, track.prompts[frame], own.look)
+        look = own.look
+        if self.looks is not None and look is not None:
+            return self.looks.candidates(frame, track.prompts[frame], look)
         if not found:
             raise ValueError(
                 f"The mask on frame {frame} was given, so there is no candidate beside it. "
@@ -115,9 +117,10 @@ class Tracker(ABC):
 
     def chosen(self, track: Track, frame: int, candidate: FrameMemory) -> FrameMemory:
         """The mask that one of the candidates becomes."""
-        if self.looks is None or candidate.look is None:
+        look = candidate.look
+        if self.looks is None or look is None:
             return candidate
-        found = self.looks.closer(frame, track.prompts[frame], candidate.look)
+        found = self.looks.closer(frame, track.prompts[frame], look)
         self.memories.note(found)
         return found
 
@@ -141,7 +144,8 @@ class Tracker(ABC):
         if all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in prompts):
             return False
         known = track.get(frame)
-        return known is None or known.look is not None or frame not in track.passed
+        carried = frame in track.passed or frame in track.tracked
+        return known is None or known.crop is not None or not carried
 
     def _answers(
         self, track: Track, frame: int, prompts: tuple[Prompt, ...]

@@ -60,6 +60,9 @@ class VideoPredictor:
         mask went over to the one below, and a cell that is followed back in time where it and its
         sister were one, if these are objects, too. What is remembered stays as the published
         predictor has it.
+    look_alone : bool
+        Whether a small model is shown the plane of a prompt as `LargeImagePredictor` shows it one,
+        in parts where it is large, and carries that mask. Published models are not.
     memories : MemoryBudget, optional
         Holds the memories in place of half of the budget. Several predictors that share one, such
         as one for each volume of a film, hold no more together than one alone.
@@ -81,6 +84,7 @@ class VideoPredictor:
         memories: MemoryBudget | None = None,
         *,
         distinct: bool = False,
+        look_alone: bool = True,
     ) -> None:
         budget = memory_share(model.device) if memory_budget is None else memory_budget
         for name, value in (("fill_holes", fill_holes), ("memory_budget", budget)):
@@ -89,7 +93,8 @@ class VideoPredictor:
         self.model = model
         self.source = stack if isinstance(stack, FrameSource) else FrameSource(stack)
         self._planes = ShownPlanes(model, self.source, contrast_limits)
-        looked_at = budget // 8 if is_small(model) else 0
+        looks_alone = look_alone and is_small(model)
+        looked_at = budget // 8 if looks_alone else 0
         self.features = FeatureCache(
             self._planes.encode,
             budget // 2 - looked_at,
@@ -99,7 +104,7 @@ class VideoPredictor:
         self._fit = model.fit(self.source.plane_shape)
         memories = MemoryBudget(budget // 2) if memories is None else memories
         looks = None
-        if is_small(model):
+        if looks_alone:
             looks = Looks(model, self._planes, looked_at, self.features.store, fill_holes)
         self._tracker = tracker_for(model, self.source, self.features, memories, fill_holes, looks)
         self._tracks = Tracks()
@@ -158,7 +163,7 @@ class VideoPredictor:
         self._tracks[object_id] = known
 
     def candidates(self, object_id: int, frame: int) -> Prediction:
-        """What else the prompts of an object on a frame may mean; decoded with them already.
+        """What else the prompts of an object on a frame may mean.
 
         Returns
         -------
