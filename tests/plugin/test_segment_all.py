@@ -272,10 +272,10 @@ def test_a_plane_much_larger_than_the_input_is_searched_in_parts(
     assert dock.search.status.text().startswith(f"{whole.max()} objects")
     assert "in parts" in dock.search.status.text()
 
-    stricter = wanted(0.52, 0.7)
+    stricter = wanted(0.88, 0.7)
     assert 0 < stricter.max() < whole.max()
     monkeypatch.setattr(small_input.network, "decode", None)
-    dock.choice.score.setValue(0.52)
+    dock.choice.score.setValue(0.88)
     dock.choice.stability.setValue(0.7)
     qtbot.waitUntil(lambda: np.array_equal(shown(viewer)[1], stricter), timeout=5000)
 
