@@ -20,8 +20,8 @@ Tiles = Annotated[
     Literal["auto", "off"],
     typer.Option(
         help="Look at planes much longer than the model's input in parts (by a third where there "
-        "are prompts, twice as long for everything), and by nano closer at small objects where "
-        "they are clicked on; or at the whole of each."
+        "are prompts, twice as long for everything), and by nano closer at small objects of a "
+        "single plane; or at the whole of each."
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -23,6 +24,7 @@ FRAME = 3
 @pytest.fixture
 def small(tiny_model, monkeypatch):
     monkeypatch.setattr(small_models, "SMALL_MODELS", (tiny_model.config.name,))
+    monkeypatch.setattr(tiling, "SMALL", 0)  # nothing is looked at closer
     return tiny_model
 
 
@@ -112,10 +114,17 @@ def test_a_click_beside_a_mask_refines_it(video, alone):
     assert_alike(video.add_prompts(1, FRAME, prompts), alone.add_prompts(1, 0, prompts))
 
 
-def test_holes_are_filled_where_that_was_asked_for(small, discs):
+def test_holes_are_filled_where_that_was_asked_for(small, discs, monkeypatch):
+    ring = np.full((1, 16, 16), -5, np.float32)
+    ring[0, 4:12, 4:12], ring[0, 7:9, 7:9] = 5, -5
+    monkeypatch.setattr(
+        LargeImagePredictor,
+        "look_again",
+        lambda self, prompts, answer, closer: replace(answer, logits=ring),
+    )
     plain, filled = (
         VideoPredictor(small, discs[0], fill_holes=cells).add_prompts(1, FRAME, [CLICK])
-        for cells in (0, 200)
+        for cells in (0, 4)
     )
     assert filled.masks.sum() > plain.masks.sum()
 
@@ -151,7 +160,7 @@ def test_planes_that_were_clicked_on_are_encoded_once(small, discs, monkeypatch,
         return video.add_prompts(next(objects), frame, [CLICK]).masks[-1]
 
     found = [clicked(frame) for frame in (0, 1, 0, 1, 0)]
-    assert len(encoded) <= 4  # each plane, and what was looked at closer
+    assert len(encoded) == 2
     np.testing.assert_array_equal(found[0], found[-1])
     for frame in (2, 3):  # those before leave the memory
         clicked(frame)
@@ -231,3 +240,18 @@ def test_a_small_model_can_be_asked_as_others_are(small, discs):
     video = VideoPredictor(small, discs[0], look_alone=False)
     video.add_prompts(1, FRAME, [CLICK])
     assert video._tracks[1].get(FRAME).look is None
+
+
+def test_nothing_is_looked_at_closer(nano, monkeypatch):
+    """Which takes another call of the encoder."""
+    encoded, encode = [], tiling.encode_plane
+    monkeypatch.setattr(
+        tiling, "encode_plane", lambda model, *rest: encoded.append(1) or encode(model, *rest)
+    )
+    stack = np.zeros((2, 200, 200), np.uint8)
+    rows, columns = np.ogrid[:200, :200]
+    stack[:, np.hypot(rows - 70, columns - 80) < 6] = 200
+    video = VideoPredictor(nano, stack, (0.0, 255.0), store=None)
+    assert video.add_prompts(1, 1, [PointPrompt((70, 80))]).present.all()
+    video.choose_candidate(1, 1, 1)
+    assert len(encoded) == 1

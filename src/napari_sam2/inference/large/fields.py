@@ -238,3 +238,8 @@ class Grid:
             return None
         start = int(starts[np.abs(starts + (side - 1) / 2 - near[axis]).argmin()])
         return start, min(side, length - start)
+
+
+def middle_of(bounds: Bounds) -> tuple[float, float]:
+    """The middle (row, column) of a box."""
+    return (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2

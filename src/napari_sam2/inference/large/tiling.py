@@ -12,7 +12,7 @@ from napari_sam2.inference.encode import encode_plane
 from napari_sam2.inference.feature_store import default_store
 from napari_sam2.inference.features import FeatureCache
 from napari_sam2.inference.image_predictor import decode_prompts
-from napari_sam2.inference.large.fields import Grid
+from napari_sam2.inference.large.fields import Grid, middle_of
 from napari_sam2.inference.large.large_plane import SHOWN, LargePlane
 from napari_sam2.inference.large.large_prediction import LargePrediction
 from napari_sam2.inference.large.placed import PlacedPrompts
@@ -226,7 +226,9 @@ class LargeImagePredictor:
         field = self._closer(placed, best, longest)
         return best if field is None else self._ask(field, placed, False, best)
 
-    def look_again(self, prompts: Sequence[Prompt], answer: LargePrediction) -> LargePrediction:
+    def look_again(
+        self, prompts: Sequence[Prompt], answer: LargePrediction, closer: bool = True
+    ) -> LargePrediction:
         """The best mask of a first answer after a second look, by a small model.
 
         What is small is looked at closer, as `look_closer` does. Else the answer to a box alone is
@@ -238,6 +240,8 @@ class LargeImagePredictor:
             As for `predict`.
         answer : LargePrediction
             What `predict` answered to them.
+        closer : bool
+            Whether to look closer at what is small, which may take another call of the encoder.
 
         Returns
         -------
@@ -249,7 +253,7 @@ class LargeImagePredictor:
         ValueError, MemoryError
             As for `predict`.
         """
-        found = self.look_closer(prompts, answer)
+        found = self.look_closer(prompts, answer) if closer else answer.only_best
         if not is_small(self.model) or found.field != answer.field or found.extent is None:
             return found
         placed = PlacedPrompts.of(prompts, self.shape)
@@ -283,7 +287,7 @@ class LargeImagePredictor:
         if extent is None or max(extent[2] - extent[0], extent[3] - extent[1]) >= longest:
             return None
         low, high = np.minimum(extent[:2], bounds[:2]), np.maximum(extent[2:], bounds[2:])
-        return self.grid.closer(_middle(extent), (*low, *high))
+        return self.grid.closer(middle_of(extent), (*low, *high))
 
     def _searched(self, placed: PlacedPrompts, previous: LargePrediction | None) -> LargePrediction:
         """The answer in the tile that suits the object.
@@ -293,7 +297,7 @@ class LargeImagePredictor:
         bounds = placed.bounds
         level = previous.field.level if previous else 0
         near = (previous.extent if previous else None) or bounds
-        field = self.grid.tile(level, _middle(near), bounds)
+        field = self.grid.tile(level, middle_of(near), bounds)
         seen: set[Field] = set()  # of this level
         while True:
             found = self._settled(field, placed, previous)
@@ -301,11 +305,11 @@ class LargeImagePredictor:
             extent = found.extent
             if extent is None or field == self.grid.whole:
                 return found
-            wanted = self.grid.tile(field.level, _middle(extent), bounds)
+            wanted = self.grid.tile(field.level, middle_of(extent), bounds)
             last = wanted in seen or len(seen) == MOST_TILES
             cut = last and self.grid.is_cut(extent, field)
             if cut or self.grid.is_too_large(extent, field):
-                field, seen = self.grid.tile(field.level + 1, _middle(extent), bounds), set()
+                field, seen = self.grid.tile(field.level + 1, middle_of(extent), bounds), set()
             elif last:
                 return found
             else:
@@ -393,7 +397,3 @@ class LargeImagePredictor:
         if self._read is None or self._read[0] != field:
             self._read = field, self._plane.read(field)
         return self._read[1]
-
-
-def _middle(bounds: Bounds) -> tuple[float, float]:
-    return (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2

@@ -30,7 +30,7 @@ PLANES = 8  # that were clicked on last stay in memory; others are encoded, or c
 
 
 class Looks:
-    """Looks at planes of a stack, in turns and closer.
+    """Looks at planes of a stack, in turns, and a second time at what is long.
 
     What a small model finds on the plane of a click is what most is lost by in the others: they
     are given that mask to remember, as one that a person has drawn.
@@ -69,7 +69,9 @@ class Looks:
         """The mask of an object's prompts on a frame, which may refine an earlier one."""
         predictor = self._predictor(frame)
         answer = predictor.predict(prompts, previous=before.shown if before else None)
-        return self._kept(predictor, answer, predictor.look_again(prompts, answer))
+        # closer takes another call of the encoder, for what other planes see no finer
+        shown = predictor.look_again(prompts, answer, closer=False)
+        return self._kept(predictor, answer, shown)
 
     def candidates(
         self, frame: int, prompts: Sequence[Prompt], look: Look
@@ -79,12 +81,6 @@ class Looks:
         found = predictor.candidates(prompts, look.answer)
         each = [found.only([index]) for index in range(len(found.scores))]
         return tuple(self._kept(predictor, one, one) for one in each)
-
-    def closer(self, frame: int, prompts: Sequence[Prompt], candidate: Look) -> FrameMemory:
-        """A candidate, seen closer where it is small."""
-        predictor = self._predictor(frame)
-        shown = predictor.look_closer(prompts, candidate.answer)
-        return self._kept(predictor, candidate.answer, shown)
 
     def forget(self) -> None:
         """Keep nothing of the last planes, as memory is short."""

@@ -115,15 +115,6 @@ class Tracker(ABC):
             )
         return tuple(found)
 
-    def chosen(self, track: Track, frame: int, candidate: FrameMemory) -> FrameMemory:
-        """The mask that one of the candidates becomes."""
-        look = candidate.look
-        if self.looks is None or look is None:
-            return candidate
-        found = self.looks.closer(frame, track.prompts[frame], look)
-        self.memories.note(found)
-        return found
-
     def follow(self, frame: int, tracks: list[Track], reverse: bool) -> None:
         """Carry objects to a frame in a pass, all but those prompted there."""
         for track in tracks:

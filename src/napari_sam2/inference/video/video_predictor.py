@@ -209,11 +209,8 @@ class VideoPredictor:
         found = self._tracker.candidates(known, frame)
         if index is not None and not 0 <= index < len(found):
             raise IndexError(f"There is no candidate {index}: there are {len(found)}, from 0.")
-        known.pending[frame] = (
-            known.answers[frame][0]
-            if index is None
-            else self._tracker.chosen(known, frame, found[index])
-        )
+        known.pending[frame] = known.answers[frame][0] if index is None else found[index]
+        self._tracker.memories.note(known.pending[frame])
         return self.result(frame)
 
     def remove_prompts(self, object_id: int, frame: int, keep_mask: bool = True) -> None:
