@@ -193,6 +193,11 @@ def check_object_id(object_id: int) -> None:
         )
 
 
+def are_given(prompts: Sequence[Prompt]) -> bool:
+    """Whether prompts are a mask as it is to be: drawn, with nothing beside it that refines it."""
+    return all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in prompts)
+
+
 def refines(prompts: Sequence[Prompt], earlier: Sequence[Prompt]) -> bool:
     """Whether prompts add to earlier ones, so that the mask so far is refined.
 

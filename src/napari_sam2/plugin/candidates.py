@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_sam2.inference.prompts import MaskPrompt, PointPrompt, PolygonPrompt
+from napari_sam2.inference.prompts import PointPrompt, are_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def next_choice(
             "The active object has no prompt on this plane, so there are no candidates to go "
             "through. Click it first, or make another object active."
         )
-    if _is_given(prompts):
+    if are_given(prompts):
         raise ValueError(
             "The active object's mask on this plane was given, so there are no candidates to go "
             "through. Add a click, a scribble or a box to it first."
@@ -62,16 +62,12 @@ def describe(
     """Say which mask of an object is shown, and how sure the model is of it."""
     if not mask.present:
         return f"Object {object_id}: not found on this plane"
-    if _is_given(prompts):
+    if are_given(prompts):
         return f"Object {object_id}: as given"
     if chosen is None and _is_one_click(prompts):
         chosen = 0
     which = "" if chosen is None else f"candidate {chosen + 1} of {COUNT}, "
     return f"Object {object_id}: {which}score {mask.score:.2f}"
-
-
-def _is_given(prompts: Sequence[Prompt]) -> bool:
-    return all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in prompts)
 
 
 def _is_one_click(prompts: Sequence[Prompt]) -> bool:

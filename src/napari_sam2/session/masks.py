@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam2.inference.crops import MaskCrop
-from napari_sam2.inference.prompts import MaskPrompt, PolygonPrompt, expand_prompts
+from napari_sam2.inference.prompts import MaskPrompt, are_given, expand_prompts
 from napari_sam2.session.values import ObjectMask
 
 if TYPE_CHECKING:
@@ -48,20 +48,13 @@ def masks_of(
         result.object_ids, result.crops, result.scores, result.present, strict=True
     ):
         given = prompts.get((object_id, result.frame), ())
-        if is_given(given):
+        if given and are_given(given):
             mask = given_mask(_union(given, result.shape), float(score))
         else:
             mask = ObjectMask(crop, float(score), bool(present))
         earlier = before.get(object_id)
         found[object_id] = earlier if earlier is not None and _equal(mask, earlier) else mask
     return found
-
-
-def is_given(prompts: Sequence[Prompt]) -> bool:
-    """Whether prompts are masks and outlines alone, which are taken as they are."""
-    return bool(prompts) and all(
-        isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in prompts
-    )
 
 
 def given_mask(mask: MaskPrompt, score: float = 1.0) -> ObjectMask:

@@ -10,8 +10,7 @@ import numpy as np
 from napari_sam2.inference.crops import MaskCrop
 from napari_sam2.inference.large.placed import PlacedPrompts
 from napari_sam2.inference.prompts import (
-    MaskPrompt,
-    PolygonPrompt,
+    are_given,
     check_object_id,
     check_prompts,
     refines,
@@ -86,7 +85,7 @@ class LargePlaneObjects:
         check_object_id(object_id)
         _check_frame(frame)
         checked = check_prompts(prompts, self.predictor.shape)
-        if all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in checked):
+        if are_given(checked):
             crop = _given(PlacedPrompts.of(checked, self.predictor.shape))
             self._known[object_id] = PlaneObject(checked, None, None, crop)
         else:

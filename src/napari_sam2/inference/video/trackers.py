@@ -10,7 +10,7 @@ import torch
 
 from napari_sam2.inference.device import is_out_of_memory
 from napari_sam2.inference.encode import mask_tensor, point_tensors, previous_logits
-from napari_sam2.inference.prompts import MaskPrompt, PolygonPrompt, expand_prompts, refines
+from napari_sam2.inference.prompts import are_given, expand_prompts, refines
 from napari_sam2.inference.small_models import is_small
 from napari_sam2.inference.stray import freed_answer
 from napari_sam2.inference.video import answers
@@ -132,7 +132,7 @@ class Tracker(ABC):
 
     def _starts(self, track: Track, frame: int, prompts: tuple[Prompt, ...]) -> bool:
         """Whether prompts ask for a mask, not for another one of what was carried to the frame."""
-        if all(isinstance(prompt, MaskPrompt | PolygonPrompt) for prompt in prompts):
+        if are_given(prompts):
             return False
         known = track.get(frame)
         carried = frame in track.passed or frame in track.tracked
@@ -157,9 +157,8 @@ class Tracker(ABC):
         decoded = freed_answer(self.model, decoded, expanded, shape, before)
         # one click may mean several things, but not inside a mask
         own = network.settle(decoded, ambiguous=mask is None and points.shape[1] <= 1)
-        asked = answers.split(
-            own, self.largest_hole
-        )  # what is clicked on may be as small as a speck
+        # with specks, as what is clicked on may be as small as one
+        asked = answers.split(own, self.largest_hole)
         return *asked, *answers.decoded_candidates(network, decoded)
 
     def _in_batches(
